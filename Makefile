@@ -1,0 +1,42 @@
+# `make` lists the targets. Everything lives in .venv and .demo; nothing is installed elsewhere.
+
+PYTHON ?=
+ONESHOT ?=
+DEMO_PORT ?= 8080
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint lock clean
+.DELETE_ON_ERROR:
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Make .venv from requirements-dev.lock (PYTHON=... chooses the interpreter)
+
+$(STAMP): requirements-dev.lock .ci/setup
+	@PYTHON="$(PYTHON)" sh .ci/setup
+	@touch $@
+
+demo: $(STAMP) ## Join a simulated member in a local Airflow (ONESHOT=1 stops by itself, DEMO_PORT=8080)
+	@DEMO_PORT="$(DEMO_PORT)" ONESHOT="$(ONESHOT)" PYTHONPATH="$(CURDIR)" exec $(BIN)/python -m include.demo
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## Check style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The second lock takes the versions of the first: what is tested is what gets deployed.
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+lock: $(STAMP) ## Choose versions anew and write both requirements locks
+	$(UV_COMPILE) --upgrade requirements.txt -o requirements.lock
+	$(UV_COMPILE) --upgrade requirements.txt requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+
+clean: ## Remove everything that was made here
+	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

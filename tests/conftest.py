@@ -1,0 +1,57 @@
+"""Where Airflow lives for the whole suite: a throw-away home with SQLite, set before anything can import it.
+
+Nothing here imports Airflow, which takes seconds: a test that needs it asks for `airflow_database` or
+`dagbag`. (`dag.test()` works for DAGs in dags/ only: Airflow looks its versions up in the bundle.)
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Airflow reads its settings once, when it is first imported, and pytest imports every test module
+# before any fixture runs: so this is done here, and not in a fixture.
+HOME = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[name]
+os.environ |= {
+    "AIRFLOW_HOME": str(HOME),
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+    "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "kube_config,kubeconfig",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
+    # A proxy meant for the registry must not get in the way of clusters on loopback.
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+}
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """AIRFLOW_HOME of this run of the suite."""
+    return HOME
+
+
+@pytest.fixture(scope="session")
+def airflow_database(airflow_home):
+    """Airflow's metadata database, made when the first test asks for it. The value is its URL."""
+    from airflow.utils.db import initdb
+
+    initdb()
+    return os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+
+
+@pytest.fixture(scope="session")
+def dagbag(airflow_database):
+    """The DAGs of this repository, parsed once."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(dag_folder=str(ROOT / "dags"), bundle_path=ROOT / "dags", bundle_name="dags-folder")
