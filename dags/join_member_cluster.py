@@ -1,0 +1,87 @@
+"""
+### Join a member cluster to a host cluster
+
+One run joins one KubeSphere member cluster to one host cluster, and proves it. Run it again at any time: what is
+there already is left alone, and a joined member is only verified.
+
+**Before the first run** create two Airflow connections of type *Kubernetes*, one to the host cluster and one to the
+member cluster. KubeSphere 3.4 is installed on both. For a direct connection the host's pods must reach the member's
+API server, and the kubeconfig that the host receives must be cluster-admin on the member.
+
+**What a run writes.** On the host: the role in ClusterConfiguration `ks-installer`, and the Cluster object. On the
+member: role and jwtSecret in its ClusterConfiguration. On each, before its first change, Secret `before-join` in
+`kubesphere-system`: what it was before. A changed jwtSecret logs out the member's users.
+
+| task | what it does | when it fails |
+|---|---|---|
+| `check_conf` | checks the conf, the connections and who is who, before anything is written | the log lists every problem with its conf key |
+| `fetch_jwt` | finds the host's jwtSecret; keeps a reference and a fingerprint | is KubeSphere finished on the host? |
+| `configure_host`, `configure_member` | one patch of the ClusterConfiguration each, none if it is right | the log names the missing right |
+| `wait_installer` | waits for ks-installer on both clusters; forces one new run if one died silently | the log shows the installer's telling lines; mend the cause, then clear the task |
+| `choose_connection` | picks the arm of the connection type | |
+| `prepare_kubeconfig` | makes the kubeconfig that the host receives, without files or plugins | give the connection a token or a certificate |
+| `resolve_tower_address` | the proxy arm, not supported yet | |
+| `import_cluster` | creates or mends the Cluster on the host | the name or the cluster is taken: the log says by whom |
+| `deploy_agent` | the proxy arm, not supported yet; skips itself on a direct connection | |
+| `wait_agent_ready` | waits until the host calls the member Ready | the log has the host's own reason, most often an address that its pods cannot reach |
+| `verify_join` | compares secret, role, identity and connection, and reports | the log says which proof is missing |
+
+Clear a failed task once the cause is mended: it begins with what it finds. Restarting ks-apiserver by hand, as the
+guide has it, is no step here: KubeSphere 3.4 loads a changed configuration by itself, and before the installer has
+finished a restart would only load the old one.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Label, chain
+
+from include.fleet.operators import CheckConfOperator, ConnectionBranchOperator, StepOperator, params
+
+with DAG(
+    dag_id="join_member_cluster",
+    dag_display_name="Join a member cluster",
+    description="Join one KubeSphere member cluster to a host cluster, and prove it",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    is_paused_upon_creation=False,
+    max_active_runs=32,
+    dagrun_timeout=timedelta(hours=3),
+    tags=["kubesphere", "multicluster"],
+    default_args={"owner": "platform"},
+    params=params(),
+):
+    check_conf = CheckConfOperator(task_id="check_conf")
+    fetch_jwt = StepOperator(task_id="fetch_jwt")
+    configure_host = StepOperator(task_id="configure_host")
+    configure_member = StepOperator(task_id="configure_member", earlier=["fetch_jwt"])
+    wait_installer = StepOperator(task_id="wait_installer")
+    choose_connection = ConnectionBranchOperator(
+        task_id="choose_connection",
+        arms={"direct": "prepare_kubeconfig", "proxy": "resolve_tower_address"},
+    )
+    resolve_tower_address = StepOperator(task_id="resolve_tower_address")
+    prepare_kubeconfig = StepOperator(task_id="prepare_kubeconfig")
+    import_cluster = StepOperator(task_id="import_cluster", trigger_rule="none_failed_min_one_success")
+    deploy_agent = StepOperator(task_id="deploy_agent")
+    wait_agent_ready = StepOperator(task_id="wait_agent_ready", trigger_rule="none_failed")
+    verify_join = StepOperator(
+        task_id="verify_join",
+        earlier=[
+            "check_conf",
+            "fetch_jwt",
+            "configure_host",
+            "configure_member",
+            "wait_installer",
+            "prepare_kubeconfig",
+            "import_cluster",
+            "wait_agent_ready",
+        ],
+    )
+
+    chain(check_conf, fetch_jwt, [configure_host, configure_member], wait_installer, choose_connection)
+    choose_connection >> Label("proxy") >> resolve_tower_address >> import_cluster
+    choose_connection >> Label("direct") >> prepare_kubeconfig >> import_cluster
+    chain(import_cluster, deploy_agent, wait_agent_ready, verify_join)

@@ -1,0 +1,216 @@
+"""The conf of a join: its schema, which is also the trigger form, and the checked value made from it.
+
+Pure: no I/O. One schema serves Airflow's form, the REST API's check, and the check in the run itself,
+so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+
+HOST_NAME = "host"
+"""The name that a host cluster gives its own Cluster object by default (kubesphere-facts 5.3)."""
+
+_URL = "^{scheme}://[^/@?#\\s]+$"
+_CONNECTION_ID = r"^[\w.-]+$"
+_TIMEOUTS = "Time-outs in seconds"
+_DETAILS = "Details"
+
+
+class Connection(enum.Enum):
+    """How the host cluster reaches the member cluster."""
+
+    DIRECT = "direct"
+    PROXY = "proxy"
+
+
+def _timeout(title: str, default: int, why: str) -> dict[str, Any]:
+    return {
+        "default": default,
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 86400,
+        "title": title,
+        "section": _TIMEOUTS,
+        "description": why,
+        "x-expected": "a whole number of seconds from 1 to 86400",
+    }
+
+
+SCHEMA: dict[str, dict[str, Any]] = {
+    "cluster": {
+        "type": "string",
+        "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "maxLength": 60,
+        "not": {"const": HOST_NAME},
+        "title": "Member cluster",
+        "description": "The name that the member cluster gets on the host cluster: lower-case letters, digits "
+        "and dashes, at most 60 characters. Not the host cluster's own name.",
+        "x-expected": f"a name of lower-case letters, digits and dashes, at most 60 characters, and not {HOST_NAME!r}",
+    },
+    "host_conn_id": {
+        "type": "string",
+        "pattern": _CONNECTION_ID,
+        "title": "Host cluster's connection",
+        "description": "Id of the Airflow connection (type Kubernetes) to the host cluster.",
+        "x-expected": "the id of an Airflow connection",
+    },
+    "member_conn_id": {
+        "type": "string",
+        "pattern": _CONNECTION_ID,
+        "title": "Member cluster's connection",
+        "description": "Id of the Airflow connection (type Kubernetes) that Airflow itself uses for the "
+        "member cluster.",
+        "x-expected": "the id of an Airflow connection",
+    },
+    "connection": {
+        "default": Connection.DIRECT.value,
+        "type": "string",
+        "enum": [kind.value for kind in Connection],
+        "title": "Connection type",
+        "description": "direct: the host cluster's pods reach the member's API server. proxy: not supported yet.",
+        "x-expected": "direct or proxy",
+    },
+    "member_server": {
+        "default": None,
+        "type": ["null", "string"],
+        "pattern": _URL.format(scheme="https"),
+        "title": "Member's API server, as the host's pods reach it",
+        "description": "For a direct connection, for example https://192.168.10.5:6443. Empty: the server of "
+        "the imported kubeconfig, which must not be a loopback, link-local or *.local address.",
+        "x-expected": "https://ADDRESS[:PORT] without a path",
+    },
+    "import_conn_id": {
+        "default": None,
+        "type": ["null", "string"],
+        "pattern": _CONNECTION_ID,
+        "title": "Connection whose kubeconfig the host receives",
+        "section": _DETAILS,
+        "description": "Direct connections only. KubeSphere needs a cluster-admin of the member here. "
+        "Empty: the member cluster's connection.",
+        "x-expected": "the id of an Airflow connection",
+    },
+    "kubesphere_api_endpoint": {
+        "default": None,
+        "type": ["null", "string"],
+        "pattern": _URL.format(scheme="https?"),
+        "title": "Member's KubeSphere API server",
+        "section": _DETAILS,
+        "description": "Optional, as in the guide: http[s]://ADDRESS[:PORT]. Empty: the host goes through "
+        "the member's API server.",
+        "x-expected": "http[s]://ADDRESS[:PORT] without a path",
+    },
+    "provider": {
+        "default": None,
+        "type": ["null", "string"],
+        "maxLength": 63,
+        "title": "Provider",
+        "section": _DETAILS,
+        "description": "Shown in the KubeSphere console, free text.",
+        "x-expected": "at most 63 characters",
+    },
+    "group": {
+        "default": None,
+        "type": ["null", "string"],
+        "pattern": "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        "maxLength": 63,
+        "title": "Group",
+        "section": _DETAILS,
+        "description": "The tag that the KubeSphere console shows, for example production.",
+        "x-expected": "a Kubernetes label value of at most 63 characters",
+    },
+    "description": {
+        "default": None,
+        "type": ["null", "string"],
+        "maxLength": 256,
+        "title": "Description",
+        "section": _DETAILS,
+        "description": "Shown in the KubeSphere console, at most 256 characters.",
+        "x-expected": "at most 256 characters",
+    },
+    "host_installer_timeout": _timeout(
+        "ks-installer on the host cluster", 3600, "The first run as a host pulls images and installs kubefed."
+    ),
+    "member_installer_timeout": _timeout(
+        "ks-installer on the member cluster", 1800, "A run on a member usually takes minutes."
+    ),
+    "ready_timeout": _timeout(
+        "Until the member cluster is Ready",
+        900,
+        "The host's controller looks at a member that failed only every 120 seconds.",
+    ),
+    "verify_timeout": _timeout(
+        "Until the join is proven",
+        300,
+        "ks-apiserver on the member loads a new jwtSecret up to 2 minutes after it was written.",
+    ),
+}
+
+REQUIRED = tuple(key for key, fields in SCHEMA.items() if "default" not in fields)
+
+_VALIDATOR = jsonschema.Draft202012Validator(
+    {"type": "object", "properties": SCHEMA, "required": list(REQUIRED), "additionalProperties": False}
+)
+
+
+@dataclass(frozen=True)
+class Conf:
+    """One checked conf. Holds connection ids, never credentials."""
+
+    cluster: str
+    host_conn_id: str
+    member_conn_id: str
+    connection: Connection
+    member_server: str | None
+    import_conn_id: str | None
+    kubesphere_api_endpoint: str | None
+    provider: str | None
+    group: str | None
+    description: str | None
+    host_installer_timeout: int
+    member_installer_timeout: int
+    ready_timeout: int
+    verify_timeout: int
+
+    @property
+    def imported_conn_id(self) -> str:
+        """Return the connection whose kubeconfig the host receives."""
+        return self.import_conn_id or self.member_conn_id
+
+
+def problems(raw: Mapping[str, Any]) -> list[str]:
+    """Return every problem of *raw*, each beginning with its key; none means that `parse` succeeds."""
+    found = [_sentence(error) for error in _VALIDATOR.iter_errors(dict(raw))]
+    if raw.get("member_conn_id") is not None and raw["member_conn_id"] == raw.get("host_conn_id"):
+        found.append(
+            f"member_conn_id: {raw['member_conn_id']!r} is the host's connection too; "
+            "a host cluster cannot be its own member"
+        )
+    if raw.get("connection") == Connection.PROXY.value:
+        found.append("connection: proxy is not supported yet; use direct")
+    return sorted(found)
+
+
+def parse(raw: Mapping[str, Any]) -> Conf:
+    """Return the conf that *raw*, a mapping without problems, stands for."""
+    values = {key: raw.get(key, fields.get("default")) for key, fields in SCHEMA.items()}
+    values["connection"] = Connection(values["connection"])
+    return Conf(**values)
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if f"'{key}' is a required" in error.message)
+        return f"{missing}: missing; expected {SCHEMA[missing]['x-expected']}"
+    if error.validator == "additionalProperties":
+        unknown = sorted(set(error.instance) - set(SCHEMA))
+        return f"{', '.join(unknown)}: unknown key; known are {', '.join(SCHEMA)}"
+    key = str(error.absolute_path[0])
+    # Cut short: whoever pastes a kubeconfig into the wrong field must not find it in the log.
+    shown = repr(error.instance)
+    return f"{key}: expected {SCHEMA[key]['x-expected']}, got {shown if len(shown) <= 80 else shown[:20] + '...'}"

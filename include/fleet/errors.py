@@ -1,0 +1,118 @@
+"""What can go wrong, as one tree. The class alone decides whether trying again can help.
+
+    FleetError
+    ├── PermanentError              trying again changes nothing
+    │   ├── ConfError               the conf of the run is wrong; lists every problem
+    │   ├── RefusedError            the join would harm a cluster; lists every reason
+    │   ├── UnsupportedError        a KubeSphere that this project cannot join
+    │   ├── ApiRefusedError         the API server understood the request and said no
+    │   │   └── ForbiddenError      ... because the credential lacks a right
+    │   ├── InstallerFailedError    ks-installer gave up
+    │   ├── NotReadyError           the host cluster cannot get the member cluster ready
+    │   ├── VerificationError       joined by its own word, but a proof failed
+    │   └── DeadlineError           a wait passed its deadline
+    └── TemporaryError              trying again may help
+        ├── UnreachableError        the API server did not answer
+        ├── UnavailableError        the API server answered: not now
+        └── ConflictError           somebody else wrote the object at the same moment
+
+A message says what was tried, on which object of which cluster, what the server said, and what to do.
+No message holds a secret: server text is quoted only from a Kubernetes Status, and redacted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class FleetError(Exception):
+    """Anything that this project raises on purpose."""
+
+
+class PermanentError(FleetError):
+    """Trying again changes nothing; a person has to act."""
+
+
+class TemporaryError(FleetError):
+    """Trying again may help."""
+
+
+class ConfError(PermanentError):
+    """The conf of a run is wrong.
+
+    Holds every problem, each beginning with the conf key that it is about.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(_listed("The conf of this run cannot be used, nothing was written", self.problems))
+
+
+class RefusedError(PermanentError):
+    """The join would harm a cluster or mix up two of them, so it stops before it writes."""
+
+    def __init__(self, cluster: str, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(_listed(f"Refused to join {cluster}", self.reasons))
+
+
+class UnsupportedError(PermanentError):
+    """A cluster runs no KubeSphere, or one that this project cannot join."""
+
+
+class InstallerFailedError(PermanentError):
+    """ks-installer ended without doing what its ClusterConfiguration asks for."""
+
+    def __init__(self, *, cluster: str, missing: str, lines: Sequence[str], forced: bool) -> None:
+        said = "\n".join(f"    {line}" for line in lines) or "    (its log could not be read or says nothing)"
+        tried = " even in a run forced by restarting it" if forced else ""
+        super().__init__(
+            f"ks-installer on {cluster} ended without finishing{tried}: {missing}. Its log says:\n{said}\n"
+            "  Mend the cause, then clear this task: it forces a new installer run and waits again."
+        )
+
+
+class NotReadyError(PermanentError):
+    """The host cluster cannot make the member cluster Ready."""
+
+
+class VerificationError(PermanentError):
+    """A proof of the join failed although the host cluster calls the member cluster Ready."""
+
+
+class DeadlineError(PermanentError):
+    """A wait passed its deadline."""
+
+    def __init__(self, *, what: str, seconds: float, last: str, hint: str) -> None:
+        super().__init__(f"Waited {seconds:.0f} s for {what}. Last seen: {last}. {hint}")
+
+
+class ApiRefusedError(PermanentError):
+    """The API server understood the request and said no (any 4xx but 403, 409 and 429)."""
+
+
+class ForbiddenError(ApiRefusedError):
+    """The credential of a connection lacks a right (403)."""
+
+
+class UnreachableError(TemporaryError):
+    """No answer came from the API server: refused, timed out, reset, or not trusted."""
+
+
+class UnavailableError(TemporaryError):
+    """The API server, or something behind it, answered that it cannot serve now (429, 5xx)."""
+
+
+class ConflictError(TemporaryError):
+    """Somebody else wrote the object at the same moment (409)."""
+
+
+def restored(permanent: bool, message: str) -> FleetError:
+    """Return an error that travelled as text from the triggerer to a worker."""
+    return PermanentError(message) if permanent else TemporaryError(message)
+
+
+def _listed(heading: str, items: Sequence[str]) -> str:
+    if len(items) == 1:
+        return f"{heading}: {items[0]}"
+    return f"{heading}:" + "".join(f"\n  - {item}" for item in items)

@@ -1,0 +1,118 @@
+"""Who is who, and whether this member cluster may get this name on this host cluster.
+
+Pure: judged on what was read. A cluster is its kube-system UID, whatever it is called and however it is
+reached; before the host's controller has looked at a Cluster there is only its kubeconfig to go by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from include.fleet import kubeconfig, kubesphere
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What the two clusters say about themselves."""
+
+    name: str
+    """The name that the member is to get."""
+    host_uid: str
+    member_uid: str
+    host_config: kubesphere.Config
+    member_config: kubesphere.Config
+    host_secret_in_use: bool
+    """Whether the member uses the host's jwtSecret already."""
+    clusters: Sequence[kubesphere.Object]
+    """All Cluster objects of the host."""
+    server: str
+    """The member's address that the host is to use."""
+
+
+def refusals(sides: Sides) -> list[str]:
+    """Return every reason not to go on; none means that the join mixes up no clusters."""
+    if sides.host_uid == sides.member_uid:
+        return [
+            (
+                f"both connections lead to the same cluster (kube-system UID {sides.host_uid}); "
+                "a host cluster cannot be its own member"
+            )
+        ]
+    found = [*_about_name(sides), *_about_other_names(sides)]
+    if not any(_stands_for(item, sides) for item in sides.clusters):
+        found += _about_other_host(sides)
+    return found
+
+
+def _about_name(sides: Sides) -> list[str]:
+    named = next((item for item in sides.clusters if item["metadata"]["name"] == sides.name), None)
+    if named is not None and kubesphere.HOST_LABEL in (named["metadata"].get("labels") or {}):
+        return [f"{sides.name} is the Cluster of the host itself; choose another name"]
+    if sides.name == sides.host_config.host_cluster_name:
+        return [f"{sides.name} is the name of the host cluster; choose another name"]
+    if named is None:
+        return []
+    kind = named["spec"].get("connection", {}).get("type")
+    if kind != "direct":
+        return [
+            (
+                f"Cluster {sides.name} has connection type {kind}, this run asks for direct; "
+                "take it out of the host first, or join with the type that it has"
+            )
+        ]
+    uid, mark = kubesphere.member_uid(named), _mark(named)
+    if uid or mark:
+        owner = uid or mark
+        return [] if owner == sides.member_uid else [_taken(sides.name, f"kube-system UID {owner}")]
+    text = kubesphere.cluster_kubeconfig(named)
+    if kubeconfig.essence(text) is None:
+        return [
+            (
+                f"Cluster {sides.name} exists and holds no usable kubeconfig, so the host's controller never writes "
+                "a condition on it and it never becomes Ready; delete it, or choose another name"
+            )
+        ]
+    return [] if _same_server(named, sides) else [_taken(sides.name, f"server {kubeconfig.server(text)}")]
+
+
+def _taken(name: str, owner: str) -> str:
+    return f"Cluster {name} belongs to another cluster ({owner}); choose another name"
+
+
+def _about_other_names(sides: Sides) -> list[str]:
+    others = [item for item in sides.clusters if item["metadata"]["name"] != sides.name]
+    return [
+        f"the host has this cluster already, as {item['metadata']['name']} (kube-system UID {sides.member_uid}); "
+        "join it under that name, or delete that Cluster first"
+        for item in others
+        if _stands_for(item, sides)
+    ]
+
+
+def _about_other_host(sides: Sides) -> list[str]:
+    config = sides.member_config
+    if config.role != kubesphere.MEMBER or not config.cluster_name or sides.host_secret_in_use:
+        return []
+    return [
+        (
+            f"the member belongs to another host, which calls it {config.cluster_name}; take it out there first, "
+            "then set spec.multicluster.clusterRole of its ClusterConfiguration to none and wait for ks-installer"
+        )
+    ]
+
+
+def _stands_for(item: kubesphere.Object, sides: Sides) -> bool:
+    owner = kubesphere.member_uid(item) or _mark(item)
+    if owner:
+        return owner == sides.member_uid
+    return _same_server(item, sides)
+
+
+def _same_server(item: kubesphere.Object, sides: Sides) -> bool:
+    return kubeconfig.server(kubesphere.cluster_kubeconfig(item)) == sides.server
+
+
+def _mark(item: kubesphere.Object) -> str:
+    annotations = item["metadata"].get("annotations") or {}
+    return str(annotations.get(kubesphere.MEMBER_UID_ANNOTATION) or "")

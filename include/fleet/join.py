@@ -1,0 +1,521 @@
+"""The steps of a join, named like the tasks. Each reads, compares, writes only what differs, and waits.
+
+A step is safe to repeat and to cut off: nothing is remembered but what stands on the clusters. It returns a
+small report without secrets, which is what Airflow keeps.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from include.fleet import (
+    clusters,
+    errors,
+    identity,
+    installer,
+    kinds,
+    kubeconfig,
+    kubesphere,
+    membership,
+    redaction,
+    settings,
+    waits,
+)
+from include.fleet import conf as confs
+
+log = logging.getLogger(__name__)
+
+Report = dict[str, Any]
+"""What a step returns: `unchanged` and `warnings`, lists of sentences, and facts by name. No secrets.
+
+Airflow adds `changed`, what the step has written, and `seconds`.
+"""
+
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Join:
+    """One run's join, as one attempt at one step sees it."""
+
+    conf: confs.Conf
+    host: clusters.Cluster
+    member: clusters.Cluster
+    limits: settings.Settings
+    attempt: str
+    """Names this attempt in the marks that it leaves on clusters: run id and number of the try."""
+    started: float
+    """When this attempt began, in seconds of `time.time`."""
+    leave_worker: float | None
+    """When a wait has to leave the worker, or None if it need not."""
+    reports: Mapping[str, Report]
+    """What the earlier steps returned, by name."""
+    written: list[str]
+    """What this attempt has changed so far, a sentence each; kept even if the step is cut off in a wait."""
+
+    def limit(self, seconds: float) -> waits.Limit:
+        """Return the limit of a wait of *seconds* in all."""
+        return waits.Limit(deadline=self.started + seconds, leave_worker=self.leave_worker)
+
+
+async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
+    """Return every problem of a conf that can be found without asking a cluster, each with its key."""
+    found = confs.problems(raw)
+    for key in ("host_conn_id", "member_conn_id", "import_conn_id"):
+        if isinstance(raw.get(key), str):
+            try:
+                await clusters.source(raw[key])
+            except errors.ConfError as error:
+                found += [f"{key}: {problem}" for problem in error.problems]
+    if not found and raw.get("connection", confs.Connection.DIRECT.value) == confs.Connection.DIRECT.value:
+        conf = confs.parse(raw)
+        try:
+            await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+        except kubeconfig.KubeconfigError as error:
+            key = "import_conn_id" if conf.import_conn_id else "member_conn_id"
+            found += [f"{key}: connection {conf.imported_conn_id}: {problem}" for problem in error.problems]
+    return found
+
+
+async def check_conf(join: Join) -> Report:
+    """Check the conf against both clusters, before anything is written.
+
+    Raises UnsupportedError where no KubeSphere that can be joined is installed, RefusedError with every
+    reason why this member must not get this name on this host.
+    """
+    for cluster in (join.host, join.member):
+        await _supported(cluster)
+    sides = await _sides(join)
+    reasons = identity.refusals(sides)
+    if reasons:
+        raise errors.RefusedError(join.conf.cluster, reasons)
+    return {
+        "cluster": join.conf.cluster,
+        "connection": join.conf.connection.value,
+        "host_uid": sides.host_uid,
+        "member_uid": sides.member_uid,
+    }
+
+
+async def fetch_jwt(join: Join) -> Report:
+    """Find the host's jwtSecret and return where it is and its fingerprint, never the secret itself.
+
+    From the ConfigMap, cross-checked with Secret kubesphere-secret where that may be read; the host's
+    ClusterConfiguration usually does not hold it (kubesphere-facts 2.4, 3.4).
+    """
+    trust = await _host_trust(join)
+    reference = f"{kubesphere.CONFIG}, {kubesphere.CONFIG_KEY}, authentication.jwtSecret"
+    if trust.pending:
+        log.warning("The host's jwtSecret is about to change: %s. configure_host sees to it first.", trust.pending)
+    return {
+        "reference": reference,
+        "fingerprint": redaction.fingerprint(trust.value),
+        "pending": trust.pending,
+    }
+
+
+async def configure_host(join: Join) -> Report:
+    """Have the host's ClusterConfiguration ask for the role host; the jwtSecret stays as it is.
+
+    Where the jwtSecret that is asked for is not in force yet, this waits until it is, since the member must
+    get the one that stays.
+    """
+    configuration = await join.host.get(kubesphere.CONFIGURATION)
+    report = await _configure(join, join.host, configuration, role=kubesphere.HOST)
+    if (await _host_trust(join)).pending:
+        await _wait_for_host(join)
+    return report
+
+
+async def configure_member(join: Join) -> Report:
+    """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret, in one patch."""
+    trust = await _host_trust(join)
+    if trust.pending:
+        await _wait_for_host(join)
+        trust = await _host_trust(join)
+    fetched = join.reports.get("fetch_jwt", {}).get("fingerprint")
+    if fetched not in (None, redaction.fingerprint(trust.value)):
+        log.warning("The host's jwtSecret has changed since fetch_jwt; the one in force now is used")
+    await join.member.keep_secret(trust.value)
+    configuration = await join.member.get(kubesphere.CONFIGURATION)
+    return await _configure(join, join.member, configuration, role=kubesphere.MEMBER, jwt_secret=trust.value)
+
+
+async def wait_installer(join: Join) -> Report:
+    """Wait until ks-installer has done its work on both clusters at once."""
+    waiting = [
+        installer.wait(
+            cluster,
+            attempt=join.attempt,
+            limit=join.limit(seconds),
+            seconds=seconds,
+            limits=join.limits,
+        )
+        for cluster, seconds in (
+            (join.host, join.conf.host_installer_timeout),
+            (join.member, join.conf.member_installer_timeout),
+        )
+    ]
+    await waits.together(*waiting)
+    return {"unchanged": ["ks-installer is idle on host and member, with all that is asked for in force"]}
+
+
+async def prepare_kubeconfig(join: Join) -> Report:
+    """Check that the credential for the host leads to this member, and return its server and fingerprint.
+
+    Asked with the connection's own address, since Airflow need not reach *member_server*.
+    """
+    conf = join.conf
+    try:
+        prepared = await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+    except kubeconfig.KubeconfigError as error:
+        raise errors.ConfError([f"connection {conf.imported_conn_id}: {text}" for text in error.problems]) from None
+    for warning in prepared.warnings:
+        log.warning("Connection %s: %s", conf.imported_conn_id, warning)
+    uid = await _uid(join.member)
+    async with clusters.connect(conf.imported_conn_id, role=kubesphere.MEMBER, limits=join.limits) as imported:
+        other = await _uid(imported)
+    if other != uid:
+        raise errors.RefusedError(
+            conf.cluster,
+            [
+                (
+                    f"connection {conf.imported_conn_id} leads to another cluster (kube-system UID {other}) than "
+                    f"connection {conf.member_conn_id} ({uid})"
+                )
+            ],
+        )
+    return {
+        "server": prepared.server,
+        "fingerprint": redaction.fingerprint(prepared.text),
+        "warnings": list(prepared.warnings),
+    }
+
+
+async def resolve_tower_address(join: Join) -> Report:
+    """Refuse: joining by proxy is not supported yet, and check_conf has said so before."""
+    raise errors.UnsupportedError(f"Cluster {join.conf.cluster}: connection type proxy is not supported yet.")
+
+
+async def import_cluster(join: Join) -> Report:
+    """Create the Cluster on the host, or bring into it what differs; never replace it.
+
+    Raises RefusedError for a name or a cluster that is taken. A Cluster that has never become Ready gets
+    the conf's kubeconfig; in a joined one it is replaced only if the conf names another.
+    """
+    conf, ref = join.conf, kinds.Ref(kinds.CLUSTER, join.conf.cluster)
+    await _wait_until_gone(join, ref)
+    sides = await _sides(join)
+    reasons = identity.refusals(sides)
+    if reasons:
+        raise errors.RefusedError(conf.cluster, reasons)
+    prepared = await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+    wanted = kubesphere.direct_cluster(
+        conf.cluster,
+        uid=sides.member_uid,
+        kubeconfig=prepared.text,
+        kubesphere_api_endpoint=conf.kubesphere_api_endpoint,
+        provider=conf.provider,
+        group=conf.group,
+        description=conf.description,
+    )
+    existing = next((item for item in sides.clusters if item["metadata"]["name"] == conf.cluster), None)
+    if existing is None:
+        await join.host.create(ref, wanted)
+        join.written.append(f"{ref} created on the host, direct, server {prepared.server}")
+        return {}
+    patch = kubesphere.difference(existing, _worth_changing(existing, wanted, conf=conf))
+    if not patch:
+        return {"unchanged": [f"{ref} is on the host as it must be"]}
+    await join.host.patch(ref, patch)
+    join.written.append(f"{ref} changed on the host: {', '.join(_fields(patch))}")
+    return {}
+
+
+async def deploy_agent(join: Join) -> Report | None:
+    """Do nothing on a direct connection: there is no agent. None makes the task a skipped one."""
+    log.info("Cluster %s is joined directly: there is no agent to deploy", join.conf.cluster)
+    return None
+
+
+async def wait_agent_ready(join: Join) -> Report:
+    """Wait until the host calls the member Ready, freshly, and with the member's own identity.
+
+    A first Federated=False is no failure yet: the host's controller looks again (kubesphere-facts 6.2).
+    """
+    name = join.conf.cluster
+    look = membership.ReadyLook(
+        join.host, name, uid=await _uid(join.member), resync=await _resync(join), limits=join.limits
+    )
+    await _until_joined(join, look.look, what="to become Ready", seconds=join.conf.ready_timeout)
+    return {"unchanged": [f"Cluster {name} is Ready on the host"]}
+
+
+async def verify_join(join: Join) -> Report:
+    """Prove the join: secret, role, identity and connection; and report what this run did."""
+    name, uid = join.conf.cluster, await _uid(join.member)
+    look = membership.ProofLook(join.host, join.member, name, uid=uid, resync=await _resync(join), limits=join.limits)
+    await _until_joined(join, look.look, what="to be proven as joined", seconds=join.conf.verify_timeout)
+    reports = join.reports.values()
+    changed = [line for report in reports for line in report.get("changed", ())]
+    log.info("Cluster %s is joined. Proof: %s", name, look.proof.value)
+    return {
+        "cluster": name,
+        "connection": join.conf.connection.value,
+        "result": "joined by this run" if changed else "joined already, nothing was written",
+        "member_uid": uid,
+        "proof": look.proof.value,
+        "changed": changed,
+        "unchanged": [line for report in reports for line in report.get("unchanged", ())],
+        "warnings": [line for report in reports for line in report.get("warnings", ())],
+        "phase_seconds": {step: report["seconds"] for step, report in join.reports.items() if "seconds" in report},
+    }
+
+
+Step = Callable[[Join], Awaitable[Report | None]]
+"""A step returns None when there is nothing for it to do on this connection type."""
+
+STEPS: Mapping[str, Step] = {
+    step.__name__: step
+    for step in (
+        check_conf,
+        fetch_jwt,
+        configure_host,
+        configure_member,
+        wait_installer,
+        resolve_tower_address,
+        prepare_kubeconfig,
+        import_cluster,
+        deploy_agent,
+        wait_agent_ready,
+        verify_join,
+    )
+}
+
+
+async def run(
+    step: str,
+    raw: Mapping[str, Any],
+    *,
+    limits: settings.Settings,
+    attempt: str,
+    started: float,
+    leave_worker: float | None = None,
+    reports: Mapping[str, Report] | None = None,
+    written: list[str] | None = None,
+) -> Report | None:
+    """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
+
+    What the step changes is added to *written* at once, so that it is known even if the step ends in Longer.
+
+    Raises ConfError with every problem of the conf, Longer when a wait has to leave the worker, and what
+    the step raises.
+    """
+    problems = await conf_problems(raw) if step == check_conf.__name__ else confs.problems(raw)
+    if problems:
+        raise errors.ConfError(problems)
+    conf = confs.parse(raw)
+    async with (
+        clusters.connect(conf.host_conn_id, role=kubesphere.HOST, limits=limits) as host,
+        clusters.connect(conf.member_conn_id, role=kubesphere.MEMBER, limits=limits) as member,
+    ):
+        join = Join(
+            conf=conf,
+            host=host,
+            member=member,
+            limits=limits,
+            attempt=attempt,
+            started=started,
+            leave_worker=leave_worker,
+            reports=reports or {},
+            written=[] if written is None else written,
+        )
+        return await STEPS[step](join)
+
+
+async def _supported(cluster: clusters.Cluster) -> None:
+    configuration = await cluster.read(kubesphere.CONFIGURATION)
+    if configuration is None:
+        raise errors.UnsupportedError(
+            f"The {cluster} has no {kubesphere.CONFIGURATION}: KubeSphere 3.x is not installed there. Installing "
+            "it anew is not supported yet. Install KubeSphere 3.4 with ks-installer, with the role none, wait until "
+            "it is finished, then run the join again."
+        )
+    if kubesphere.release(configuration) is None:
+        raise errors.UnsupportedError(
+            f"The {cluster} runs KubeSphere {kubesphere.version(configuration) or 'of unknown version'}; "
+            f"supported is {', '.join(kubesphere.RELEASES)}."
+        )
+
+
+async def _host_trust(join: Join) -> kubesphere.Trust:
+    found = await installer.state(join.host)
+    if found is None:
+        raise errors.UnavailableError(f"The {join.host} has no ClusterConfiguration at the moment.")
+    if not found.trust.value:
+        raise errors.UnsupportedError(
+            f"The {join.host} has no jwtSecret in {kubesphere.CONFIG}. Look at the log of Pod ks-installer there."
+        )
+    if not _SHELL_SAFE.fullmatch(found.trust.value):
+        # The installer puts it unquoted into a shell command (kubesphere-facts 2.4, P-15).
+        raise errors.UnsupportedError(
+            f"The jwtSecret of the {join.host} has characters that ks-installer cannot pass on to a member. Give the "
+            f"host one of letters and digits: spec.authentication.jwtSecret of {kubesphere.CONFIGURATION}."
+        )
+    return found.trust
+
+
+async def _configure(
+    join: Join,
+    cluster: clusters.Cluster,
+    configuration: dict[str, Any],
+    *,
+    role: str,
+    jwt_secret: str | None = None,
+) -> Report:
+    patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret)
+    if not patch:
+        return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
+    await _record_before(cluster, configuration, attempt=join.attempt)
+    # The version makes a patch fail that rests on what somebody has changed meanwhile.
+    version = configuration["metadata"]["resourceVersion"]
+    await cluster.patch(kubesphere.CONFIGURATION, {"metadata": {"resourceVersion": version}, **patch})
+    sentence = f"{kubesphere.CONFIGURATION} of the {cluster.role} changed:"
+    if "multicluster" in patch["spec"]:
+        sentence += f" role {kubesphere.spec_role(configuration)} -> {role}"
+    if jwt_secret is not None and "authentication" in patch["spec"]:
+        former = kubesphere.spec_secret(configuration)
+        sentence += f" jwtSecret {redaction.fingerprint(former) if former else 'unset'} -> "
+        sentence += redaction.fingerprint(jwt_secret)
+    join.written.append(sentence)
+    return {}
+
+
+async def _record_before(cluster: clusters.Cluster, configuration: dict[str, Any], *, attempt: str) -> None:
+    """Keep what a cluster was before its first change, for the day it leaves; never overwritten."""
+    in_force = kubesphere.secret_value(await installer.read_secret(cluster), "secret")
+    values = {
+        "clusterRole": kubesphere.spec_role(configuration),
+        "jwtSecret": kubesphere.spec_secret(configuration),
+        "secretInForce": in_force or "",
+        "proxyPublishAddress": kubesphere.spec_address(configuration),
+        "recordedAt": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "recordedBy": attempt,
+    }
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": kubesphere.BEFORE_JOIN.name, "namespace": kubesphere.NAMESPACE},
+        "type": "Opaque",
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
+    }
+    try:
+        await cluster.create(kubesphere.BEFORE_JOIN, manifest)
+    except errors.ConflictError:
+        log.info("%s on the %s is kept as an earlier join left it", kubesphere.BEFORE_JOIN, cluster)
+
+
+async def _wait_for_host(join: Join) -> None:
+    seconds = join.conf.host_installer_timeout
+    await installer.wait(
+        join.host, attempt=join.attempt, limit=join.limit(seconds), seconds=seconds, limits=join.limits
+    )
+
+
+async def _uid(cluster: clusters.Cluster) -> str:
+    return str((await cluster.get(kubesphere.IDENTITY))["metadata"]["uid"])
+
+
+async def _config(cluster: clusters.Cluster) -> kubesphere.Config:
+    config = kubesphere.config(await cluster.get(kubesphere.CONFIG))
+    if config is None:
+        raise errors.UnsupportedError(
+            f"{kubesphere.CONFIG} of the {cluster} holds no usable {kubesphere.CONFIG_KEY}. Has ks-installer finished?"
+        )
+    await cluster.keep_secret(config.jwt_secret)
+    return config
+
+
+async def _resync(join: Join) -> float:
+    return (await _config(join.host)).resync or join.limits.resync
+
+
+async def _sides(join: Join) -> identity.Sides:
+    conf = join.conf
+    host, member = await _config(join.host), await _config(join.member)
+    prepared = await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+    return identity.Sides(
+        name=conf.cluster,
+        host_uid=await _uid(join.host),
+        member_uid=await _uid(join.member),
+        host_config=host,
+        member_config=member,
+        host_secret_in_use=member.jwt_secret == (await _host_trust(join)).value,
+        clusters=await join.host.list(kinds.CLUSTER),
+        server=prepared.server,
+    )
+
+
+async def _wait_until_gone(join: Join, ref: kinds.Ref) -> None:
+    async def look() -> waits.Pending | None:
+        found = await join.host.read(ref)
+        if found is None or "deletionTimestamp" not in found["metadata"]:
+            return None
+        return waits.Pending("it is being deleted", join.limits.slow_poll)
+
+    await _until_joined(join, look, what="of an earlier join to be gone", seconds=join.conf.ready_timeout)
+
+
+async def _until_joined(join: Join, look: waits.Look, *, what: str, seconds: float) -> None:
+    await waits.until(
+        look,
+        what=f"Cluster {join.conf.cluster} on the {join.host} {what}",
+        bells=[
+            (join.host, kinds.Ref(kinds.CLUSTER, join.conf.cluster)),
+            (join.host, kubesphere.CONFIG),
+            (join.member, kubesphere.CONFIG),
+        ],
+        limit=join.limit(seconds),
+        seconds=seconds,
+        hint="See the conditions of the Cluster and the log of ks-controller-manager on the host.",
+        limits=join.limits,
+    )
+
+
+def _worth_changing(existing: Mapping[str, Any], wanted: dict[str, Any], *, conf: confs.Conf) -> dict[str, Any]:
+    """Return the part of *wanted* to bring into a Cluster that exists.
+
+    One that is joined keeps a kubeconfig that works, and its mark if it came by hand, unless the conf asks for
+    another credential or another server.
+    """
+    spec, metadata = dict(wanted["spec"]), dict(wanted["metadata"])
+    connection = dict(spec["connection"])
+    text = kubesphere.cluster_kubeconfig(existing)
+    new = base64.b64decode(connection["kubeconfig"]).decode()
+    joined = bool(kubesphere.member_uid(existing))
+    asked = conf.import_conn_id is not None or (
+        conf.member_server is not None and kubeconfig.server(text) != conf.member_server
+    )
+    if kubeconfig.essence(text) == kubeconfig.essence(new) or (joined and not asked):
+        del connection["kubeconfig"]
+    if joined:
+        del spec["enable"]
+        metadata["annotations"] = {
+            key: value for key, value in metadata["annotations"].items() if key != kubesphere.MEMBER_UID_ANNOTATION
+        }
+    spec["connection"] = connection
+    return {"metadata": metadata, "spec": spec}
+
+
+def _fields(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key, value in patch.items():
+        path = f"{prefix}{key}"
+        found += _fields(value, f"{path}.") if isinstance(value, Mapping) else [path]
+    return found

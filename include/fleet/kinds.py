@@ -1,0 +1,65 @@
+"""The kinds of Kubernetes objects that this project touches, and how to name one object.
+
+Pure: names and API paths only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind as the API serves it."""
+
+    plural: str
+    group: str
+    version: str
+    name: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """Return `apiVersion` as manifests write it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def full_name(self) -> str:
+        """Return the plural with its group, as `kubectl` and the server's messages write it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, namespace: str | None) -> str:
+        """Return the URL path of the list of this kind in *namespace*."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return f"{root}/namespaces/{namespace}/{self.plural}" if self.namespaced else f"{root}/{self.plural}"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One object of one kind, by name."""
+
+    kind: Kind
+    name: str
+    namespace: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind.namespaced == (self.namespace is None):
+            raise ValueError(f"{self.kind.plural}/{self.name}: namespace given and scope of the kind differ")
+
+    def __str__(self) -> str:
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.kind.plural}/{self.name}{where}"
+
+    @property
+    def path(self) -> str:
+        """Return the URL path of the object."""
+        return f"{self.kind.path(self.namespace)}/{self.name}"
+
+
+NAMESPACE = Kind("namespaces", "", "v1", "Namespace", namespaced=False)
+CONFIG_MAP = Kind("configmaps", "", "v1", "ConfigMap")
+SECRET = Kind("secrets", "", "v1", "Secret")
+POD = Kind("pods", "", "v1", "Pod")
+DEPLOYMENT = Kind("deployments", "apps", "v1", "Deployment")
+CLUSTER_CONFIGURATION = Kind("clusterconfigurations", "installer.kubesphere.io", "v1alpha1", "ClusterConfiguration")
+CLUSTER = Kind("clusters", "cluster.kubesphere.io", "v1alpha1", "Cluster", namespaced=False)

@@ -1,0 +1,321 @@
+"""What this project knows about KubeSphere 3.x: names, readers, predicates, patches and manifests.
+
+Pure: dictionaries in, values out. Every fact names its place in the project's fact sheet.
+What differs from one KubeSphere version to the next is in `Release` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from include.fleet import kinds
+
+Object = Mapping[str, Any]
+
+NAMESPACE = "kubesphere-system"
+FEDERATION_NAMESPACE = "kube-federation-system"
+
+CONFIGURATION = kinds.Ref(kinds.CLUSTER_CONFIGURATION, "ks-installer", NAMESPACE)
+CONFIG = kinds.Ref(kinds.CONFIG_MAP, "kubesphere-config", NAMESPACE)
+CONFIG_KEY = "kubesphere.yaml"
+SECRET = kinds.Ref(kinds.SECRET, "kubesphere-secret", NAMESPACE)
+INSTALLER = kinds.Ref(kinds.DEPLOYMENT, "ks-installer", NAMESPACE)
+IDENTITY = kinds.Ref(kinds.NAMESPACE, "kube-system")
+BEFORE_JOIN = kinds.Ref(kinds.SECRET, "before-join", NAMESPACE)
+"""What a cluster was before its first join: written once by this project, read when it leaves."""
+
+HOST_DEPLOYMENTS = (
+    kinds.Ref(kinds.DEPLOYMENT, "tower", NAMESPACE),
+    kinds.Ref(kinds.DEPLOYMENT, "kubefed-controller-manager", FEDERATION_NAMESPACE),
+    kinds.Ref(kinds.DEPLOYMENT, "kubefed-admission-webhook", FEDERATION_NAMESPACE),
+)
+"""What a run of the installer adds on a host (kubesphere-facts 2.3, 12.2)."""
+
+API_SERVER = f"/api/v1/namespaces/{NAMESPACE}/services/:ks-apiserver:80/proxy"
+"""ks-apiserver behind the service proxy, in the form that KubeSphere itself uses (kubesphere-facts 7.1)."""
+API_TOKEN_HEADER = "X-KubeSphere-Authorization"  # noqa: S105 - a header's name
+"""The service proxy strips Authorization; ks-apiserver takes this instead (kubesphere-facts 7.1)."""
+
+HOST = "host"
+MEMBER = "member"
+
+HOST_LABEL = "cluster-role.kubesphere.io/host"
+GROUP_LABEL = "cluster.kubesphere.io/group"
+DESCRIPTION_ANNOTATION = "kubesphere.io/description"
+MEMBER_UID_ANNOTATION = "join-member-cluster/member-uid"
+"""This project's mark on a Cluster that it made: the kube-system UID of the member that it stands for."""
+FORCED_RUN_ANNOTATION = "join-member-cluster/forced-run"
+"""This project's mark on the installer's Deployment: the attempt that forced the last run."""
+RESTART_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
+
+FEDERATED = "Federated"
+READY = "Ready"
+CERTIFICATE_EXPIRES = "KubeConfigCertExpiresInSevenDays"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is particular to one minor version of KubeSphere."""
+
+    minor: str
+    installer_selector: str
+    """Label selector of the installer's pod (kubesphere-facts 2.1)."""
+
+
+RELEASES = {"3.4": Release(minor="3.4", installer_selector="app=ks-installer")}
+
+
+@dataclass(frozen=True)
+class Config:
+    """ConfigMap kubesphere-config, as far as a join is concerned (kubesphere-facts 3)."""
+
+    jwt_secret: str = field(repr=False)
+    role: str
+    cluster_name: str
+    """The name under which a host has joined this cluster; empty if none has (kubesphere-facts 3.2)."""
+    host_cluster_name: str
+    proxy_publish_address: str
+    resync: float | None
+    """Seconds between two looks of the host's controller at a Cluster, if configured."""
+
+
+def version(configuration: Object) -> str:
+    """Return the KubeSphere version that a ClusterConfiguration tells, for example v3.4.1, or ""."""
+    labels = configuration.get("metadata", {}).get("labels") or {}
+    core = (configuration.get("status") or {}).get("core") or {}
+    return str(core.get("version") or labels.get("version") or "")
+
+
+def release(configuration: Object) -> Release | None:
+    """Return the knowledge of the version that a ClusterConfiguration tells, None if there is none."""
+    match = re.match(r"v?(\d+\.\d+)", version(configuration))
+    return RELEASES.get(match.group(1)) if match else None
+
+
+def config(config_map: Object) -> Config | None:
+    """Return the parsed kubesphere-config, or None if it has no usable YAML.
+
+    Parsed as YAML and never by pattern: the host's controller writes the secret unquoted and in another
+    order than ks-installer (kubesphere-facts 3.2, 3.4).
+    """
+    try:
+        parsed = yaml.safe_load((config_map.get("data") or {}).get(CONFIG_KEY) or "")
+    except yaml.YAMLError:
+        return None
+    if not isinstance(parsed, Mapping):
+        return None
+    authentication = parsed.get("authentication") or {}
+    multicluster = parsed.get("multicluster") or {}
+    return Config(
+        jwt_secret=str(authentication.get("jwtSecret") or ""),
+        role=str(multicluster.get("clusterRole") or ""),
+        cluster_name=str(multicluster.get("clusterName") or ""),
+        host_cluster_name=str(multicluster.get("hostClusterName") or HOST),
+        proxy_publish_address=str(multicluster.get("proxyPublishAddress") or ""),
+        resync=seconds(str(multicluster.get("clusterControllerResyncPeriod") or "")),
+    )
+
+
+def seconds(duration: str) -> float | None:
+    """Return the seconds of a Go duration as KubeSphere writes it (2m0s, 120s), or None."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", duration)
+    if not parts or "".join(number + unit for number, unit in parts) != duration:
+        return None
+    return sum(float(number) * units[unit] for number, unit in parts)
+
+
+def secret_value(secret: Object | None, key: str) -> str | None:
+    """Return one decoded value of a Secret, or None."""
+    encoded = ((secret or {}).get("data") or {}).get(key)
+    return base64.b64decode(encoded).decode() if encoded else None
+
+
+def spec_role(configuration: Object) -> str:
+    """Return the role that a ClusterConfiguration asks for; none if it asks for nothing."""
+    return str((configuration.get("spec", {}).get("multicluster") or {}).get("clusterRole") or "none")
+
+
+def spec_secret(configuration: Object) -> str:
+    """Return the jwtSecret that a ClusterConfiguration asks for; "" keeps the one in force.
+
+    On a host it is usually empty: a generated secret is never written back (kubesphere-facts 2.4).
+    """
+    return str((configuration.get("spec", {}).get("authentication") or {}).get("jwtSecret") or "")
+
+
+def spec_address(configuration: Object) -> str:
+    """Return the proxy address that a ClusterConfiguration asks for, or ""."""
+    return str((configuration.get("spec", {}).get("multicluster") or {}).get("proxyPublishAddress") or "")
+
+
+def configuration_patch(configuration: Object, *, role: str, jwt_secret: str | None = None) -> dict[str, Any]:
+    """Return the one merge patch that makes a ClusterConfiguration ask for *role* and *jwt_secret*.
+
+    Empty if it asks already: a patch that changes nothing starts no run, and two patches are two runs
+    (kubesphere-facts 2.2). The key jwtSecret is added where it is missing, since a run fails silently
+    without it (kubesphere-facts 2.4); it is never removed.
+    """
+    spec: dict[str, Any] = {}
+    if spec_role(configuration) != role:
+        spec["multicluster"] = {"clusterRole": role}
+    authentication = configuration.get("spec", {}).get("authentication") or {}
+    if jwt_secret is not None and authentication.get("jwtSecret") != jwt_secret:
+        spec["authentication"] = {"jwtSecret": jwt_secret}
+    elif "jwtSecret" not in authentication:
+        spec["authentication"] = {"jwtSecret": ""}
+    return {"spec": spec} if spec else {}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The jwtSecret of one cluster, and whether it is in force everywhere it must be."""
+
+    value: str = field(repr=False)
+    """What the next finished run of the installer leaves in force."""
+    pending: str
+    """Why it is not in force yet, or ""."""
+
+
+def trust(configuration: Object, config_: Config | None, secret: Object | None) -> Trust:
+    """Return the secret that a cluster has or is about to have (kubesphere-facts 2.4, 3.4, 12.2).
+
+    *secret* is kubesphere-secret, or None where it may not be read.
+    """
+    asked, kept = spec_secret(configuration), secret_value(secret, "secret")
+    written = config_.jwt_secret if config_ else ""
+    value = asked or kept or written
+    pending = ""
+    if kept is not None and kept != value:
+        pending = f"its ClusterConfiguration asks for another jwtSecret than Secret {SECRET.name} holds"
+    elif written != value:
+        pending = f"ConfigMap {CONFIG.name} does not hold the jwtSecret yet that is due"
+    return Trust(value, pending)
+
+
+def unmet(configuration: Object, config_: Config | None, due: Trust) -> str:
+    """Return the first thing that ks-installer itself has not done of what is asked for, or "".
+
+    With `host_unmet` this is `configured` of kubesphere-facts 12.2.
+    """
+    role = spec_role(configuration)
+    if config_ is None:
+        return f"there is no ConfigMap {CONFIG.name} with {CONFIG_KEY}"
+    if due.pending:
+        return due.pending
+    if config_.role != role:
+        return f"ConfigMap {CONFIG.name} says role {config_.role or 'none'}, not {role}"
+    if role != HOST:
+        return ""
+    if config_.proxy_publish_address != spec_address(configuration):
+        return f"ConfigMap {CONFIG.name} does not hold the proxyPublishAddress that is asked for"
+    status = (configuration.get("status") or {}).get("multicluster") or {}
+    return "" if status.get("status") == "enabled" else "its status.multicluster is not enabled"
+
+
+def missing_deployments(deployments: Mapping[str, Object | None]) -> list[str]:
+    """Return those of HOST_DEPLOYMENTS that are gone; no run of the installer restores them."""
+    return [name for name, deployment in deployments.items() if deployment is None]
+
+
+def host_unmet(deployments: Mapping[str, Object | None], own: Sequence[Object]) -> str:
+    """Return the first thing that has yet to follow on a host after the installer's work, or "".
+
+    *deployments* are those of HOST_DEPLOYMENTS by name, *own* the Clusters with HOST_LABEL. A host's own
+    Cluster that is Ready is the best proof that the host is finished (kubesphere-facts 5.3).
+    """
+    for name, deployment in deployments.items():
+        if deployment is None:
+            return f"there is no Deployment {name}"
+        if not is_available(deployment):
+            return f"Deployment {name} is not available"
+    if not own:
+        return "the host's own Cluster does not exist yet"
+    return "" if any(is_true(item, READY) for item in own) else "the host's own Cluster is not Ready yet"
+
+
+def is_available(deployment: Object) -> bool:
+    """Tell whether the newest template of a Deployment runs, on as many pods as asked for."""
+    wanted = deployment.get("spec", {}).get("replicas", 1)
+    status = deployment.get("status") or {}
+    return (
+        int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
+        and int(status.get("updatedReplicas") or 0) >= wanted
+        and int(status.get("availableReplicas") or 0) >= wanted
+    )
+
+
+def condition(cluster: Object, kind: str) -> Mapping[str, str]:
+    """Return the last condition of a type; {} if there is none. The last one counts (kubesphere-facts 6.1)."""
+    found = [item for item in conditions(cluster) if item.get("type") == kind]
+    return found[-1] if found else {}
+
+
+def conditions(cluster: Object) -> list[Mapping[str, str]]:
+    """Return all conditions of a Cluster, as they stand."""
+    return list((cluster.get("status") or {}).get("conditions") or [])
+
+
+def is_true(cluster: Object, kind: str) -> bool:
+    """Tell whether the last condition of a type is True."""
+    return condition(cluster, kind).get("status") == "True"
+
+
+def member_uid(cluster: Object) -> str:
+    """Return the kube-system UID of the cluster behind a Cluster, as the host saw it, or ""."""
+    return str((cluster.get("status") or {}).get("uid") or "")
+
+
+def cluster_kubeconfig(cluster: Object) -> str:
+    """Return the kubeconfig text inside a Cluster, or "" if there is none or it is not text."""
+    encoded = cluster.get("spec", {}).get("connection", {}).get("kubeconfig") or ""
+    try:
+        return base64.b64decode(encoded, validate=True).decode()
+    except ValueError:
+        return ""
+
+
+def direct_cluster(
+    name: str,
+    *,
+    uid: str,
+    kubeconfig: str,
+    kubesphere_api_endpoint: str | None,
+    provider: str | None,
+    group: str | None,
+    description: str | None,
+) -> dict[str, Any]:
+    """Return the Cluster manifest of a direct member, in the dashboard's form (kubesphere-facts 5.2)."""
+    connection = {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()}
+    if kubesphere_api_endpoint:
+        connection["kubesphereAPIEndpoint"] = kubesphere_api_endpoint
+    annotations = {MEMBER_UID_ANNOTATION: uid}
+    if description:
+        annotations[DESCRIPTION_ANNOTATION] = description
+    spec: dict[str, Any] = {"joinFederation": True, "enable": True, "connection": connection}
+    if provider:
+        spec["provider"] = provider
+    metadata: dict[str, Any] = {"name": name, "annotations": annotations}
+    if group:
+        metadata["labels"] = {GROUP_LABEL: group}
+    return {"apiVersion": kinds.CLUSTER.api_version, "kind": "Cluster", "metadata": metadata, "spec": spec}
+
+
+def difference(current: object, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch that brings *wanted*, and nothing else, into *current*."""
+    patch: dict[str, Any] = {}
+    for key, value in wanted.items():
+        present = current.get(key) if isinstance(current, Mapping) else None
+        if isinstance(value, Mapping):
+            inner = difference(present, value)
+            if inner:
+                patch[key] = inner
+        elif present != value:
+            patch[key] = value
+    return patch

@@ -1,0 +1,284 @@
+"""Whether the member cluster is joined: by the host's word, and by proof.
+
+The host's word is weak: Ready says nothing about role and jwtSecret (kubesphere-facts 6.6), so a join is
+done when these, the identity and the connection have been compared.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import json
+import logging
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from include.fleet import clusters, errors, kinds, kubesphere, settings, waits
+
+log = logging.getLogger(__name__)
+
+_STALE = 2.5
+_PATIENCE = 3
+"""In resync periods (kubesphere-facts 12.3)."""
+
+_LOOK_AGAIN = 2.0
+"""Seconds between two questions to a ks-apiserver that is loading its configuration."""
+
+_USER = "kapis/iam.kubesphere.io/v1alpha2/users/admin"
+
+
+class Proof(enum.Enum):
+    """How it was shown that the host reaches this very cluster and that the jwtSecret is in force."""
+
+    FORWARDED = "a request that the host's ks-apiserver forwarded to the member returned the member's own UID"
+    TOKEN = "the member's ks-apiserver accepts a token signed with the host's jwtSecret"  # noqa: S105
+    CONFIG = "both ConfigMaps hold the same jwtSecret and have been unchanged long enough to be loaded"
+
+
+def readiness(cluster: kubesphere.Object, *, uid: str, now: datetime.datetime, resync: float) -> str:
+    """Return why a Cluster is not Ready for certain, or "" (kubesphere-facts 12.3).
+
+    *uid* is the member's kube-system UID, *resync* the seconds between two looks of the host's controller.
+    Raises NotReadyError where waiting is useless.
+    """
+    name = cluster["metadata"]["name"]
+    federated = kubesphere.condition(cluster, kubesphere.FEDERATED)
+    ready = kubesphere.condition(cluster, kubesphere.READY)
+    if str(federated.get("reason", "")).startswith("The workspace "):
+        raise errors.NotReadyError(
+            f"Cluster {name} cannot join the federation: {federated['reason']}. Rename or delete that workspace "
+            "on one side, or remove its label kubefed.io/managed on the member, then clear this task."
+        )
+    if kubesphere.HOST_LABEL in (cluster["metadata"].get("labels") or {}):
+        raise errors.NotReadyError(
+            f"The host takes Cluster {name} for itself (label {kubesphere.HOST_LABEL}): both have the same node "
+            "count and machine-id, as cloned machines have. Give the member's nodes their own machine-id."
+        )
+    seen = kubesphere.member_uid(cluster)
+    if seen and seen != uid:
+        raise errors.NotReadyError(
+            f"The host reaches another cluster under the name {name}: kube-system UID {seen} instead of {uid}. "
+            "Check member_server and the kubeconfig of the connection that was imported."
+        )
+    for condition, kind in ((federated, kubesphere.FEDERATED), (ready, kubesphere.READY)):
+        if not condition:
+            return f"it has no condition {kind} yet"
+        if condition.get("status") != "True":
+            return f"{kind} is {condition.get('status')}: {condition.get('reason') or condition.get('message')}"
+    if not seen or not (cluster.get("status") or {}).get("kubernetesVersion"):
+        return "Ready is True, but the host has not read the member's version and identity yet"
+    updated = datetime.datetime.fromisoformat(ready.get("lastUpdateTime") or "1970-01-01T00:00:00Z")
+    if (now - updated).total_seconds() > _STALE * resync:
+        return f"Ready is True, but has not been refreshed since {updated:%Y-%m-%d %H:%M:%SZ}"
+    return ""
+
+
+class ReadyLook:
+    """The looks at one Cluster until it is Ready; give up where no more looking helps."""
+
+    def __init__(
+        self, host: clusters.Cluster, name: str, *, uid: str, resync: float, limits: settings.Settings
+    ) -> None:
+        self._host = host
+        self._ref = kinds.Ref(kinds.CLUSTER, name)
+        self._uid = uid
+        self._resync = resync
+        self._limits = limits
+        self._since: tuple[str, float] = ("", time.monotonic())
+
+    async def look(self) -> waits.Pending | None:
+        """Look once at the Cluster."""
+        cluster = await self._host.read(self._ref)
+        if cluster is None or "deletionTimestamp" in cluster["metadata"]:
+            raise errors.NotReadyError(
+                f"{self._ref} on the {self._host} was deleted while it was waited for. "
+                "Clear import_cluster to import it again."
+            )
+        now = datetime.datetime.now(datetime.UTC)
+        text = readiness(cluster, uid=self._uid, now=now, resync=self._resync)
+        if not text:
+            return None
+        text = self._host.redacted(text)
+        self._give_up(cluster, text)
+        return waits.Pending(text, self._limits.slow_poll)
+
+    def _give_up(self, cluster: dict[str, Any], text: str) -> None:
+        """Raise if the same failure has lasted so long that the host will not get over it by itself."""
+        if text != self._since[0]:
+            self._since = (text, time.monotonic())
+        lasted = time.monotonic() - self._since[1]
+        name = self._ref.name
+        if not kubesphere.conditions(cluster) and lasted >= self._resync:
+            if cluster["metadata"].get("finalizers"):
+                raise errors.NotReadyError(
+                    f"The host's controller has taken up Cluster {name} and written no condition in {lasted:.0f} s: "
+                    "that is what it does with a kubeconfig that is none. Delete the Cluster and run the join again."
+                )
+            if lasted >= _PATIENCE * self._resync:
+                raise errors.NotReadyError(
+                    f"The host's controller has not touched Cluster {name} in {lasted:.0f} s. Check that Deployment "
+                    f"ks-controller-manager in {kubesphere.NAMESPACE} on the {self._host} runs, and its log."
+                )
+        federated = kubesphere.condition(cluster, kubesphere.FEDERATED)
+        if federated.get("status") == "False" and lasted >= _PATIENCE * self._resync:
+            raise errors.NotReadyError(
+                f"The host cannot reach or join Cluster {name}, the same for {lasted:.0f} s: {text}. "
+                "Check that the host's pods reach this address (conf member_server) and that the imported "
+                "credential is cluster-admin there."
+            )
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a question to a ks-apiserver gave; a proof if nothing is set."""
+
+    pending: str = ""
+    """Not yet, and why."""
+    unreachable: str = ""
+    """No way to know, and why."""
+    passing: bool = False
+    """Whether that is likely to pass: ks-apiserver refuses connections while it reloads."""
+
+
+class ProofLook:
+    """The looks at a Ready member until role, secret, identity and connection are proven.
+
+    A check that fails once is looked at again: right after Ready the controller writes into the member's
+    ConfigMap, ks-apiserver reloads, and forwarded requests fail for a moment (kubesphere-facts 7.6).
+    """
+
+    def __init__(
+        self,
+        host: clusters.Cluster,
+        member: clusters.Cluster,
+        name: str,
+        *,
+        uid: str,
+        resync: float,
+        limits: settings.Settings,
+    ) -> None:
+        self._host = host
+        self._member = member
+        self._ref = kinds.Ref(kinds.CLUSTER, name)
+        self._uid = uid
+        self._resync = resync
+        self._limits = limits
+        self._unchanged: tuple[object, float] = (None, time.monotonic())
+        self._passing_since: float | None = None
+        self.proof = Proof.CONFIG
+
+    async def look(self) -> waits.Pending | None:
+        """Compare once, and ask a ks-apiserver."""
+        pending = await self._compare()
+        if pending:
+            return waits.Pending(pending, self._limits.poll)
+        token = await self._token()
+        answer = await self._forwarded(token)
+        self.proof = Proof.FORWARDED
+        if answer.unreachable and not self._passes(answer):
+            log.info("No forwarded request possible: %s", answer.unreachable)
+            answer = await self._probe(token)
+            self.proof = Proof.TOKEN
+        quiet = time.monotonic() - self._unchanged[1]
+        if answer.unreachable and not self._passes(answer) and quiet >= self._limits.quiet:
+            self.proof = Proof.CONFIG
+            return None
+        text = answer.pending or answer.unreachable
+        return waits.Pending(text, min(_LOOK_AGAIN, self._limits.poll)) if text else None
+
+    def _passes(self, answer: _Answer) -> bool:
+        """Tell whether to ask again instead of doing with less: a reload takes seconds."""
+        if not answer.passing:
+            return False
+        self._passing_since = self._passing_since or time.monotonic()
+        return time.monotonic() - self._passing_since < self._limits.failed_after
+
+    async def _compare(self) -> str:
+        """Compare the objects; return what is not as it must be, or ""."""
+        cluster = await self._host.read(self._ref)
+        if cluster is None:
+            raise errors.VerificationError(f"{self._ref} is gone from the {self._host}.")
+        now = datetime.datetime.now(datetime.UTC)
+        text = readiness(cluster, uid=self._uid, now=now, resync=self._resync)
+        if text:
+            return self._host.redacted(text)
+        found = []
+        for side in (self._host, self._member):
+            config_map = await side.get(kubesphere.CONFIG)
+            config = kubesphere.config(config_map)
+            if config is None:
+                return f"ConfigMap {kubesphere.CONFIG.name} of the {side} holds no usable {kubesphere.CONFIG_KEY}"
+            await side.keep_secret(config.jwt_secret)
+            found.append((config, config_map["metadata"]["resourceVersion"]))
+        (host, host_version), (member, member_version) = found
+        if (host_version, member_version) != self._unchanged[0]:
+            self._unchanged = ((host_version, member_version), time.monotonic())
+        if not host.jwt_secret or host.jwt_secret != member.jwt_secret:
+            return "the jwtSecret of host and member differ"
+        if host.role != kubesphere.HOST:
+            return f"the role of the host is {host.role or 'none'}, not {kubesphere.HOST}"
+        if member.role != kubesphere.MEMBER:
+            return f"the role of the member is {member.role or 'none'}, not {kubesphere.MEMBER}"
+        return ""
+
+    async def _token(self) -> str | None:
+        """Return the host's static token: a root credential, read for this request and forgotten."""
+        try:
+            token = kubesphere.secret_value(await self._host.read(kubesphere.SECRET), "token")
+        except errors.ForbiddenError:
+            return None
+        for side in (self._host, self._member):
+            await side.keep_secret(token)
+        return token
+
+    async def _forwarded(self, token: str | None) -> _Answer:
+        """Ask the host's ks-apiserver for the member's identity (kubesphere-facts 7.6)."""
+        path = f"{kubesphere.API_SERVER}/api/clusters/{self._ref.name}/v1/namespaces/{kubesphere.IDENTITY.name}"
+        status, body, answer = await self._ask(self._host, path, token)
+        if answer is not None:
+            return answer
+        if status != 200:
+            return _unanswered("the host's ks-apiserver", status, body)
+        try:
+            uid = json.loads(body)["metadata"]["uid"]
+        except (ValueError, KeyError, TypeError):
+            return _Answer(unreachable="its answer is no Namespace")
+        if uid != self._uid:
+            raise errors.VerificationError(
+                f"The host's ks-apiserver forwards requests for {self._ref.name} to another cluster: kube-system UID "
+                f"{uid} instead of {self._uid}. Check the server in the Cluster's kubeconfig."
+            )
+        return _Answer()
+
+    async def _probe(self, token: str | None) -> _Answer:
+        """Ask the member's ks-apiserver whether it takes a token of the host (kubesphere-facts 7.1)."""
+        status, body, answer = await self._ask(self._member, f"{kubesphere.API_SERVER}/{_USER}", token)
+        if answer is not None:
+            return answer
+        # Any answer of ks-apiserver itself to a signed token but "signature is invalid" proves the secret.
+        spoke = status == 200 or (status == 401 and "Unauthorized: " in body)
+        return _Answer() if spoke else _unanswered("the member's ks-apiserver", status, body)
+
+    async def _ask(self, side: clusters.Cluster, path: str, token: str | None) -> tuple[int, str, _Answer | None]:
+        """Return status and body, and an answer if these decide it for any kind of request."""
+        if token is None:
+            return 0, "", _Answer(unreachable=f"the static token of the {self._host} may not be read")
+        headers = {kubesphere.API_TOKEN_HEADER: f"Bearer {token}"}
+        status, body = await side.proxied(path, what="ks-apiserver", headers=headers)
+        if status == 401 and "signature is invalid" in body:
+            return status, body, _Answer(pending="a ks-apiserver has not loaded the jwtSecret yet")
+        if status == 500 and re.search(r"cluster \S+ is not ready", body):
+            return (
+                status,
+                body,
+                _Answer(pending="the host's ks-apiserver does not see the member as ready yet"),
+            )
+        return status, body, None
+
+
+def _unanswered(who: str, status: int, body: str) -> _Answer:
+    said = clusters.status_message(body)[:200]
+    text = f"{who} cannot be asked: {status}" + (f" {said}" if said else "")
+    return _Answer(unreachable=text, passing=status >= 500)

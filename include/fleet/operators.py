@@ -1,0 +1,190 @@
+"""The Airflow side: each task runs one step, in the worker while that is quick, else in the triggerer.
+
+An error's class decides whether Airflow tries again; nothing else here knows what a step does. The
+Kubernetes client takes seconds to import, so nothing that needs it is imported before a task runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.branch import BaseBranchOperator
+from airflow.sdk import BaseOperator, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk.configuration import conf as airflow_conf
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.fleet import conf as confs
+from include.fleet import errors, triggers
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+RETRIES = 5
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception="include.fleet.errors.PermanentError",
+            action=RetryAction.FAIL,
+            reason="trying again changes nothing",
+        ),
+        RetryRule(
+            exception="include.fleet.errors.TemporaryError",
+            action=RetryAction.RETRY,
+            retry_delay=timedelta(seconds=15),
+            reason="the cluster may answer later",
+        ),
+    ]
+)
+
+_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+_ANNOUNCED = "joining"
+_SETTLE = 30.0
+"""Seconds for another run's check to end, before this one goes on as if it had failed."""
+
+
+def params() -> dict[str, Param]:
+    """Return the trigger form: one Param for each key of the conf."""
+    made = {}
+    for key, fields in copy.deepcopy(confs.SCHEMA).items():
+        description = fields.pop("description")
+        default = {"default": fields.pop("default")} if "default" in fields else {}
+        made[key] = Param(**default, description=description, **fields)
+    return made
+
+
+class StepOperator(BaseOperator):
+    """Runs the step of a join that has the name of the task.
+
+    A step that still waits after some seconds moves to the triggerer; when that is through, the step runs
+    once more in the worker, finds everything done, and reports.
+
+    :param earlier: ids of the tasks whose reports the step reads
+    """
+
+    def __init__(self, *, earlier: Iterable[str] = (), **kwargs: Any) -> None:
+        kwargs.setdefault("retries", RETRIES)
+        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        super().__init__(**kwargs)
+        self.earlier = tuple(earlier)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step and return its report."""
+        return self._run(context, started=time.time(), changed=[])
+
+    def resume(self, context: Context, event: dict[str, Any], *, started: float, changed: list[str]) -> dict[str, Any]:
+        """Go on after the triggerer; raises the error that ended the wait there."""
+        if "message" in event:
+            raise errors.restored(event["permanent"], event["message"])
+        return self._run(context, started=started, changed=changed)
+
+    def _run(self, context: Context, *, started: float, changed: list[str]) -> dict[str, Any]:
+        from include.fleet import join, waits  # the Kubernetes client takes seconds to import
+
+        limits = triggers.configured_settings()
+        ti = context["ti"]
+        conf = dict(context["params"])
+        attempt = f"{ti.run_id}/{ti.try_number}"
+        reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id in self.earlier}
+        written = list(changed)
+        try:
+            report = asyncio.run(
+                join.run(
+                    self.task_id,
+                    conf,
+                    limits=limits,
+                    attempt=attempt,
+                    started=started,
+                    leave_worker=time.time() + limits.inline_wait,
+                    reports={task_id: found for task_id, found in reports.items() if found},
+                    written=written,
+                )
+            )
+        except waits.Longer:
+            self.log.info("The wait goes on in the triggerer")
+            trigger = triggers.StepTrigger(step=self.task_id, conf=conf, attempt=attempt, started=started)
+            self.defer(trigger=trigger, method_name="resume", kwargs={"started": started, "changed": written})
+        if report is None:
+            raise AirflowSkipException(f"{self.task_id} has nothing to do on this connection type")
+        if written:
+            report = {**report, "changed": written}
+        return {**report, "seconds": round(time.time() - started, 1)}
+
+
+class CheckConfOperator(StepOperator):
+    """The first step, which also refuses a member that another run is joining at the moment."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Check the conf, then make sure that this run is the only one for its member."""
+        names = airflow_conf.get("core", "sensitive_var_conn_names", fallback="")
+        if "kube_config" not in names.replace(" ", "").split(","):
+            self.log.warning(
+                "Airflow shows kubeconfigs of connections in clear. Set "
+                "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES=kube_config,kubeconfig on every component."
+            )
+        report = super().execute(context)
+        self._refuse_second_run(context, report)
+        return report
+
+    def _refuse_second_run(self, context: Context, report: dict[str, Any]) -> None:
+        """Announce this run, then look for others: of two that see each other, the later gives way.
+
+        Airflow's own records serve here, so this holds within one Airflow installation.
+        """
+        ti, mine = context["ti"], context["ti"].run_id
+        ticket = [time.time(), mine]
+        ti.xcom_push(key=_ANNOUNCED, value={**report, "ticket": ticket})
+        last = self.dag.leaves[-1].task_id
+        for run_id, states in ti.get_task_states(dag_id=ti.dag_id, task_ids=[last]).items():
+            if run_id == mine or states.get(last) in _ENDED:
+                continue
+            if ti.get_dagrun_state(dag_id=ti.dag_id, run_id=run_id) not in ("running", "queued"):
+                continue
+            other = ti.xcom_pull(task_ids=self.task_id, key=_ANNOUNCED, run_id=run_id)
+            if other and _same_member(report, other) and self._goes_first(ti, run_id, other["ticket"], ticket):
+                raise errors.RefusedError(
+                    report["cluster"],
+                    [
+                        (
+                            f"run {run_id} is joining this member. Wait for it; if it is dead, mark it as failed "
+                            "in Airflow, then run this one again"
+                        )
+                    ],
+                )
+
+    def _goes_first(self, ti: Any, run_id: str, other: list[Any], mine: list[Any]) -> bool:
+        """Tell whether the other run goes on: it came earlier, or it has passed its check without seeing us."""
+        if other < mine:
+            return True
+        ends = time.time() + _SETTLE
+        while time.time() < ends:
+            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self.task_id], run_ids=[run_id])
+            state = states.get(run_id, {}).get(self.task_id)
+            if state in _ENDED:
+                return bool(state == "success")
+            time.sleep(0.5)
+        return False
+
+
+class ConnectionBranchOperator(BaseBranchOperator):
+    """Picks the arm of the connection type.
+
+    :param arms: task id to go on with, by connection type
+    """
+
+    def __init__(self, *, arms: dict[str, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.arms = arms
+
+    def choose_branch(self, context: Context) -> str:
+        """Return the id of the first task of the arm."""
+        return self.arms[context["params"]["connection"]]
+
+
+def _same_member(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    same_name = one["host_uid"] == other["host_uid"] and one["cluster"] == other["cluster"]
+    return bool(same_name or one["member_uid"] == other["member_uid"])

@@ -1,0 +1,39 @@
+"""How long this project waits and how often it looks, where the conf of a run does not say.
+
+Pure. The Airflow side fills it from section [fleet] of Airflow's configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Seconds, all of them."""
+
+    request_timeout: float = 30.0
+    """An API server has this long to answer one request."""
+    connect_timeout: float = 5.0
+    """A connection has this long to be made."""
+    watch_timeout: float = 300.0
+    """The server ends a watch after this long, and it is opened again."""
+    inline_wait: float = 20.0
+    """A wait keeps its worker this long, then it moves to the triggerer (a move costs about 3 s)."""
+    poll: float = 10.0
+    """Look this often at what cannot be watched: the installer's queue, ks-apiserver behind its proxy."""
+    slow_poll: float = 30.0
+    """Look this often at what a watch should have told already."""
+    failed_after: float = 30.0
+    """An installer that is idle and has not done its work for this long has failed (kubesphere-facts 12.2)."""
+    quiet: float = 120.0
+    """A ConfigMap unchanged for this long is loaded by the processes that mount it (kubesphere-facts 12.2)."""
+    resync: float = 120.0
+    """The host's controller looks at each Cluster this often, unless its ConfigMap says otherwise."""
+
+    @classmethod
+    def read(cls, lookup: Callable[[str], str | None]) -> Settings:
+        """Return the settings with the values that *lookup* knows by name; raises ValueError on no number."""
+        given = {field.name: lookup(field.name) for field in fields(cls)}
+        return replace(cls(), **{name: float(value) for name, value in given.items() if value is not None})

@@ -1,0 +1,64 @@
+"""The waiting part of a step, in the triggerer: no worker is held while a cluster takes its time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.sdk.configuration import conf as airflow_conf
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from include.fleet import errors, settings
+
+
+def configured_settings() -> settings.Settings:
+    """Return the settings in section [fleet] of Airflow's configuration, the defaults where it is silent."""
+    return settings.Settings.read(lambda name: airflow_conf.get("fleet", name, fallback=None))
+
+
+class StepTrigger(BaseTrigger):
+    """Runs one step of a join until it has nothing to wait for any more, or has failed.
+
+    The arguments are references only: they are stored in Airflow's database.
+
+    :param step: name of the step, which is the task's id
+    :param conf: the conf of the run: connection ids and names
+    :param attempt: run id and number of the try
+    :param started: when the attempt began, in seconds since the epoch
+    """
+
+    def __init__(self, *, step: str, conf: dict[str, Any], attempt: str, started: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
+        self.step = step
+        self.conf = conf
+        self.attempt = attempt
+        self.started = started
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and exactly the arguments of the constructor."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {"step": self.step, "conf": self.conf, "attempt": self.attempt, "started": self.started},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: {} when the step is through, else what its error says and whether it is permanent."""
+        from include.fleet import join  # the Kubernetes client takes seconds to import
+
+        try:
+            await join.run(
+                self.step,
+                self.conf,
+                limits=configured_settings(),
+                attempt=self.attempt,
+                started=self.started,
+            )
+        except errors.FleetError as error:
+            permanent = isinstance(error, errors.PermanentError)
+            yield _event({"permanent": permanent, "message": str(error)})
+            return
+        yield _event({})
+
+
+def _event(payload: dict[str, Any]) -> TriggerEvent:
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]  # untyped in Airflow
