@@ -1,0 +1,77 @@
+"""The conf of a join: what is accepted, and how every problem is told at once."""
+
+import pytest
+
+from include.fleet import conf
+
+
+def make_conf(**changes):
+    """A conf as a person would trigger a run with; each test changes one thing."""
+    return {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1", **changes}
+
+
+def test_a_conf_with_the_required_keys_has_no_problems():
+    assert conf.problems(make_conf()) == []
+
+
+def test_the_members_credential_is_imported_unless_another_is_named():
+    assert conf.parse(make_conf()).imported_conn_id == "m1"
+    assert conf.parse(make_conf(import_conn_id="m1-admin")).imported_conn_id == "m1-admin"
+
+
+def test_the_connection_is_direct_unless_said_otherwise():
+    assert conf.parse(make_conf()).connection is conf.Connection.DIRECT
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "says"),
+    [
+        pytest.param({"cluster": "M1"}, "cluster", "lower-case", id="upper-case"),
+        pytest.param({"cluster": "a" * 61}, "cluster", "60 characters", id="too-long-for-the-service-mc-name"),
+        pytest.param({"cluster": "m.1"}, "cluster", "lower-case", id="dot"),
+        pytest.param({"cluster": "-m"}, "cluster", "lower-case", id="leading-dash"),
+        pytest.param({"cluster": "host"}, "cluster", "not 'host'", id="the-hosts-own-name"),
+        pytest.param({"connection": "vpn"}, "connection", "direct or proxy", id="unknown-connection-type"),
+        pytest.param({"connection": "proxy"}, "connection", "not supported yet", id="proxy-not-yet"),
+        pytest.param({"member_server": "http://10.0.0.1"}, "member_server", "https://", id="server-without-tls"),
+        pytest.param({"member_server": "https://10.0.0.1/k8s"}, "member_server", "without a path", id="server-with-path"),
+        pytest.param({"member_server": "https://u@10.0.0.1"}, "member_server", "https://", id="server-with-user"),
+        pytest.param({"kubesphere_api_endpoint": "10.0.0.1:80"}, "kubesphere_api_endpoint", "http", id="endpoint"),
+        pytest.param({"ready_timeout": 0}, "ready_timeout", "seconds", id="no-time"),
+        pytest.param({"ready_timeout": "soon"}, "ready_timeout", "seconds", id="time-as-text"),
+        pytest.param({"group": "a b"}, "group", "label", id="group-is-a-label-value"),
+        pytest.param({"member_conn_id": "host"}, "member_conn_id", "own member", id="host-joins-itself"),
+        pytest.param({"membre": 1}, "membre", "unknown key", id="unknown-key"),
+    ],
+)
+def test_a_problem_names_its_key_and_what_was_expected(changes, key, says):
+    (problem,) = conf.problems(make_conf(**changes))
+    assert problem.startswith(f"{key}: ")
+    assert says in problem
+
+
+def test_all_problems_are_told_at_once():
+    found = conf.problems({"cluster": "M1", "connection": "vpn", "member_conn_id": "m1", "colour": "blue"})
+    assert [problem.split(":")[0] for problem in found] == ["cluster", "colour", "connection", "host_conn_id"]
+
+
+def test_every_missing_key_is_told():
+    found = conf.problems({})
+    assert [problem.split(":")[0] for problem in found] == ["cluster", "host_conn_id", "member_conn_id"]
+
+
+def test_a_kubeconfig_pasted_into_the_wrong_field_is_not_repeated():
+    secret = "apiVersion: v1\nusers: [{name: a, user: {token: s3cr3t-t0ken}}]" + " " * 100
+    (problem,) = conf.problems(make_conf(member_server=secret))
+    assert "s3cr3t" not in problem
+
+
+def test_every_key_has_a_title_a_description_and_an_expectation():
+    for key, fields in conf.SCHEMA.items():
+        assert {"type", "title", "description", "x-expected"} <= set(fields), key
+
+
+def test_required_keys_stand_outside_of_sections():
+    """The trigger form keeps sections closed, and a closed one would hide what is missing."""
+    assert conf.REQUIRED == ("cluster", "host_conn_id", "member_conn_id")
+    assert not [key for key in conf.REQUIRED if "section" in conf.SCHEMA[key]]

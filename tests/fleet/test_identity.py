@@ -1,0 +1,123 @@
+"""Who is who: same name, same cluster, another host; each told apart from the others."""
+
+import base64
+
+import pytest
+import yaml
+
+from include.fleet import identity, kubesphere
+
+SERVER = "https://10.20.1.1:6443"
+
+
+def make_kubeconfig(server):
+    return yaml.safe_dump(
+        {
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "c", "user": {"token": "t0ken"}}],
+        }
+    )
+
+
+def make_cluster(name, *, uid=None, mark=None, server=SERVER, kind="direct", labels=None, kubeconfig=None):
+    """A Cluster as the host has it; *uid* is what its controller saw, *mark* what an earlier run left."""
+    text = make_kubeconfig(server) if kubeconfig is None else kubeconfig
+    return {
+        "metadata": {
+            "name": name,
+            "labels": labels or {},
+            "annotations": {kubesphere.MEMBER_UID_ANNOTATION: mark} if mark else {},
+        },
+        "spec": {"connection": {"type": kind, "kubeconfig": base64.b64encode(text.encode()).decode()}},
+        "status": {"uid": uid} if uid else {},
+    }
+
+
+def make_config(role, *, name=""):
+    return kubesphere.Config(
+        jwt_secret="x", role=role, cluster_name=name, host_cluster_name="host", proxy_publish_address="", resync=None
+    )
+
+
+def refusals(*clusters, member=None, in_use=False, **changes):
+    sides = {
+        "name": "m1",
+        "host_uid": "uid-host",
+        "member_uid": "uid-m1",
+        "host_config": make_config("host"),
+        "member_config": member or make_config("none"),
+        "host_secret_in_use": in_use,
+        "clusters": clusters,
+        "server": SERVER,
+        **changes,
+    }
+    return identity.refusals(identity.Sides(**sides))
+
+
+def test_a_free_name_is_granted():
+    assert refusals(make_cluster("other", uid="uid-other", server="https://10.9.9.9:6443")) == []
+
+
+def test_a_joined_member_is_recognised_under_its_name():
+    assert refusals(make_cluster("m1", uid="uid-m1")) == []
+
+
+def test_a_half_made_cluster_of_an_earlier_run_is_recognised_by_its_mark():
+    assert refusals(make_cluster("m1", mark="uid-m1", server="https://wrong:6443")) == []
+
+
+def test_a_half_made_cluster_by_hand_is_recognised_by_its_server():
+    assert refusals(make_cluster("m1")) == []
+
+
+@pytest.mark.parametrize(
+    ("cluster", "says"),
+    [
+        pytest.param(make_cluster("m1", uid="uid-x"), "belongs to another cluster (kube-system UID uid-x)", id="uid"),
+        pytest.param(make_cluster("m1", mark="uid-x"), "belongs to another cluster", id="mark"),
+        pytest.param(make_cluster("m1", server="https://x:1"), "server https://x:1", id="server"),
+        pytest.param(make_cluster("m1", kubeconfig="junk"), "never becomes Ready", id="kubeconfig-that-is-none"),
+        pytest.param(make_cluster("m1", kind="proxy"), "connection type proxy", id="joined-by-proxy"),
+        pytest.param(make_cluster("m1", labels={kubesphere.HOST_LABEL: ""}), "of the host itself", id="host"),
+        pytest.param(make_cluster("m2", uid="uid-m1"), "already, as m2", id="same-cluster-other-name"),
+        pytest.param(make_cluster("m2", mark="uid-m1"), "already, as m2", id="same-cluster-half-made-elsewhere"),
+        pytest.param(make_cluster("m2"), "already, as m2", id="same-server-other-name"),
+    ],
+)
+def test_a_clash_is_refused_with_its_reason(cluster, says):
+    (reason,) = refusals(cluster)
+    assert says in reason
+
+
+def test_the_hosts_name_is_refused():
+    assert "name of the host cluster" in refusals(name="host")[0]
+
+
+def test_a_host_cannot_be_its_own_member():
+    assert "its own member" in refusals(member_uid="uid-host")[0]
+
+
+def test_a_member_of_another_host_is_refused_with_the_name_it_has_there():
+    (reason,) = refusals(member=make_config("member", name="theirs"))
+    assert "belongs to another host, which calls it theirs" in reason
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"member": make_config("none", name="theirs")}, id="role-is-none-now"),
+        pytest.param({"member": make_config("member", name="m1"), "in_use": True}, id="it-has-this-hosts-secret"),
+    ],
+)
+def test_what_an_earlier_membership_left_behind_is_no_other_host(options):
+    assert refusals(**options) == []
+
+
+def test_a_member_whose_secret_changed_is_still_ours_if_the_host_has_it():
+    assert refusals(make_cluster("m1", uid="uid-m1"), member=make_config("member", name="m1")) == []
+
+
+def test_every_reason_is_told():
+    assert len(refusals(make_cluster("m1", uid="uid-x"), make_cluster("m2", uid="uid-m1"))) == 2
