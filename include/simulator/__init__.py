@@ -1,0 +1,1 @@
+"""KubeSphere clusters behind a Kubernetes HTTPS API."""

@@ -1,0 +1,86 @@
+"""Who is asking, and what may they do: authentication, the scenario's rules, and the audit log."""
+
+from __future__ import annotations
+
+import datetime
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+from include.simulator import resources, tokens
+from include.simulator.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Takes one verb on one resource from the user `airflow`; `*` stands for every verb or resource."""
+
+    verb: str
+    resource: str
+
+    def covers(self, *, verb: str, resource: str) -> bool:
+        """Say whether the rule is about this request; resource may be `plural/subresource`."""
+        return self.verb in {"*", verb} and self.resource in {"*", resource}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One answered request. `path` holds the query too; `code` is the HTTP status."""
+
+    time: datetime.datetime
+    user: str
+    verb: str
+    group: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    path: str
+    code: int
+    content_type: str
+
+
+class Access:
+    """Authenticates by client certificate, known bearer token or service account token; authorises by rule."""
+
+    def __init__(self, store: Store, *, signing_key: str, rules: dict[str, tuple[Rule, ...]]) -> None:
+        self._store = store
+        self._signing_key = signing_key
+        self._rules = rules
+        self._users: dict[str, str] = {}
+
+    def add_token(self, token: str, *, user: str) -> None:
+        """Make a bearer token known."""
+        self._users[token] = user
+
+    def identify(self, *, certificate: dict[str, Any] | None, authorization: str) -> str | None:
+        """Return the user, or None for no or unknown credentials.
+
+        There is no anonymous user, as on an API server with `--anonymous-auth=false`.
+        """
+        if certificate:
+            for attribute in certificate.get("subject", ()):
+                for key, value in attribute:
+                    if key == "commonName":
+                        return str(value)
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return None
+        for known, user in self._users.items():
+            if hmac.compare_digest(known.encode(), token.strip().encode()):
+                return user
+        return self._identify_service_account(token.strip())
+
+    def allows(self, user: str, *, verb: str, resource: str) -> bool:
+        """Say whether no rule forbids it; everybody else is a cluster administrator."""
+        return not any(rule.covers(verb=verb, resource=resource) for rule in self._rules.get(user, ()))
+
+    def _identify_service_account(self, token: str) -> str | None:
+        try:
+            claims = tokens.verify(token, key=self._signing_key)
+        except tokens.TokenError:
+            return None
+        user = str(claims.get("sub", ""))
+        namespace, _, name = user.removeprefix("system:serviceaccount:").partition(":")
+        account = self._store.find(resources.SERVICEACCOUNTS, name=name, namespace=namespace)
+        return user if account is not None else None

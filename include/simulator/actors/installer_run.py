@@ -1,0 +1,227 @@
+"""One run of ks-installer's hook, from the pre-install playbooks to the banner (kubesphere-facts 2.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime
+import re
+import secrets
+import string
+import uuid
+from typing import Any
+
+from include.simulator import configuration, manifests, resources
+from include.simulator.actors import installer_log
+from include.simulator.actors.client import Object, RequestError
+from include.simulator.actors.kubelet import Container
+from include.simulator.scenario import Failure, Fault
+
+VERSION = "v3.4.1"
+NAMESPACE = "kubesphere-system"
+SECRET = "kubesphere-secret"
+
+# Characters that survive an unquoted place in a shell command (kubesphere-facts 2.4).
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9_.+/=@:,%-]*")
+_COMPONENTS = ("monitoring", "multicluster", "openpitrix", "network")
+
+
+class HookFailedError(Exception):
+    """The hook exits with code 1; the text is what it printed."""
+
+
+class _StoppedError(Exception):
+    """The hook gives up with exit code 0: nothing retries it."""
+
+
+class Faults:
+    """Says which runs of a cluster's installer fail; it counts across restarts of the pod."""
+
+    def __init__(self, fault: Fault | None) -> None:
+        self._fault = fault
+        self._runs = 0
+
+    def next_run(self) -> Failure | None:
+        """Count a run and return how it fails, or None."""
+        self._runs += 1
+        if self._fault is None or (self._fault.runs is not None and self._runs > self._fault.runs):
+            return None
+        return self._fault.failure
+
+
+class Run:
+    """One execution of the hook; `timing.run` is spread over its phases."""
+
+    def __init__(self, container: Container, *, faults: Faults) -> None:
+        self._container = container
+        self._client = container.client
+        self._faults = faults
+
+    async def execute(self) -> None:
+        """Run to whatever end. Raises HookFailedError for exit code 1; every other end is exit code 0."""
+        try:
+            found = await self._client.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace=NAMESPACE)
+            if found is None:
+                return
+            if (found.get("status") or {}).get("core", {}).get("version") != VERSION:
+                await self._recreate(found)
+                return
+            await self._install(found, failure=self._faults.next_run())
+        except _StoppedError:
+            return
+        except RequestError as error:
+            # A kubectl command of a playbook failed: Ansible's rc != 0, which the hook takes for its end.
+            self._container.log(f'fatal: [localhost]: FAILED! => {{"msg": "{error}"}}')
+            self._container.log(installer_log.recap(ok=23, failed=1))
+
+    async def _recreate(self, found: Object) -> None:
+        """Replace the object by a new one of this version; the create event starts the real run."""
+        await self._client.delete(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace=NAMESPACE)
+        self._container.log("Delete old cluster configuration successfully")
+        status: Object = {"core": {"version": VERSION}}
+        if (found.get("status") or {}).get("clusterId"):
+            status["clusterId"] = found["status"]["clusterId"]
+        await self._client.create(
+            resources.CLUSTERCONFIGURATIONS, namespace=NAMESPACE,
+            content={"metadata": {"name": "ks-installer", "namespace": NAMESPACE, "labels": {"version": VERSION}},
+                     "spec": found.get("spec") or {}, "status": status},
+        )
+        self._container.log("Create cluster configuration successfully")
+
+    async def _install(self, found: Object, *, failure: Failure | None) -> None:
+        spec, status = found.get("spec") or {}, found.get("status") or {}
+        if failure is Failure.CRASH:
+            await self._spend(0.1)
+            raise HookFailedError("Traceback (most recent call last):\n"
+                                  f'  File "/hooks/{installer_log.HOOK}", line 513, in generate_new_cluster'
+                                  "_configuration\nKeyError: 'es'")
+        is_host = (spec.get("multicluster") or {}).get("clusterRole") == "host"
+        await self._preinstall(spec, failure=failure, is_host=is_host)
+        failed = await self._install_components(
+            failure=failure, enables=is_host and (status.get("multicluster") or {}).get("status") != "enabled"
+        )
+        await self._spend(0.05)
+        await self._write_config(spec, playbook="ks-config")
+        await self._spend(0.1)
+        await self._write_config(spec, playbook="result-info")
+        await self._write_status({"core": {"version": VERSION}})
+        await self._spend(0.05)
+        if failed is None:
+            address = self._container.address
+            self._container.log(installer_log.banner(node=address, moment=_now()))
+            await self._report_id(status)
+        else:
+            self._container.log(installer_log.failed_component_lines(failed, moment=_now()))
+
+    async def _preinstall(self, spec: Object, *, failure: Failure | None, is_host: bool) -> None:
+        for play, share in (("preinstall", 0.1), ("metrics_server", 0.05), ("common", 0.1)):
+            self._container.log(installer_log.play_header("localhost"))
+            self._container.log(installer_log.task_lines(f"{play} : {play} | prepare", result="ok"))
+            await self._spend(share)
+            if play == "common" and is_host:
+                await self._client.ensure(resources.NAMESPACES,
+                                          content={"metadata": {"name": manifests.FEDERATION_NAMESPACE}})
+            self._container.log(installer_log.recap(ok=12, failed=0))
+        self._container.log(installer_log.play_header("localhost"))
+        await self._init_token(spec, failure=failure)
+        await self._spend(0.2)
+        self._container.log(installer_log.task_lines("ks-core/ks-core : KubeSphere | Installing ks-core"))
+        await self._write_status({"core": {"status": "enabled", "enabledTime": _local_time()}})
+        self._container.log(installer_log.recap(ok=46, failed=0))
+
+    async def _init_token(self, spec: Object, *, failure: Failure | None) -> None:
+        """Role ks-core/init-token (kubesphere-facts 2.4)."""
+        authentication = spec.get("authentication")
+        if authentication is not None and "jwtSecret" not in authentication:
+            task = "ks-core/init-token : KubeSphere | Generating KubeSphere random string"
+            error = "'dict object' has no attribute 'jwtSecret'"
+            self._container.log(installer_log.undefined_lines(task, error=error))
+            raise _StoppedError
+        given = str((authentication or {}).get("jwtSecret") or "")
+        alphabet = string.ascii_letters + string.digits
+        value = given or "".join(secrets.choice(alphabet) for _ in range(32))
+        if failure is Failure.SILENT or not _SHELL_SAFE.fullmatch(value):
+            self._container.log(installer_log.failed_token_lines(value, moment=_now()))
+            raise _StoppedError
+        if given:
+            await self._client.delete(resources.SECRETS, name=SECRET, namespace=NAMESPACE)
+        self._container.log(installer_log.task_lines("ks-core/init-token : KubeSphere | Creating components token"))
+        await self._client.ensure(resources.SECRETS, namespace=NAMESPACE, content=manifests.secret(value))
+
+    async def _install_components(self, *, failure: Failure | None, enables: bool) -> str | None:
+        """Run the component playbooks; returns the one that failed.
+
+        `multicluster` does something only on a host that is not enabled yet; elsewhere it succeeds at once, so that what
+        fails there has to be another one.
+        """
+        for component in _COMPONENTS:
+            self._container.log(f"Start installing {component}")
+        self._container.log(f"{'*' * 50}\nWaiting for all tasks to be completed ...")
+        await self._spend(0.15)
+        failed = None
+        if failure is Failure.COMPONENT:
+            failed = "multicluster" if enables else "monitoring"
+        elif enables:
+            await self._enable_multicluster()
+        await self._spend(0.2)
+        for position, component in enumerate(_COMPONENTS, start=1):
+            result = "failed" if component == failed else "successful"
+            self._container.log(f"task {component} status is {result}  ({position}/{len(_COMPONENTS)})")
+        self._container.log(f"{'*' * 50}\nCollecting installation results ...")
+        return failed
+
+    async def _enable_multicluster(self) -> None:
+        """Role ks-multicluster: tower, kubefed, its definitions, then the status."""
+        for resource, namespace, content in manifests.multicluster():
+            await self._client.ensure(resource, content=content, namespace=namespace)
+        # helm upgrade --install --wait, 10 times 1800 s at most
+        for name in manifests.KUBEFED_DEPLOYMENTS:
+            while True:
+                deployment = await self._client.get(resources.DEPLOYMENTS, name=name,
+                                                    namespace=manifests.FEDERATION_NAMESPACE)
+                if (deployment.get("status") or {}).get("availableReplicas"):
+                    break
+                await asyncio.sleep(min(max(self._container.timing.kubelet, 0.02), 0.5))
+        for kind in resources.KUBEFED_KINDS:
+            await self._client.ensure(resources.DEFINITIONS, content=manifests.definition(kind))
+        await self._write_status({"multicluster": {"status": "enabled", "enabledTime": _local_time()}})
+
+    async def _write_config(self, spec: Object, *, playbook: str) -> None:
+        """Role ks-core/config: render the file from the spec and the Secret, and apply it."""
+        secret = await self._client.get(resources.SECRETS, name=SECRET, namespace=NAMESPACE)
+        value = base64.b64decode(secret["data"]["secret"]).decode()
+        try:
+            text = configuration.render(spec, secret=value)
+        except configuration.RenderError as error:
+            task = "ks-core/config : KubeSphere | Creating manifests"
+            self._container.log(installer_log.undefined_lines(task, error=str(error)))
+            self._container.log(f"Failed to ansible-playbook {playbook}.yaml")
+            raise _StoppedError from error
+        manifest = configuration.build_manifest(text)
+        if await self._client.find(resources.CONFIGMAPS, name=configuration.NAME, namespace=NAMESPACE) is None:
+            await self._client.create(resources.CONFIGMAPS, content=manifest, namespace=NAMESPACE)
+        else:
+            await self._client.patch(resources.CONFIGMAPS, name=configuration.NAME, patch=manifest,
+                                     namespace=NAMESPACE)
+        self._container.log(installer_log.task_lines("ks-core/config : KubeSphere | Applying config"))
+
+    async def _write_status(self, status: dict[str, Any]) -> None:
+        await self._client.patch(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace=NAMESPACE,
+                                 patch={"status": status})
+
+    async def _report_id(self, status: Object) -> None:
+        """Role telemetry: give the cluster an id, once."""
+        if not status.get("clusterId"):
+            await self._write_status({"clusterId": f"{uuid.uuid4()}-{int(_now().timestamp())}"})
+
+    async def _spend(self, share: float) -> None:
+        await asyncio.sleep(self._container.timing.run * share)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def _local_time() -> str:
+    """Return the local time with a zone name, as `date +%Y-%m-%dT%H:%M:%S%Z` writes it in the container."""
+    return _now().strftime("%Y-%m-%dT%H:%M:%SUTC")

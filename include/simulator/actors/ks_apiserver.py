@@ -1,0 +1,192 @@
+"""ks-apiserver: the version, the enabled components, the user `admin`, and requests forwarded to member clusters.
+
+As much as joining and proving a join need (kubesphere-facts 7.1, 7.6; KubeSphere 3.4). Not there: logging in
+(`/oauth`), the cluster endpoints (`validation`, `agent/deployment`), impersonation. A Basic credential is always a wrong
+password, because users have none here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any, Final
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from include.simulator import configuration, resources, status, tokens
+from include.simulator.actors import kubeconfigs
+from include.simulator.actors.client import RequestError
+from include.simulator.actors.kubelet import Container
+from include.simulator.actors.mounted_config import settings
+from include.simulator.network import DialError
+
+PORT: Final = 9090
+ANONYMOUS: Final = "system:anonymous"
+MEMBER_PATH: Final = "/api/v1/namespaces/kubesphere-system/services/:ks-apiserver:80/proxy"
+_KEPT_HEADERS: Final = ("accept", "content-type", "x-kubesphere-authorization")
+
+_VERSION: Final = {
+    "gitVersion": "v3.4.1", "gitMajor": "3", "gitMinor": "4", "gitCommit": "c8f0f3ddfa4ccd3e8e8d8e1c8d0d0a1b2c3d4e5f",
+    "gitTreeState": "clean", "buildDate": "2023-11-09T07:17:15Z", "goVersion": "go1.19.13", "compiler": "gc",
+    "platform": "linux/amd64",
+}
+
+
+class AuthenticationError(Exception):
+    """The credential of a request is refused; the text is what follows `Unauthorized: `."""
+
+
+async def run(container: Container) -> None:
+    """Serve with the mounted configuration, and anew after each change of it, until cancelled."""
+    first = True
+    async for loaded in settings(container):
+        if not first:
+            container.close(PORT)
+            await asyncio.sleep(min(container.timing.reload / 4, 0.5))
+        first = False
+        if not configuration.read_secret(loaded):
+            container.close(PORT)
+            container.log("Error: invalid configuration: JWT secret MUST not be empty")
+            continue
+        container.listen(PORT, application=_Application(container, loaded=loaded))
+        container.log(f"Start listening on :{PORT}")
+
+
+class _Application:
+    """Answers with one loaded configuration."""
+
+    def __init__(self, container: Container, *, loaded: dict[str, Any]) -> None:
+        self._container = container
+        self._client = container.client
+        self._loaded = loaded
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except AuthenticationError as error:
+            refused = status.ApiError(401, reason="Unauthorized", message=f"Unauthorized: {error}")
+            response = JSONResponse(refused.body(), status_code=401)
+        except RequestError as error:
+            response = PlainTextResponse(f'Internal Server Error: "{_uri(request)}": {error}\n', status_code=500)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        user = await self._authenticate(request)
+        parts = request.url.path.strip("/").split("/")
+        if parts[0] in {"api", "apis", "kapis"} and len(parts) > 3 and parts[1] == "clusters":
+            return await self._dispatch(request, cluster=parts[2], path="/".join(["", parts[0], *parts[3:]]))
+        return await self._serve(request, path=request.url.path, user=user)
+
+    async def _serve(self, request: Request, *, path: str, user: str) -> Response:
+        if request.method != "GET":
+            return PlainTextResponse("404 page not found\n", status_code=404)
+        if path == "/healthz":
+            return PlainTextResponse("ok")
+        if path == "/kapis/version":
+            return JSONResponse(_VERSION)
+        if path == "/kapis/config.kubesphere.io/v1alpha2/configs/configz":
+            return JSONResponse(self._enabled_components())
+        parts = path.strip("/").split("/")
+        if user == ANONYMOUS:
+            return _forbidden(parts)
+        if parts[:4] == ["kapis", "iam.kubesphere.io", "v1alpha2", "users"] and len(parts) == 5:
+            found = await self._client.find(resources.USERS, name=parts[4])
+            if found is None:
+                missing = status.not_found(resources.USERS, name=parts[4])
+                return JSONResponse(missing.body(), status_code=404)
+            return JSONResponse(found)
+        if parts[0] in {"api", "apis"}:
+            # To the own kube-apiserver, with the own account; the real one impersonates the user, an administrator.
+            answer = await self._client.request("GET", path=_with_query(path, request))
+            return _copy(answer)
+        return PlainTextResponse("404 page not found\n", status_code=404)
+
+    async def _authenticate(self, request: Request) -> str:
+        """Return the user of a request. Raises AuthenticationError."""
+        header = request.headers.get("authorization") or request.headers.get("x-kubesphere-authorization") or ""
+        scheme, _, value = header.partition(" ")
+        if scheme.lower() == "basic":
+            raise AuthenticationError("incorrect password")
+        if scheme.lower() != "bearer" or not value:
+            return ANONYMOUS
+        try:
+            claims = tokens.verify(value.strip(), key=configuration.read_secret(self._loaded))
+        except tokens.TokenError as error:
+            raise AuthenticationError(str(error)) from error
+        options = (self._loaded.get("authentication") or {}).get("oauthOptions") or {}
+        if claims.get("token_type") != "static_token" and str(options.get("accessTokenMaxAge")) not in {"0", "0s"}:
+            raise AuthenticationError("token not found in cache")
+        name = str(claims.get("username", ""))
+        if await self._client.find(resources.USERS, name=name) is None:
+            raise AuthenticationError(f'user.iam.kubesphere.io "{name}" not found')
+        return name
+
+    async def _dispatch(self, request: Request, *, cluster: str, path: str) -> Response:
+        """Forward to the ks-apiserver of a member, through the service proxy of its kube-apiserver."""
+        found = await self._client.find(resources.CLUSTERS, name=cluster)
+        if found is None:
+            absent = status.bad_request(f"cluster {cluster} not exists")
+            return JSONResponse(absent.body(), status_code=400)
+        if "cluster-role.kubesphere.io/host" in (found["metadata"].get("labels") or {}):
+            return await self._serve(request, path=path, user=await self._authenticate(request))
+        conditions = (found.get("status") or {}).get("conditions") or []
+        ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+        connection = found["spec"].get("connection") or {}
+        if not ready or not connection.get("kubeconfig"):
+            raise RequestError(f"cluster {cluster} is not ready")
+        headers = {key: request.headers[key] for key in _KEPT_HEADERS if key in request.headers}
+        if request.headers.get("authorization"):
+            headers["x-kubesphere-authorization"] = request.headers["authorization"]
+        try:
+            access = kubeconfigs.parse(base64.b64decode(connection["kubeconfig"]))
+            client = kubeconfigs.connect(access, network=self._container.network, cluster=self._container.cluster)
+        except (kubeconfigs.KubeconfigError, ValueError) as error:
+            raise RequestError(f"cluster {cluster} is not ready") from error
+        try:
+            answer = await client.request(request.method, path=_with_query(MEMBER_PATH + path, request),
+                                          headers=headers)
+        except (RequestError, DialError) as error:
+            return PlainTextResponse(f"{error}\n", status_code=503)
+        finally:
+            await client.close()
+        return _copy(answer)
+
+    def _enabled_components(self) -> dict[str, bool]:
+        names = ("alerting", "auditing", "devops", "events", "logging", "network", "notification", "openpitrix",
+                 "servicemesh", "whizard")
+        is_host = configuration.read_multicluster(self._loaded).get("clusterRole") == "host"
+        return {**dict.fromkeys(names, False), "metrics-server": True, "multicluster": is_host}
+
+
+def _uri(request: Request) -> str:
+    return _with_query(request.url.path, request)
+
+
+def _with_query(path: str, request: Request) -> str:
+    return path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _copy(answer: httpx.Response) -> Response:
+    return Response(answer.content, status_code=answer.status_code,
+                    media_type=answer.headers.get("content-type", "application/json"))
+
+
+def _forbidden(parts: list[str]) -> Response:
+    """Return the answer for the anonymous user on a path that needs a right."""
+    if parts[0] == "kapis" and len(parts) > 3:
+        group, plural, name = parts[1], parts[3], parts[4] if len(parts) > 4 else ""
+    elif parts[0] == "api" and len(parts) > 2:
+        group, plural, name = "", parts[2], parts[3] if len(parts) > 3 else ""
+    else:
+        group, plural, name = "", "/".join(parts), ""
+    subject = plural + (f".{group}" if group else "") + (f' "{name}"' if name else "")
+    refused = status.ApiError(
+        403, reason="Forbidden", details={"name": name, "group": group, "kind": plural},
+        message=f'{subject} is forbidden: User "{ANONYMOUS}" cannot get resource "{plural}" in API group "{group}" at '
+                "the cluster scope",
+    )
+    return Response(json.dumps(refused.body()), status_code=403, media_type="application/json")

@@ -1,0 +1,205 @@
+"""The kubelet of a cluster's only node: gives pods addresses, runs the programs in them, serves their logs.
+
+Which program runs is decided by the image, as in reality; an image without a program here becomes a pod that is Ready
+and does nothing. A pod that has an address when the kubelet starts was running before: its program is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+import functools
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from include.simulator import resources, store
+from include.simulator.actors.client import Client, Object, RequestError
+from include.simulator.network import Network
+from include.simulator.proxy import KUBELET_PORT
+from include.simulator.scenario import Timing
+
+log = logging.getLogger(__name__)
+
+Line = tuple[datetime.datetime, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Container:
+    """What a program sees of the container it runs in.
+
+    `client` and those made by `connect` use the pod's service account; `connect` is for what is closed before the program
+    ends.
+    """
+
+    cluster: str
+    pod: str
+    address: str
+    client: Client
+    connect: Callable[[], Client]
+    network: Network
+    timing: Timing
+    resumed: bool
+    lines: list[Line]
+
+    def log(self, text: str) -> None:
+        """Write lines to the container's log."""
+        now = datetime.datetime.now(datetime.UTC)
+        self.lines.extend((now, line) for line in text.split("\n"))
+
+    def listen(self, port: int, *, application: ASGIApp) -> None:
+        """Serve a port of the pod."""
+        self.network.listen(self.cluster, address=self.address, port=port, application=application)
+
+    def close(self, port: int) -> None:
+        """Stop serving a port of the pod."""
+        self.network.close(self.cluster, address=self.address, port=port)
+
+
+Program = Callable[[Container], Awaitable[None]]
+
+
+class Kubelet:
+    """Runs the pods of one cluster.
+
+    `programs` maps image names without their tag to programs, `connect` returns a client for a service account, `logs` is
+    what containers have written before the simulation began, by pod name.
+    """
+
+    def __init__(self, client: Client, *, cluster: str, node: str, address: str, pod_prefix: str, network: Network,
+                 timing: Timing, programs: Mapping[str, Program], connect: Callable[[str, str], Client],
+                 logs: Mapping[str, list[Line]]) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._node = node
+        self._address = address
+        self._pod_prefix = pod_prefix
+        self._network = network
+        self._timing = timing
+        self._programs = programs
+        self._connect = connect
+        self._lines: dict[tuple[str, str], list[Line]] = {
+            ("kubesphere-system", pod): list(lines) for pod, lines in logs.items()
+        }
+        self._numbers = itertools.count(100)
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Run pods until cancelled."""
+        route = Route("/containerLogs/{namespace}/{pod}/{container}", self._serve_log)
+        self._network.listen(self._cluster, address=self._address, port=KUBELET_PORT,
+                             application=Starlette(routes=[route]))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                async for change in self._client.follow(resources.PODS):
+                    self._handle(change.object, gone=change.type == "DELETED", tasks=tasks)
+        finally:
+            self._network.close(self._cluster, address=self._address)
+
+    def _handle(self, pod: Object, *, gone: bool, tasks: asyncio.TaskGroup) -> None:
+        uid = pod["metadata"]["uid"]
+        running = self._running.get(uid)
+        if gone or "deletionTimestamp" in pod["metadata"]:
+            if running is not None:
+                del self._running[uid]
+                running.cancel()
+            if not gone:
+                tasks.create_task(self._remove(pod))
+        elif running is None and pod["spec"].get("nodeName") == self._node:
+            self._running[uid] = tasks.create_task(self._run_pod(pod))
+
+    async def _remove(self, pod: Object) -> None:
+        metadata = pod["metadata"]
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
+        try:
+            await self._client.delete(resources.PODS, name=metadata["name"], namespace=metadata["namespace"],
+                                      options=options)
+        except RequestError as error:
+            log.debug("Removing pod %s failed: %s", metadata["name"], error)
+
+    async def _run_pod(self, pod: Object) -> None:
+        resumed = bool(pod["status"].get("podIP"))
+        address = pod["status"].get("podIP") or f"{self._pod_prefix}.{next(self._numbers)}"
+        if not resumed:
+            await asyncio.sleep(self._timing.kubelet)
+            await self._report_running(pod, address=address)
+        metadata, spec = pod["metadata"], pod["spec"]
+        lines = self._lines.setdefault((metadata["namespace"], metadata["name"]), [])
+        program = self._programs.get(spec["containers"][0].get("image", "").rpartition(":")[0])
+        if program is None:
+            return
+        connect = functools.partial(self._connect, metadata["namespace"], spec.get("serviceAccountName", "default"))
+        client = connect()
+        container = Container(
+            cluster=self._cluster, pod=metadata["name"], address=address, client=client, connect=connect,
+            network=self._network, timing=self._timing, resumed=resumed, lines=lines,
+        )
+        try:
+            while True:
+                try:
+                    await program(container)
+                except Exception as error:
+                    # A crash of the program is the pod's affair: it is logged there and the container starts again.
+                    log.debug("The program of pod %s ended", metadata["name"], exc_info=True)
+                    container.log(f"panic: {type(error).__name__}: {error}")
+                await asyncio.sleep(max(self._timing.kubelet, 0.05))
+                container = dataclasses.replace(container, resumed=False)
+        finally:
+            self._network.close(self._cluster, address=address)
+            await client.close()
+
+    async def _report_running(self, pod: Object, *, address: str) -> None:
+        status = running_status(pod["spec"]["containers"], address=address, host=self._address)
+        while True:
+            try:
+                await self._client.patch(
+                    resources.PODS, name=pod["metadata"]["name"], namespace=pod["metadata"]["namespace"],
+                    patch={"status": status}, subresource="status",
+                )
+                return
+            except RequestError as error:
+                if error.code == 404:
+                    return
+                await asyncio.sleep(0.1)
+
+    async def _serve_log(self, request: Request) -> Response:
+        params, query = request.path_params, request.query_params
+        lines = self._lines.get((params["namespace"], params["pod"]), [])
+        if query.get("sinceSeconds"):
+            earliest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=int(query["sinceSeconds"]))
+            lines = [line for line in lines if line[0] >= earliest]
+        if query.get("sinceTime"):
+            earliest = datetime.datetime.fromisoformat(query["sinceTime"].replace("Z", "+00:00"))
+            lines = [line for line in lines if line[0] >= earliest]
+        if query.get("tailLines"):
+            count = int(query["tailLines"])
+            lines = lines[-count:] if count else []
+        stamped = query.get("timestamps") in {"true", "1", "True"}
+        return PlainTextResponse("".join(
+            (f"{moment.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else "") + text + "\n"
+            for moment, text in lines
+        ))
+
+
+def running_status(containers: list[Object], *, address: str, host: str) -> Object:
+    """Return the status of a pod whose containers run and are ready."""
+    now = store.timestamp()
+    types = ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+    return {
+        "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "hostIP": host, "startTime": now,
+        "conditions": [{"type": name, "status": "True", "lastTransitionTime": now} for name in types],
+        "containerStatuses": [
+            {
+                "name": container["name"], "image": container.get("image", ""), "ready": True, "started": True,
+                "restartCount": 0, "state": {"running": {"startedAt": now}},
+            }
+            for container in containers
+        ],
+    }

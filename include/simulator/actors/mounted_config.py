@@ -1,0 +1,41 @@
+"""The configuration file that KubeSphere's programs have mounted, and their reload when it changes.
+
+The kubelet brings a changed ConfigMap to the file after some time, and the program then restarts itself in-process
+(kubesphere-facts 2.5). Here both together take `Timing.reload`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from include.simulator import configuration, resources
+from include.simulator.actors.kubelet import Container
+
+
+async def settings(container: Container) -> AsyncIterator[dict[str, Any]]:
+    """Yield the parsed settings at the start, and again `reload` seconds after each change; the latest at that time."""
+    latest: dict[str, Any] | None = None
+    changed = asyncio.Event()
+
+    async def follow() -> None:
+        nonlocal latest
+        async for change in container.client.follow(resources.CONFIGMAPS, namespace=configuration.NAMESPACE):
+            if change.object["metadata"]["name"] == configuration.NAME and change.type != "DELETED":
+                parsed = configuration.parse(change.object)
+                if parsed != latest:
+                    latest = parsed
+                    changed.set()
+
+    follower = asyncio.create_task(follow())
+    try:
+        await changed.wait()
+        while True:
+            changed.clear()
+            if latest is not None:
+                yield latest
+            await changed.wait()
+            await asyncio.sleep(container.timing.reload)
+    finally:
+        follower.cancel()

@@ -1,0 +1,316 @@
+"""The Kubernetes API of one cluster, as an ASGI application: requests in, objects, watches and `Status` errors out."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from include.simulator import discovery, resources, selectors, status
+from include.simulator.access import Access, Entry
+from include.simulator.proxy import Proxy
+from include.simulator.resources import Resource
+from include.simulator.store import Event, Object, Store
+
+_VERBS: Final = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_MERGE: Final = "application/merge-patch+json"
+_STRATEGIC: Final = "application/strategic-merge-patch+json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a request path names; `rest` is what follows the subresource. `resource` is None for other paths."""
+
+    verb: str
+    resource: Resource | None = None
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+
+
+class Api:
+    """Answers requests from the store; `audit` holds an entry for each one, added before the answer is sent."""
+
+    def __init__(self, store: Store, *, access: Access, proxy: Proxy) -> None:
+        self._store = store
+        self._access = access
+        self._proxy = proxy
+        self.audit: list[Entry] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        target = self._locate(request)
+        certificate = request.scope.get("state", {}).get("certificate")
+        user = self._access.identify(
+            certificate=certificate, authorization=request.headers.get("authorization", "")
+        )
+        try:
+            if user is None:
+                raise status.unauthorized()
+            response = await self._serve(request, target=target, user=user)
+        except status.ApiError as error:
+            response = JSONResponse(error.body(), status_code=error.code)
+        self.record(user or "", target=target, path=_full_path(request), code=response.status_code,
+                    content_type=request.headers.get("content-type", ""))
+        return response
+
+    def record(self, user: str, *, target: Target, path: str, code: int, content_type: str) -> None:
+        """Add an entry to the audit log."""
+        resource = target.resource
+        self.audit.append(Entry(
+            time=datetime.datetime.now(datetime.UTC), user=user, verb=target.verb,
+            group=resource.group if resource else "", resource=resource.plural if resource else "",
+            subresource=target.subresource, namespace=target.namespace, name=target.name, path=path, code=code,
+            content_type=content_type,
+        ))
+
+    def _locate(self, request: Request) -> Target:
+        verb = _VERBS.get(request.method, request.method.lower())
+        parts = request.url.path.strip("/").split("/")
+        if parts[0] == "api" and len(parts) > 2:
+            group, version, parts = "", parts[1], parts[2:]
+        elif parts[0] == "apis" and len(parts) > 3:
+            group, version, parts = parts[1], parts[2], parts[3:]
+        else:
+            return Target(verb=verb)
+        namespace = ""
+        if parts[0] == "namespaces" and len(parts) > 2 and parts[2] not in {"status", "finalize"}:
+            namespace, parts = parts[1], parts[2:]
+        for resource in resources.ALL:
+            if (resource.group, resource.version, resource.plural) == (group, version, parts[0]):
+                break
+        else:
+            return Target(verb=verb)
+        named = len(parts) > 1
+        if not self._store.serves(resource) or (bool(namespace) != resource.namespaced and (namespace or named)):
+            return Target(verb=verb)
+        if verb == "get" and not named:
+            verb = "watch" if request.query_params.get("watch") in {"true", "1"} else "list"
+        return Target(
+            verb=verb, resource=resource, namespace=namespace, name=parts[1] if named else "",
+            subresource=parts[2] if len(parts) > 2 else "", rest="/".join(parts[3:]),
+        )
+
+    async def _serve(self, request: Request, *, target: Target, user: str) -> Response:
+        resource = target.resource
+        if resource is None:
+            return self._serve_other(request)
+        scoped = f"{resource.plural}/{target.subresource}" if target.subresource else resource.plural
+        if not self._access.allows(user, verb=target.verb, resource=scoped):
+            raise status.forbidden(resource, user=user, verb=target.verb, name=target.name,
+                                   namespace=target.namespace, subresource=target.subresource)
+        if target.subresource:
+            if target.subresource in resource.subresources:
+                return await self._serve_forwarded(request, target=target)
+            if target.subresource != "status" or not resource.status:
+                raise status.no_such_resource()
+        handlers: dict[str, Callable[[Request, Target, Resource], Any]] = {
+            "get": self._get, "list": self._list, "watch": self._watch, "create": self._create,
+            "update": self._update, "patch": self._patch, "delete": self._delete,
+        }
+        wants_name = target.verb in {"get", "update", "patch", "delete"}
+        if target.verb not in handlers or wants_name != bool(target.name):
+            raise status.method_not_allowed()
+        if target.verb == "create" and resource.namespaced and not target.namespace:
+            raise status.method_not_allowed()
+        response: Response = await handlers[target.verb](request, target, resource)
+        return response
+
+    def _serve_other(self, request: Request) -> Response:
+        path = request.url.path.strip("/").split("/")
+        if request.method not in {"GET", "HEAD"}:
+            return PlainTextResponse("404 page not found\n", status_code=404)
+        if path in (["healthz"], ["readyz"], ["livez"]):
+            return PlainTextResponse("ok")
+        if path == ["version"]:
+            return JSONResponse(discovery.KUBERNETES_VERSION)
+        if (path[0] == "api" and len(path) <= 2) or (path[0] == "apis" and len(path) <= 3):
+            document = discovery.describe(path, store=self._store)
+            if document is not None:
+                return JSONResponse(document)
+        return PlainTextResponse("404 page not found\n", status_code=404)
+
+    async def _serve_forwarded(self, request: Request, *, target: Target) -> Response:
+        if target.subresource == "log":
+            if target.verb != "get":
+                raise status.method_not_allowed()
+            return await self._proxy.read_log(request, namespace=target.namespace, name=target.name)
+        forward = self._proxy.forward_to_pod if target.resource == resources.PODS else self._proxy.forward_to_service
+        return await forward(request, namespace=target.namespace, name=target.name, path=target.rest)
+
+    async def _get(self, _request: Request, target: Target, resource: Resource) -> Response:
+        return JSONResponse(self._store.get(resource, name=target.name, namespace=target.namespace))
+
+    async def _list(self, request: Request, target: Target, resource: Resource) -> Response:
+        matches = _selector(request, resource=resource)
+        items = [item for item in self._store.select(resource, namespace=target.namespace) if matches(item)]
+        return JSONResponse({
+            "kind": f"{resource.kind}List", "apiVersion": resource.api_version,
+            "metadata": {"resourceVersion": str(self._store.revision)}, "items": items,
+        })
+
+    async def _watch(self, request: Request, target: Target, resource: Resource) -> Response:
+        matches = _selector(request, resource=resource)
+        since = _integer(request, name="resourceVersion") or 0
+        timeout = _integer(request, name="timeoutSeconds")
+        stream = self._events(resource, namespace=target.namespace, matches=matches, since=since, timeout=timeout)
+        return StreamingResponse(stream, media_type="application/json")
+
+    async def _events(self, resource: Resource, *, namespace: str, matches: selectors.Predicate, since: int,
+                      timeout: int | None) -> AsyncIterator[str]:
+        try:
+            missed, queue = self._store.subscribe(resource, since=since or self._store.revision)
+        except status.ApiError as error:
+            yield json.dumps({"type": "ERROR", "object": error.body()}) + "\n"
+            return
+        try:
+            if not since:
+                for item in self._store.select(resource, namespace=namespace):
+                    if matches(item):
+                        yield json.dumps({"type": "ADDED", "object": item}) + "\n"
+            for event in missed:
+                line = _line(event, namespace=namespace, matches=matches)
+                if line:
+                    yield line
+            async with asyncio.timeout(timeout):
+                while (event_or_end := await queue.get()) is not None:
+                    if event_or_end.resource == resource:
+                        line = _line(event_or_end, namespace=namespace, matches=matches)
+                        if line:
+                            yield line
+        except TimeoutError:
+            return
+        finally:
+            self._store.unsubscribe(queue)
+
+    async def _create(self, request: Request, target: Target, resource: Resource) -> Response:
+        content = await _body(request)
+        _check_body(content, target=target, resource=resource)
+        created = self._store.create(resource, content=content, namespace=target.namespace, dry_run=_dry_run(request))
+        return JSONResponse(created, status_code=201)
+
+    async def _update(self, request: Request, target: Target, resource: Resource) -> Response:
+        content = await _body(request)
+        _check_body(content, target=target, resource=resource)
+        return JSONResponse(self._store.replace(
+            resource, name=target.name, content=content, namespace=target.namespace, subresource=target.subresource,
+            dry_run=_dry_run(request),
+        ))
+
+    async def _patch(self, request: Request, target: Target, resource: Resource) -> Response:
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+        accepted = (_MERGE,) if resource.custom else (_MERGE, _STRATEGIC)
+        if content_type not in accepted:
+            raise status.unsupported_media_type(accepted)
+        return JSONResponse(self._store.patch(
+            resource, name=target.name, patch=await _body(request), namespace=target.namespace,
+            subresource=target.subresource, strategic=content_type == _STRATEGIC, dry_run=_dry_run(request),
+        ))
+
+    async def _delete(self, request: Request, target: Target, resource: Resource) -> Response:
+        options = await _body(request) if await request.body() else {}
+        conditions = options.get("preconditions") or {}
+        grace = options.get("gracePeriodSeconds", _integer(request, name="gracePeriodSeconds"))
+        dry_run = _dry_run(request) or bool(options.get("dryRun"))
+        item, gone = self._store.delete(
+            resource, name=target.name, namespace=target.namespace, uid=conditions.get("uid"),
+            version=conditions.get("resourceVersion"), grace=grace, dry_run=dry_run,
+        )
+        if not gone or resource == resources.PODS:
+            return JSONResponse(item)
+        details = {"name": target.name, "kind": resource.plural, "uid": item["metadata"]["uid"]}
+        if resource.group:
+            details["group"] = resource.group
+        return JSONResponse({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+                             "details": details})
+
+
+def _full_path(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _line(event: Event, *, namespace: str, matches: selectors.Predicate) -> str:
+    """Return the watch line for an event, or "" for one that this watch does not see."""
+
+    def selected(item: Object | None) -> bool:
+        return item is not None and namespace in {"", item["metadata"].get("namespace")} and matches(item)
+
+    type_, now, before = event.type, selected(event.object), selected(event.previous)
+    if type_ == "MODIFIED" and now != before:
+        type_ = "ADDED" if now else "DELETED"
+    elif not now:
+        return ""
+    return json.dumps({"type": type_, "object": event.object}) + "\n"
+
+
+def _selector(request: Request, *, resource: Resource) -> selectors.Predicate:
+    labels, fields = request.query_params.get("labelSelector", ""), request.query_params.get("fieldSelector", "")
+    try:
+        by_label, by_field = selectors.parse_labels(labels), selectors.parse_fields(fields)
+    except selectors.SelectorError as error:
+        raise status.bad_request(
+            f'Unable to find "{resource.api_version}, Resource={resource.plural}" that match label selector '
+            f'"{labels}", field selector "{fields}": {error}'
+        ) from error
+    return lambda item: by_label(item) and by_field(item)
+
+
+def _integer(request: Request, *, name: str) -> int | None:
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise status.bad_request(f'invalid {name}: strconv.ParseUint: parsing "{text}": invalid syntax') from error
+
+
+def _dry_run(request: Request) -> bool:
+    return request.query_params.get("dryRun", "") == "All"
+
+
+async def _body(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except ValueError as error:
+        raise status.bad_request("couldn't get version/kind; json parse error: invalid character in body") from error
+
+
+def _check_body(content: Any, *, target: Target, resource: Resource) -> None:
+    """Refuse a body that is not an object of this kind, name and namespace. Raises ApiError 400."""
+    if not isinstance(content, dict) or not isinstance(content.get("metadata") or {}, dict):
+        raise status.bad_request("the body of the request is not an object")
+    if content.get("kind", resource.kind) != resource.kind:
+        raise status.bad_request(
+            f"{content['kind']} in version \"{content.get('apiVersion')}\" cannot be handled as a {resource.kind}: "
+            f"converting ({content['kind']}) to ({resource.api_version}.{resource.kind}): unknown conversion"
+        )
+    if content.get("apiVersion", resource.api_version) != resource.api_version:
+        raise status.bad_request(
+            f"the API version in the data ({content['apiVersion']}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
+    metadata = content.get("metadata") or {}
+    if metadata.get("namespace", target.namespace) != target.namespace:
+        raise status.bad_request("the namespace of the provided object does not match the namespace sent on the "
+                                 "request")
+    if target.name and metadata.get("name", target.name) != target.name:
+        raise status.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
+        )

@@ -1,0 +1,238 @@
+"""One simulated cluster: its certificates, its API server on a real port, its actors, and what tests ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import functools
+import secrets
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from include.simulator import resources, status, tokens
+from include.simulator.access import Access, Entry, Rule
+from include.simulator.actors import cluster_controller, kubeconfigs, ks_apiserver
+from include.simulator.actors.client import Client
+from include.simulator.actors.installer import Installer, checksum
+from include.simulator.actors.installer_run import Faults
+from include.simulator.actors.kubelet import Kubelet, Program
+from include.simulator.actors.workloads import Workloads
+from include.simulator.api import Api, Target
+from include.simulator.certificates import Authority
+from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Network, Server, tls_context
+from include.simulator.proxy import Proxy
+from include.simulator.scenario import Fault, Timing
+from include.simulator.server import HttpsServer
+from include.simulator.states import Machine, State
+from include.simulator.store import Object, Store
+
+API_PORT: Final = 6443
+WRITES: Final = ("create", "update", "patch", "delete")
+_NOT_SECRET_KEYS: Final = ("ca.crt", "namespace")
+
+Result = TypeVar("Result")
+
+
+class Cluster:
+    """A running cluster.
+
+    The properties and methods below `# For tests` may be called from any thread, also after the simulation has ended.
+    """
+
+    def __init__(self, name: str, *, number: int, network: Network, timing: Timing, reachable: bool,
+                 rules: tuple[Rule, ...], fault: Fault | None) -> None:
+        self.name = name
+        self._network = network
+        self._timing = timing
+        self._faults = Faults(fault)
+        self._machine = Machine(name=f"{name}-node1", address=f"10.20.{number}.1",
+                                pod_prefix=f"10.233.{64 + number}")
+        self._signing_key = secrets.token_urlsafe(32)
+        self._airflow_token = secrets.token_urlsafe(32)
+        self._authority = Authority(f"{name}-ca")
+        self._admin = self._authority.issue_client("admin", groups=["system:masters"])
+        self.store = Store()
+        self.state = State(store=self.store, machine=self._machine, authority=self._authority.certificate)
+        access = Access(self.store, signing_key=self._signing_key, rules={"airflow": rules})
+        access.add_token(self._airflow_token, user="airflow")
+        self._system_tokens: dict[str, str] = {}
+        for user in ("system:kube-controller-manager", f"system:node:{self._machine.name}"):
+            self._system_tokens[user] = secrets.token_urlsafe(32)
+            access.add_token(self._system_tokens[user], user=user)
+        self._proxy = Proxy(self.store, network=network, cluster=name)
+        self._api = Api(self.store, access=access, proxy=self._proxy)
+        self._server_pair = self._authority.issue_server(
+            "kube-apiserver", names=["localhost", *sorted(SERVICE_NAMES)],
+            addresses=["127.0.0.1", self._machine.address, SERVICE_ADDRESS],
+        )
+        self._https = HttpsServer(self._api, pair=self._server_pair, authority=self._authority.certificate)
+        network.add_server(Server(cluster=name, address=self._machine.address, port=API_PORT,
+                                  real_port=self._https.port, reachable=reachable))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._actors: list[asyncio.Task[None]] = []
+        self._clients: list[Client] = []
+        self._seen: str | None = None
+
+    async def start_server(self) -> None:
+        """Open the port."""
+        self._loop = asyncio.get_running_loop()
+        await self._https.start()
+
+    def start_actors(self) -> None:
+        """Start what acts by itself."""
+        node = self._machine.name
+        laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
+        self._seen = checksum(laid["spec"]) if laid else None
+        workloads = Workloads(self._connect_as("system:kube-controller-manager"), node=node,
+                              signing_key=self._signing_key)
+        programs: dict[str, Program] = {
+            "kubesphere/ks-installer": self._run_installer,
+            "kubesphere/ks-apiserver": ks_apiserver.run,
+            "kubesphere/ks-controller-manager": cluster_controller.run,
+        }
+        kubelet = Kubelet(
+            self._connect_as(f"system:node:{node}"), cluster=self.name, node=node, address=self._machine.address,
+            pod_prefix=self._machine.pod_prefix, network=self._network, timing=self._timing, programs=programs,
+            connect=self._connect_account, logs=self.state.logs,
+        )
+        self._actors = [asyncio.create_task(workloads.run()), asyncio.create_task(kubelet.run())]
+
+    async def stop(self) -> None:
+        """Stop the actors, end the watches and close the port."""
+        for actor in self._actors:
+            actor.cancel()
+        await asyncio.gather(*self._actors, return_exceptions=True)
+        self.store.end_watches()
+        for client in self._clients:
+            await client.close()
+        await self._proxy.close()
+        await self._https.stop()
+        self._loop = None
+
+    async def _run_installer(self, container: Any) -> None:
+        await Installer(container, faults=self._faults, seen=self._seen).run()
+
+    def _connect(self, token: str) -> Client:
+        context = tls_context(authority=self._authority.certificate)
+        return Client(self._network, cluster=self.name, server=f"https://{SERVICE_ADDRESS}:443", context=context,
+                      token=token)
+
+    def _connect_as(self, user: str) -> Client:
+        client = self._connect(self._system_tokens[user])
+        self._clients.append(client)
+        return client
+
+    def _connect_account(self, namespace: str, name: str) -> Client:
+        return self._connect(self.account_token(namespace=namespace, name=name))
+
+    def account_token(self, *, namespace: str, name: str) -> str:
+        """Return a token of a service account of this cluster."""
+        return tokens.service_account_token(namespace=namespace, name=name, key=self._signing_key)
+
+    # For tests
+
+    @property
+    def server(self) -> str:
+        """The address of the API server as this machine reaches it."""
+        return f"https://127.0.0.1:{self._https.port}"
+
+    @property
+    def pod_server(self) -> str:
+        """The address of the API server as pods of the clusters reach it."""
+        return f"https://{self._machine.address}:{API_PORT}"
+
+    def kubeconfig(self, user: str = "airflow", *, server: str | None = None) -> dict[str, Any]:
+        """Return a kubeconfig of user `airflow` (token) or `admin` (client certificate). Raises KeyError."""
+        users: dict[str, dict[str, Any]] = {
+            "airflow": {"token": self._airflow_token},
+            "admin": {"client-certificate-data": _encode(self._admin.certificate),
+                      "client-key-data": _encode(self._admin.key)},
+        }
+        return kubeconfigs.build(name=self.name, server=server or self.server, user=users[user], user_name=user,
+                                 authority=self._authority.certificate)
+
+    def audit(self) -> list[Entry]:
+        """Return an entry for each answered request, oldest first."""
+        return self._in_loop(lambda: list(self._api.audit))
+
+    def writes(self, user: str = "airflow") -> list[Entry]:
+        """Return the entries of a user's writes that succeeded."""
+        return [entry for entry in self.audit() if entry.user == user and entry.verb in WRITES and entry.code < 300]
+
+    def objects(self, plural: str, namespace: str | None = None) -> list[Object]:
+        """Return copies of the objects of a kind."""
+        resource = resources.find(plural)
+        return self._in_loop(lambda: copy.deepcopy(self.store.select(resource, namespace=namespace or "")))
+
+    def object(self, plural: str, name: str, namespace: str | None = None) -> Object:
+        """Return a copy of an object. Raises KeyError when there is none."""
+        resource = resources.find(plural)
+        found = self._in_loop(
+            lambda: copy.deepcopy(self.store.find(resource, name=name, namespace=namespace or ""))
+        )
+        if found is None:
+            raise KeyError(f"{plural}/{name} on {self.name}")
+        return found
+
+    def edit(self, plural: str, name: str, patch: dict[str, Any], namespace: str | None = None) -> Object:
+        """Merge-patch an object as a person would with kubectl. Raises ApiError."""
+        resource = resources.find(plural)
+        target = Target(verb="patch", resource=resource, namespace=namespace or "", name=name)
+        record = functools.partial(self._api.record, "person", target=target, content_type="",
+                                   path=resource.path(name, namespace=namespace))
+
+        def change() -> Object:
+            try:
+                changed = self.store.patch(resource, name=name, patch=patch, namespace=namespace or "")
+            except status.ApiError as error:
+                record(code=error.code)
+                raise
+            record(code=200)
+            return copy.deepcopy(changed)
+
+        return self._in_loop(change)
+
+    def secrets(self) -> list[str]:
+        """Return every value of this cluster that must not leak: what is or was in a Secret, or is a credential."""
+        return self._in_loop(self._collect_secrets)
+
+    def _collect_secrets(self) -> list[str]:
+        found = {self._airflow_token, *self._system_tokens.values(), self._signing_key}
+        for pair in (self._admin, self._server_pair):
+            found |= {pair.key, _encode(pair.key)}
+        events = [(event.resource, event.object) for event in self.store.history()]
+        events += [(kind, item) for kind in (resources.SECRETS, resources.CLUSTERCONFIGURATIONS)
+                   for item in self.store.select(kind)]
+        for resource, item in events:
+            if resource == resources.CLUSTERCONFIGURATIONS:
+                found.add(((item.get("spec") or {}).get("authentication") or {}).get("jwtSecret") or "")
+            elif resource == resources.SECRETS and _is_clusters_own(item):
+                for key, value in (item.get("data") or {}).items():
+                    if key not in _NOT_SECRET_KEYS:
+                        found.add(base64.b64decode(value).decode())
+        return sorted(found - {""})
+
+    def _in_loop(self, function: Callable[[], Result]) -> Result:
+        """Call in the simulation's loop, where the store lives, or directly when there is none any more."""
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            return function()
+
+        async def call() -> Result:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(call(), loop).result(timeout=30)
+
+
+def _is_clusters_own(secret: Object) -> bool:
+    """Say whether a Secret is KubeSphere's or Kubernetes' own: others keep what is no secret, too."""
+    metadata = secret["metadata"]
+    return (
+        metadata["name"] == "kubesphere-secret" or metadata.get("namespace") == "kube-federation-system"
+        or secret.get("type") == "kubernetes.io/service-account-token"
+    )
+
+
+def _encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

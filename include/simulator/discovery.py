@@ -1,0 +1,68 @@
+"""Discovery documents: which groups, versions and kinds a cluster serves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.simulator import resources
+from include.simulator.resources import Resource
+from include.simulator.store import Store
+
+KUBERNETES_VERSION = {
+    "major": "1",
+    "minor": "22",
+    "gitVersion": "v1.22.12",
+    "gitCommit": "b058e1760c79f46a834ba59bd7a3486ecf28237d",
+    "gitTreeState": "clean",
+    "buildDate": "2022-07-13T14:53:39Z",
+    "goVersion": "go1.16.15",
+    "compiler": "gc",
+    "platform": "linux/amd64",
+}
+
+
+def describe(path: list[str], *, store: Store) -> dict[str, Any] | None:
+    """Return the document at a discovery path (`/api`, `/apis`, a group, a group version), or None."""
+    served = [resource for resource in resources.ALL if store.serves(resource)]
+    if path == ["api"]:
+        return {"kind": "APIVersions", "versions": ["v1"],
+                "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "10.233.0.1:443"}]}
+    if path == ["apis"]:
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": _groups(served)}
+    if len(path) == 2 and path[0] == "apis":
+        for group in _groups(served):
+            if group["name"] == path[1]:
+                return {"kind": "APIGroup", "apiVersion": "v1", **group}
+        return None
+    wanted = path[1] if path[0] == "api" else f"{path[1]}/{path[2]}"
+    kinds = [resource for resource in served if resource.api_version == wanted]
+    if not kinds:
+        return None
+    listed = [entry for resource in kinds for entry in _entries(resource)]
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": kinds[0].api_version, "resources": listed}
+
+
+def _groups(served: list[Resource]) -> list[dict[str, Any]]:
+    versions = {resource.group: resource.version for resource in served if resource.group}
+    groups = []
+    for group, version in sorted(versions.items()):
+        entry = {"groupVersion": f"{group}/{version}", "version": version}
+        groups.append({"name": group, "versions": [entry], "preferredVersion": entry})
+    return groups
+
+
+def _entries(resource: Resource) -> list[dict[str, Any]]:
+    entry: dict[str, Any] = {
+        "name": resource.plural, "singularName": resource.singular if resource.custom else "",
+        "namespaced": resource.namespaced, "kind": resource.kind, "verbs": list(resources.VERBS),
+    }
+    if resource.short_names:
+        entry["shortNames"] = list(resource.short_names)
+    entries = [entry]
+    for name in (("status",) if resource.status else ()) + resource.subresources:
+        verbs = {"status": ["get", "patch", "update"], "log": ["get"]}.get(
+            name, ["create", "delete", "get", "patch", "update"]
+        )
+        entries.append({"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced,
+                        "kind": resource.kind, "verbs": verbs})
+    return entries

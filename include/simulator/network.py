@@ -1,0 +1,145 @@
+"""The network of the simulated machines: which address reaches what, seen from a pod of a given cluster.
+
+Nothing outside this process can use these addresses. API servers are reached over their real TLS sockets on 127.0.0.1,
+with the name in the URL as the name to verify; ports of pods and nodes are ASGI applications of this process.
+A pod's 127.0.0.1 is the pod itself, so a kubeconfig made for the machine where it was written is refused here as in
+reality. Errors read as Go's, because KubeSphere copies them into conditions.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp
+
+SERVICE_ADDRESS = "10.233.0.1"
+SERVICE_NAMES = frozenset(
+    {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
+)
+
+
+class DialError(Exception):
+    """No connection came about; the text is what a Go program on the calling machine reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """An API server as others see it: its pod-side address, its real port, and whether other clusters reach it."""
+
+    cluster: str
+    address: str
+    port: int
+    real_port: int
+    reachable: bool
+
+
+class Network:
+    """Knows every server and listening pod of the simulation."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, Server] = {}
+        self._applications: dict[tuple[str, str, int], ASGIApp] = {}
+
+    def add_server(self, server: Server) -> None:
+        """Make an API server known."""
+        self._servers[server.cluster] = server
+
+    def listen(self, cluster: str, *, address: str, port: int, application: ASGIApp) -> None:
+        """Serve a port of a pod or node of a cluster; only that cluster's machines reach it."""
+        self._applications[cluster, address, port] = application
+
+    def close(self, cluster: str, *, address: str, port: int | None = None) -> None:
+        """Stop serving a port of an address, or all of its ports."""
+        for key in list(self._applications):
+            if key[:2] == (cluster, address) and port in {None, key[2]}:
+                del self._applications[key]
+
+    def route(self, cluster: str, *, host: str, port: int) -> Server | ASGIApp:
+        """Return what a pod of that cluster reaches there. Raises DialError."""
+        application = self._applications.get((cluster, host, port))
+        if application is not None:
+            return application
+        if (host == SERVICE_ADDRESS or host in SERVICE_NAMES) and port == 443:
+            return self._servers[cluster]
+        for server in self._servers.values():
+            if server.address != host:
+                continue
+            if server.port == port and (server.reachable or server.cluster == cluster):
+                return server
+            raise DialError(f"dial tcp {host}:{port}: connect: connection refused")
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            if host == "localhost":
+                raise DialError(f"dial tcp 127.0.0.1:{port}: connect: connection refused") from None
+            raise DialError(f"dial tcp: lookup {host} on 169.254.25.10:53: no such host") from None
+        shown = f"[{host}]:{port}" if address.version == 6 else f"{host}:{port}"
+        if address.is_loopback or host.startswith("10.233."):
+            raise DialError(f"dial tcp {shown}: connect: connection refused")
+        raise DialError(f"dial tcp {shown}: connect: no route to host")
+
+    def client(self, cluster: str, *, context: ssl.SSLContext | None = None, **options: Any) -> httpx.AsyncClient:
+        """Return an HTTP client as a pod of that cluster has it; `context` verifies and identifies for TLS."""
+        return httpx.AsyncClient(
+            transport=_Transport(self, cluster=cluster, context=context), trust_env=False, timeout=30, **options
+        )
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """Sends each request to what the network finds at its address."""
+
+    def __init__(self, network: Network, *, cluster: str, context: ssl.SSLContext | None) -> None:
+        self._network = network
+        self._cluster = cluster
+        limits = httpx.Limits(max_connections=None)
+        self._sockets = httpx.AsyncHTTPTransport(verify=context or tls_context(), trust_env=False, limits=limits)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        port = request.url.port or (443 if request.url.scheme == "https" else 80)
+        found = self._network.route(self._cluster, host=host, port=port)
+        if not isinstance(found, Server):
+            return await httpx.ASGITransport(found).handle_async_request(request)
+        routed = httpx.Request(
+            request.method,
+            request.url.copy_with(host="127.0.0.1", port=found.real_port),
+            headers=request.headers,
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": host},
+        )
+        try:
+            return await self._sockets.handle_async_request(routed)
+        except httpx.ConnectError as error:
+            raise DialError(explain_connect_error(error, host=host, port=port)) from error
+
+    async def aclose(self) -> None:
+        await self._sockets.aclose()
+
+
+def tls_context(*, authority: str | None = None) -> ssl.SSLContext:
+    """Return a verifying TLS context that trusts one authority (PEM), or none. Raises ssl.SSLError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if authority is not None:
+        context.load_verify_locations(cadata=authority)
+    return context
+
+
+def explain_connect_error(error: BaseException, *, host: str, port: int) -> str:
+    """Return Go's words for a failed connection."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            # OpenSSL's codes: 10 expired, 62 host name, 64 IP address.
+            if cause.verify_code in {62, 64}:
+                return f"x509: certificate is not valid for {host}"
+            if cause.verify_code == 10:
+                return "x509: certificate has expired or is not yet valid"
+            return "x509: certificate signed by unknown authority"
+        if isinstance(cause, ssl.SSLError):
+            return f"remote error: tls: {cause.reason or 'handshake failure'}"
+        cause = cause.__cause__ or cause.__context__
+    return f"dial tcp {host}:{port}: connect: connection refused"

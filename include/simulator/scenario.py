@@ -1,0 +1,303 @@
+"""Scenarios: what the clusters are like when the simulation begins, how long things take, and what goes wrong.
+
+A scenario that could not occur in reality is refused, with every problem at once: a test that passes on an impossible
+cluster is worse than none.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from include.simulator import resources
+from include.simulator.access import Rule
+
+VERSIONS: Final = ("v3.4.1",)
+HOST_CLUSTER: Final = "host"
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SECRET: Final = re.compile(r"[A-Za-z0-9]+")
+_RESOURCES: Final = {
+    "*", *(kind.plural for kind in resources.ALL),
+    *(f"{kind.plural}/{name}" for kind in resources.ALL for name in kind.subresources),
+    *(f"{kind.plural}/status" for kind in resources.ALL if kind.status),
+}
+
+
+class ScenarioError(ValueError):
+    """A scenario that is refused; `problems` has a sentence for each reason."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("impossible scenario: " + "; ".join(problems))
+        self.problems = problems
+
+
+class Failure(enum.Enum):
+    """How a run of the installer can fail (kubesphere-facts 12.6, S-4)."""
+
+    SILENT = "silent"
+    COMPONENT = "component"
+    CRASH = "crash"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Durations in seconds.
+
+    `queue`: from a changed ClusterConfiguration to its place in the installer's queue. `run`: one installer run.
+    `reload`: from a changed ConfigMap to the programs using it. `sync`: one round of the cluster controller. `resync`: its
+    period. `kubelet`: starting a pod.
+    """
+
+    queue: float = 0.5
+    run: float = 15
+    reload: float = 2
+    sync: float = 0.2
+    resync: float = 120
+    kubelet: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """The first `runs` runs of the installer fail, or all when it is None."""
+
+    failure: Failure
+    runs: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The host cluster."""
+
+    name: str = "host"
+    role: str = "none"
+    jwt_in_spec: str | None = None
+    forbid: tuple[Rule, ...] = ()
+    installer: Fault | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A cluster to be joined, or joined already."""
+
+    name: str = ""
+    role: str = "none"
+    secret: str = "own"
+    spec_ahead: bool = False
+    joined: str | None = None
+    other_host: str | None = None
+    reachable: bool = True
+    installed: bool = True
+    forbid: tuple[Rule, ...] = ()
+    installer: Fault | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """Everything that a simulation starts from."""
+
+    kubesphere: str = VERSIONS[0]
+    timing: Timing = field(default_factory=Timing)
+    host: Host = field(default_factory=Host)
+    members: tuple[Member, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+def load(source: Mapping[str, Any] | Path | str) -> Scenario:
+    """Return the scenario of a mapping, or of a YAML file. Raises ScenarioError with all problems at once."""
+    if isinstance(source, (str, Path)):
+        source = yaml.safe_load(Path(source).read_text(encoding="utf-8")) or {}
+    reader = _Reader()
+    scenario = reader.read_scenario(source)
+    reader.problems += _find_contradictions(scenario)
+    if reader.problems:
+        raise ScenarioError(reader.problems)
+    return scenario
+
+
+class _Reader:
+    """Turns mappings into the classes above; collects problems, and goes on with the default."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def read_scenario(self, source: Any) -> Scenario:
+        known = self._mapping(source, path="scenario", keys=_keys(Scenario))
+        members = known.get("members") or []
+        if not isinstance(members, list):
+            self.problems.append(f"members: expected a list, got {members!r}")
+            members = []
+        aliases = known.get("aliases") or {}
+        if not isinstance(aliases, dict):
+            self.problems.append(f"aliases: expected a mapping, got {aliases!r}")
+            aliases = {}
+        return Scenario(
+            kubesphere=self._choice(known, "kubesphere", path="", choices=VERSIONS, default=VERSIONS[0]),
+            timing=self._timing(known.get("timing") or {}),
+            host=self._host(known.get("host") or {}),
+            members=tuple(self._member(member, path=f"members[{index}]") for index, member in enumerate(members)),
+            aliases={str(key): str(value) for key, value in aliases.items()},
+        )
+
+    def _timing(self, source: Any) -> Timing:
+        known = self._mapping(source, path="timing", keys=_keys(Timing))
+        values: dict[str, float] = {}
+        for key, value in known.items():
+            lowest = 0.05 if key == "resync" else 0
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < lowest:
+                self.problems.append(f"timing.{key}: expected seconds, at least {lowest}, got {value!r}")
+            else:
+                values[key] = float(value)
+        return Timing(**values)
+
+    def _host(self, source: Any) -> Host:
+        known = self._mapping(source, path="host", keys=_keys(Host))
+        jwt = known.get("jwt_in_spec")
+        if jwt is not None and not (isinstance(jwt, str) and _SECRET.fullmatch(jwt)):
+            self.problems.append("host.jwt_in_spec: expected letters and digits")
+            jwt = None
+        return Host(
+            name=self._name(known, path="host", default="host"),
+            role=self._choice(known, "role", path="host.", choices=("none", "host"), default="none"),
+            jwt_in_spec=jwt, forbid=self._rules(known, path="host"), installer=self._fault(known, path="host"),
+        )
+
+    def _member(self, source: Any, *, path: str) -> Member:
+        known = self._mapping(source, path=path, keys=_keys(Member))
+        if "name" not in known:
+            self.problems.append(f"{path}.name: required")
+        return Member(
+            name=self._name(known, path=path, default=""),
+            role=self._choice(known, "role", path=f"{path}.", choices=("none", "member"), default="none"),
+            secret=self._choice(known, "secret", path=f"{path}.", choices=("own", "host"), default="own"),
+            spec_ahead=self._flag(known, "spec_ahead", path=path, default=False),
+            joined=self._optional_name(known, "joined", path=path),
+            other_host=self._optional_name(known, "other_host", path=path),
+            reachable=self._flag(known, "reachable", path=path, default=True),
+            installed=self._flag(known, "installed", path=path, default=True),
+            forbid=self._rules(known, path=path), installer=self._fault(known, path=path),
+        )
+
+    def _mapping(self, source: Any, *, path: str, keys: set[str]) -> dict[str, Any]:
+        if not isinstance(source, Mapping):
+            self.problems.append(f"{path}: expected a mapping, got {source!r}")
+            return {}
+        unknown = sorted(str(key) for key in source if key not in keys)
+        self.problems += [f"{path}.{key}: unknown; known are {', '.join(sorted(keys))}" for key in unknown]
+        return {key: value for key, value in source.items() if key in keys}
+
+    def _choice(self, known: dict[str, Any], key: str, *, path: str, choices: tuple[str, ...], default: str) -> str:
+        value = known.get(key, default)
+        if value in choices:
+            return str(value)
+        self.problems.append(f"{path}{key}: expected {' or '.join(choices)}, got {value!r}")
+        return default
+
+    def _flag(self, known: dict[str, Any], key: str, *, path: str, default: bool) -> bool:
+        value = known.get(key, default)
+        if isinstance(value, bool):
+            return value
+        self.problems.append(f"{path}.{key}: expected true or false, got {value!r}")
+        return default
+
+    def _name(self, known: dict[str, Any], *, path: str, default: str) -> str:
+        value = known.get("name", default)
+        if value == "" or (isinstance(value, str) and _NAME.fullmatch(value) and len(value) <= 60):
+            return str(value)
+        self.problems.append(f"{path}.name: expected a cluster name, got {value!r}")
+        return default
+
+    def _optional_name(self, known: dict[str, Any], key: str, *, path: str) -> str | None:
+        value = known.get(key)
+        if value is None or (isinstance(value, str) and _NAME.fullmatch(value)):
+            return value
+        self.problems.append(f"{path}.{key}: expected a cluster name or null, got {value!r}")
+        return None
+
+    def _rules(self, known: dict[str, Any], *, path: str) -> tuple[Rule, ...]:
+        rules = []
+        listed = known.get("forbid") or []
+        if not isinstance(listed, list):
+            self.problems.append(f"{path}.forbid: expected a list, got {listed!r}")
+            return ()
+        for index, source in enumerate(listed):
+            where = f"{path}.forbid[{index}]"
+            rule = self._mapping(source, path=where, keys={"verb", "resource"})
+            verb, resource = rule.get("verb"), rule.get("resource")
+            if verb not in {*resources.VERBS, "*"}:
+                self.problems.append(f"{where}.verb: expected one of {', '.join(resources.VERBS)}, *; got {verb!r}")
+            elif resource not in _RESOURCES:
+                self.problems.append(f"{where}.resource: not a resource of these clusters: {resource!r}")
+            else:
+                rules.append(Rule(verb=str(verb), resource=str(resource)))
+        return tuple(rules)
+
+    def _fault(self, known: dict[str, Any], *, path: str) -> Fault | None:
+        source = known.get("installer", "ok")
+        if source == "ok":
+            return None
+        fault = self._mapping(source, path=f"{path}.installer", keys={"fail", "runs"})
+        choices = tuple(failure.value for failure in Failure)
+        mode = self._choice(fault, "fail", path=f"{path}.installer.", choices=choices, default="silent")
+        runs = fault.get("runs")
+        if runs is not None and (isinstance(runs, bool) or not isinstance(runs, int) or runs < 1):
+            self.problems.append(f"{path}.installer.runs: expected a number of runs, at least 1, got {runs!r}")
+            runs = None
+        return Fault(failure=Failure(mode), runs=runs)
+
+
+def _keys(cls: type[Any]) -> set[str]:
+    return {entry.name for entry in fields(cls)}
+
+
+def _find_contradictions(scenario: Scenario) -> list[str]:
+    """Return what cannot be in reality, each with its path."""
+    problems: list[str] = []
+    names = [scenario.host.name]
+    joined: list[str] = []
+    for index, member in enumerate(scenario.members):
+        path = f"members[{index}]"
+        if member.name and member.name in names:
+            problems.append(f"{path}.name: {member.name!r} is another cluster's name already")
+        names.append(member.name)
+        if member.joined is not None:
+            if scenario.host.role != "host":
+                problems.append(f"{path}.joined: nothing can be joined while host.role is none")
+            if member.joined == HOST_CLUSTER:
+                problems.append(f"{path}.joined: {HOST_CLUSTER!r} is the name of the host's own Cluster")
+            if member.joined in joined:
+                problems.append(f"{path}.joined: another member is joined as {member.joined!r}")
+            joined.append(member.joined)
+        problems += [f"{path}.{problem}" for problem in _find_member_contradictions(member)]
+    for alias, name in scenario.aliases.items():
+        if name not in names:
+            problems.append(f"aliases.{alias}: there is no cluster {name!r}")
+        if alias in names:
+            problems.append(f"aliases.{alias}: is a cluster's own connection id")
+    return problems
+
+
+def _find_member_contradictions(member: Member) -> list[str]:
+    problems = []
+    if member.other_host is not None:
+        if member.role != "member":
+            problems.append("other_host: a member of another host has role member")
+        if member.secret != "own":
+            problems.append("other_host: the secret of another host is not this host's")
+        if member.joined is not None:
+            problems.append("other_host: the ConfigMap holds one host's name for the cluster, and it is joined here")
+    if member.spec_ahead and member.role == "member" and member.secret == "host":
+        problems.append("spec_ahead: the ConfigMap has the member role and the host's secret, so nothing is ahead")
+    if not member.installed:
+        default = Member(name=member.name, installed=False)
+        problems += [
+            f"{key}: cannot be set where KubeSphere is not installed"
+            for key in ("role", "secret", "spec_ahead", "joined", "other_host", "installer")
+            if getattr(member, key) != getattr(default, key)
+        ]
+    return problems

@@ -1,0 +1,151 @@
+"""A running simulation: all clusters of a scenario, in an event loop and thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from include.simulator import certificates, configuration, scenario, states
+from include.simulator.actors import cluster_controller
+from include.simulator.cluster import Cluster
+from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
+from include.simulator.network import Network
+from include.simulator.scenario import HOST_CLUSTER, Host, Member
+
+
+class Simulation:
+    """Starts the clusters of a scenario on entering, stops all of it on leaving.
+
+    Writes `<cluster>.kubeconfig`, `<cluster>.admin.kubeconfig` and `connections.json` into the directory. Raises
+    ScenarioError for a scenario that is refused.
+    """
+
+    def __init__(self, source: Mapping[str, Any] | Path | str, *, directory: Path | str) -> None:
+        self._scenario = scenario.load(source)
+        self._directory = Path(directory).absolute()
+        self._network = Network()
+        self._host_secret = states.new_secret()
+        self.clusters: dict[str, Cluster] = {}
+        self.connections: dict[str, dict[str, Any]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="simulation", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None,
+                 _traceback: TracebackType | None) -> None:
+        try:
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(timeout=30)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _start(self) -> None:
+        host = self._scenario.host
+        self._add(host, number=0)
+        for number, member in enumerate(self._scenario.members, start=1):
+            self._add(member, number=number)
+        self._lay_host(host)
+        for member in self._scenario.members:
+            self._lay_member(member)
+        for cluster in self.clusters.values():
+            await cluster.start_server()
+        self._write_files()
+        for cluster in self.clusters.values():
+            cluster.start_actors()
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(cluster.stop() for cluster in self.clusters.values()))
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+
+    def _add(self, described: Host | Member, *, number: int) -> None:
+        self.clusters[described.name] = Cluster(
+            described.name, number=number, network=self._network, timing=self._scenario.timing,
+            reachable=getattr(described, "reachable", True), rules=described.forbid, fault=described.installer,
+        )
+
+    def _lay_host(self, host: Host) -> None:
+        cluster = self.clusters[host.name]
+        spec = states.build_spec(role=host.role, jwt=host.jwt_in_spec or "")
+        text = configuration.render(spec, secret=self._host_secret)
+        if host.role == "host":
+            text = configuration.rewrite(_load(text), cluster_name=HOST_CLUSTER)
+        cluster.state.lay_kubernetes()
+        cluster.state.lay_kubesphere(spec, secret=self._host_secret, settings=text)
+        if host.role == "host":
+            cluster.state.lay_host(
+                kubeconfig=cluster_controller.host_kubeconfig(cluster.state.authority),
+                token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(HOST_CLUSTER)),
+            )
+        if host.jwt_in_spec is not None:
+            cluster.state.log_failed_run(host.jwt_in_spec)
+
+    def _lay_member(self, member: Member) -> None:
+        cluster = self.clusters[member.name]
+        cluster.state.lay_kubernetes()
+        if not member.installed:
+            return
+        secret = self._host_secret if member.secret == "host" else states.new_secret()
+        in_force = states.build_spec(role=member.role, jwt=secret if member.secret == "host" else "")
+        text = configuration.render(in_force, secret=secret)
+        name = member.joined or member.other_host
+        if name is not None:
+            text = configuration.rewrite(_load(text), cluster_name=name)
+        spec = states.build_spec(role="member", jwt=self._host_secret) if member.spec_ahead else in_force
+        cluster.state.lay_kubesphere(spec, secret=secret, settings=text)
+        if member.spec_ahead:
+            cluster.state.log_failed_run(self._host_secret)
+        if member.joined is not None:
+            kubeconfig = cluster.kubeconfig("admin", server=cluster.pod_server)
+            certificate = kubeconfig["users"][0]["user"]["client-certificate-data"]
+            self.clusters[self._scenario.host.name].state.lay_joined(
+                cluster.state, name=member.joined, kubeconfig=yaml.safe_dump(kubeconfig), server=cluster.pod_server,
+                token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(member.joined)),
+                expiry=certificates.expiry(states.decode(certificate)),
+            )
+
+    def _write_files(self) -> None:
+        """Write the kubeconfigs and the Airflow connections, readable by this user only."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for name, cluster in self.clusters.items():
+            for user, file in (("airflow", f"{name}.kubeconfig"), ("admin", f"{name}.admin.kubeconfig")):
+                self._write(file, text=yaml.safe_dump(cluster.kubeconfig(user), sort_keys=False))
+        self.connections = {name: self._connection(name) for name in self.clusters}
+        for alias, name in self._scenario.aliases.items():
+            self.connections[alias] = self._connection(name)
+        self._write("connections.json", text=json.dumps(self.connections, indent=2) + "\n")
+
+    def _connection(self, name: str) -> dict[str, Any]:
+        if name == self._scenario.host.name:
+            extra: dict[str, Any] = {"kube_config_path": str(self._directory / f"{name}.kubeconfig")}
+        else:
+            extra = {"kube_config": self.clusters[name].kubeconfig()}
+        return {"conn_type": "kubernetes", "extra": extra}
+
+    def _write(self, name: str, *, text: str) -> None:
+        path = self._directory / name
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+
+
+def _load(text: str) -> dict[str, Any]:
+    return configuration.parse({"data": {configuration.KEY: text}})

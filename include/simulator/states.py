@@ -1,0 +1,240 @@
+"""The objects that a cluster starts with, as the real thing would have left them.
+
+KubeSphere's pods are laid down as running already. In reality the start of the ks-installer pod is one full run; here
+nothing has just started, so no run takes place until something changes.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import secrets
+import string
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from include.simulator import configuration, manifests, resources, store
+from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
+from include.simulator.actors.kubelet import Line
+from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE, VERSION
+from include.simulator.resources import Resource
+from include.simulator.scenario import HOST_CLUSTER
+from include.simulator.store import Store
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The only node of a cluster, and where its pods get their addresses."""
+
+    name: str
+    address: str
+    pod_prefix: str
+
+
+@dataclass(kw_only=True)
+class State:
+    """Lays objects down in the store of one cluster; `logs` is what containers wrote before, by pod name."""
+
+    store: Store
+    machine: Machine
+    authority: str
+    logs: dict[str, list[Line]] = field(default_factory=dict)
+    _pods: int = 1
+
+    def put(self, resource: Resource, content: Object, *, namespace: str = "") -> Object:
+        """Store an object, its status included."""
+        created = self.store.create(resource, content=content, namespace=namespace)
+        if resource.status and "status" in content:
+            created = self.store.replace(
+                resource, name=created["metadata"]["name"], namespace=namespace, subresource="status",
+                content={"metadata": {"resourceVersion": created["metadata"]["resourceVersion"]},
+                         "status": content["status"]},
+            )
+        return created
+
+    def lay_kubernetes(self) -> None:
+        """Lay down what every cluster has, KubeSphere or not."""
+        for name in ("kube-system", "default", "kube-public", "kube-node-lease"):
+            self.put(resources.NAMESPACES, {"metadata": {"name": name}})
+        self.put(resources.CONFIGMAPS, namespace="kube-system",
+                 content={"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": self.authority}})
+        self.put(resources.STORAGECLASSES, {
+            "metadata": {"name": "local",
+                         "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "provisioner": "openebs.io/local",
+        })
+        now = store.timestamp()
+        self.put(resources.NODES, {
+            "metadata": {"name": self.machine.name,
+                         "labels": {"kubernetes.io/hostname": self.machine.name,
+                                    "node-role.kubernetes.io/control-plane": ""}},
+            "spec": {"podCIDR": f"{self.machine.pod_prefix}.0/24"},
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": self.machine.address}],
+                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
+                                "lastTransitionTime": now, "lastHeartbeatTime": now}],
+                "nodeInfo": {"machineID": uuid.uuid4().hex, "kubeletVersion": "v1.22.12"},
+            },
+        })
+        self.put(resources.SERVICES, namespace="default", content={
+            "metadata": {"name": "kubernetes"},
+            "spec": {"clusterIP": "10.233.0.1", "ports": [{"name": "https", "port": 443, "targetPort": 6443}]},
+        })
+
+    def lay_kubesphere(self, spec: Object, *, secret: str, settings: str) -> None:
+        """Lay down an installed KubeSphere: `spec` of its ClusterConfiguration, secret in force, ConfigMap text."""
+        for name in (SYSTEM_NAMESPACE, "kubesphere-controls-system"):
+            self.put(resources.NAMESPACES, {"metadata": {"name": name}})
+        for account in ("ks-installer", "kubesphere", "default"):
+            self.put(resources.SERVICEACCOUNTS, {"metadata": {"name": account}}, namespace=SYSTEM_NAMESPACE)
+        for kind in resources.KUBESPHERE_KINDS:
+            self.put(resources.DEFINITIONS, manifests.definition(kind))
+        self.put(resources.USERS, {
+            "metadata": {"name": "admin", "annotations": {"iam.kubesphere.io/globalrole": "platform-admin"}},
+            "spec": {"email": "admin@kubesphere.io"}, "status": {"state": "Active"},
+        })
+        self.put(resources.WORKSPACES, {"metadata": {"name": "system-workspace"}, "spec": {"manager": "admin"}})
+        self.put(resources.SECRETS, manifests.secret(secret), namespace=SYSTEM_NAMESPACE)
+        self.put(resources.CONFIGMAPS, configuration.build_manifest(settings), namespace=SYSTEM_NAMESPACE)
+        enabled = {"status": "enabled", "enabledTime": "2026-01-31T10:00:00UTC"}
+        self.put(resources.CLUSTERCONFIGURATIONS, namespace=SYSTEM_NAMESPACE, content={
+            "metadata": {"name": "ks-installer", "labels": {"version": VERSION}}, "spec": spec,
+            "status": {"core": {**enabled, "version": VERSION}, "monitoring": enabled,
+                       "clusterId": f"{uuid.uuid4()}-1769853600"},
+        })
+        self.put(resources.SERVICES, namespace=SYSTEM_NAMESPACE,
+                 content=manifests.service("ks-apiserver", namespace=SYSTEM_NAMESPACE, port=80, target=9090))
+        for name, image, account, container in (
+            ("ks-apiserver", "kubesphere/ks-apiserver", "kubesphere", ""),
+            ("ks-controller-manager", "kubesphere/ks-controller-manager", "kubesphere", ""),
+            ("ks-installer", "kubesphere/ks-installer", "ks-installer", "installer"),
+        ):
+            manifest = manifests.deployment(name, namespace=SYSTEM_NAMESPACE, image=f"{image}:{VERSION}",
+                                            account=account, container=container)
+            self.lay_deployment(manifest, namespace=SYSTEM_NAMESPACE)
+        self._log_installer(installer_log.banner(node=self.machine.address, moment=_earlier(90)), minutes=90)
+
+    def lay_deployment(self, manifest: Object, *, namespace: str) -> None:
+        """Lay down a Deployment with its pod running."""
+        created = self.put(resources.DEPLOYMENTS, manifest, namespace=namespace)
+        self._pods += 1
+        pod = workloads.build_pod(created, node=self.machine.name)
+        pod["status"] = kubelet.running_status(
+            pod["spec"]["containers"], address=f"{self.machine.pod_prefix}.{self._pods}", host=self.machine.address
+        )
+        laid = self.put(resources.PODS, pod, namespace=namespace)
+        status = workloads.build_status(created, pods=[laid])
+        self.store.patch(resources.DEPLOYMENTS, name=created["metadata"]["name"], namespace=namespace,
+                         patch={"status": status}, subresource="status")
+
+    def lay_host(self, *, kubeconfig: str, token: str) -> None:
+        """Lay down what role host adds: tower, kubefed, and the host's own Cluster."""
+        self.put(resources.NAMESPACES, {"metadata": {"name": FEDERATION_NAMESPACE}})
+        for resource, namespace, manifest in manifests.multicluster():
+            if resource == resources.DEPLOYMENTS:
+                self.lay_deployment(manifest, namespace=namespace or "")
+            else:
+                self.put(resource, manifest, namespace=namespace or "")
+        for kind in resources.KUBEFED_KINDS:
+            self.put(resources.DEFINITIONS, manifests.definition(kind))
+        self.store.patch(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace=SYSTEM_NAMESPACE, patch={
+            "status": {"multicluster": {"status": "enabled", "enabledTime": "2026-01-31T10:05:00UTC"}}
+        })
+        self.lay_joined(self, name=HOST_CLUSTER, kubeconfig=kubeconfig, server="https://10.233.0.1:443",
+                        token=token)
+
+    def lay_joined(self, member: State, *, name: str, kubeconfig: str, server: str, token: str,
+                   expiry: datetime.datetime | None = None) -> None:
+        """Lay down a joined cluster: its Cluster and KubeFedCluster here, the accounts on the member.
+
+        `token` is the token of the member's service account, `expiry` that of the kubeconfig's client certificate.
+        """
+        if member is not self:
+            member.put(resources.NAMESPACES, {"metadata": {"name": FEDERATION_NAMESPACE}})
+        account, token_name = manifests.federation_account(name), secrets.token_hex(3)
+        secret = manifests.federation_token_secret(name, suffix=token_name)
+        secret["data"] = {"token": _encode(token), "ca.crt": _encode(member.authority),
+                          "namespace": _encode(FEDERATION_NAMESPACE)}
+        member.put(resources.SERVICEACCOUNTS, namespace=FEDERATION_NAMESPACE,
+                   content={"metadata": {"name": account}, "secrets": [{"name": secret["metadata"]["name"]}]})
+        member.put(resources.SECRETS, secret, namespace=FEDERATION_NAMESPACE)
+        member.put(resources.CLUSTERROLES, manifests.federation_role(name))
+        member.put(resources.CLUSTERROLEBINDINGS, manifests.federation_binding(name))
+        cluster = manifests.cluster(name, kubeconfig=kubeconfig, host=member is self)
+        cluster["metadata"]["finalizers"] = [cluster_controller.FINALIZER]
+        cluster["spec"]["connection"]["kubernetesAPIEndpoint"] = server
+        cluster["status"] = {
+            "kubernetesVersion": "v1.22.12", "kubeSphereVersion": VERSION, "nodeCount": 1,
+            "uid": member.store.get(resources.NAMESPACES, name="kube-system")["metadata"]["uid"],
+            "conditions": _conditions(expiry),
+        }
+        self.put(resources.CLUSTERS, cluster)
+        self.put(resources.SECRETS, manifests.federation_secret(name, token=_encode(token)),
+                 namespace=FEDERATION_NAMESPACE)
+        self.put(resources.KUBEFEDCLUSTERS, namespace=FEDERATION_NAMESPACE, content=manifests.kubefed_cluster(
+            name, endpoint=server, authority=_encode(member.authority),
+            labels=cluster["metadata"].get("labels", {}),
+        ))
+
+    def log_failed_run(self, secret: str) -> None:
+        """Lay down the log of a run that ended silently with this secret in its spec."""
+        moment = _earlier(10)
+        self._log_installer(installer_log.queued_lines(moment), minutes=10)
+        self._log_installer(installer_log.started_lines(moment), minutes=10)
+        self._log_installer(installer_log.failed_token_lines(secret, moment=moment), minutes=10)
+
+    def _log_installer(self, text: str, *, minutes: float) -> None:
+        for pod in self.store.select(resources.PODS, namespace=SYSTEM_NAMESPACE):
+            if pod["metadata"]["labels"].get("app") == "ks-installer":
+                lines = self.logs.setdefault(pod["metadata"]["name"], [])
+                lines.extend((_earlier(minutes), line) for line in text.split("\n"))
+
+
+def new_secret() -> str:
+    """Return a jwtSecret as ks-installer generates it."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(32))
+
+
+def build_spec(*, role: str, jwt: str = "") -> Object:
+    """Return the spec of a ClusterConfiguration (kubesphere-facts 1.2)."""
+    return {
+        "persistence": {"storageClass": ""},
+        "authentication": {"adminPassword": "", "jwtSecret": jwt},
+        "local_registry": "",
+        "common": {"redis": {"enabled": False}, "openldap": {"enabled": False}, "es": {"enabled": False}},
+        "alerting": {"enabled": False}, "auditing": {"enabled": False}, "devops": {"enabled": False},
+        "events": {"enabled": False}, "logging": {"enabled": False}, "metrics_server": {"enabled": False},
+        "multicluster": {"clusterRole": role}, "openpitrix": {"store": {"enabled": False}},
+        "servicemesh": {"enabled": False},
+    }
+
+
+def _conditions(expiry: datetime.datetime | None) -> list[Object]:
+    now = store.timestamp()
+    times = {"lastUpdateTime": now, "lastTransitionTime": now}
+    conditions = [
+        {"type": "Federated", "status": "True", **times,
+         "message": "Cluster has joined federation control plane successfully"},
+        {"type": "Ready", "status": "True", "reason": "Ready", "message": "Cluster is available now", **times},
+    ]
+    if expiry is not None:
+        kind = "KubeConfigCertExpiresInSevenDays"
+        text = expiry.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+        conditions.append({"type": kind, "status": "False", "reason": kind, "message": text, **times})
+    return conditions
+
+
+def decode(text: str) -> str:
+    """Return what base64 text stands for."""
+    return base64.b64decode(text).decode()
+
+
+def _encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _earlier(minutes: float) -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=minutes)
