@@ -29,7 +29,8 @@ class HttpsServer:
     """
 
     def __init__(self, application: ASGIApp, *, pair: Pair, authority: str, port: int = 0) -> None:
-        self._socket = socket.socket()
+        # With the protocol named, asyncio turns Nagle's algorithm off; else each answer takes 40 ms more.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         self.port: int = self._socket.getsockname()[1]
