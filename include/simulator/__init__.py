@@ -1,1 +1,35 @@
-"""KubeSphere clusters behind a Kubernetes HTTPS API."""
+"""KubeSphere 3.4 clusters behind a Kubernetes HTTPS API: one host and any number of members in one process.
+
+A stand-in for real clusters in the demo and in tests. It is reached over real HTTPS by the clients that reach a real
+cluster, and shares no code with the product, so that an error in one is not repeated in the other.
+
+- `scenario.py` says what the clusters are like at the start; `simulation.py` runs them; `cluster.py` is one of them.
+- `api.py` and what it uses (`store.py`, `access.py`, `proxy.py`, `discovery.py`) are the API server.
+- `actors/` is what happens by itself: clients of that API, as in reality.
+- `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here.
+
+What is not imitated, so that nobody relies on it:
+
+Kubernetes
+- `limit` and `continue` (whole lists are sent), bookmarks, `resourceVersionMatch`, tables, OpenAPI, YAML and protobuf
+  bodies, `deletecollection`, JSON patch and server-side apply (415), strategic merge beyond maps, `containers` and the
+  like (see `patches.py`), `fieldValidation`, managedFields, schemas of custom resources.
+- Groups other than those in `resources.py`, access reviews and RBAC: everybody is an administrator, except that a
+  scenario can take single rights from the user `airflow`. No anonymous user: a request without a credential is 401.
+- A client certificate of another authority fails the TLS handshake; a real server answers 401.
+- ReplicaSets, a scheduler, probes, garbage collection other than of a Deployment's pods; deleting a namespace deletes
+  what is in it at once. Node ports and load balancers have numbers, and nothing listens there.
+- `follow`, `previous`, `limitBytes` of pod logs; exec, attach, port-forward; websockets through a proxy.
+
+KubeSphere
+- Versions other than 3.4.1; the proxy connection (tower and agent: the Deployment exists and does nothing).
+- The admission webhook on Cluster updates of 3.4 (kubesphere-facts 6.9): a dead member's Cluster can be changed and
+  deleted here, and its Ready condition turns False, where the real webhook refuses both.
+- kubefed: its controllers write no KubeFedCluster status and federate nothing.
+- ks-apiserver beyond `actors/ks_apiserver.py`; ks-console; users' grants; notification cleanup.
+- The race in which the controller finds no token yet in a member's service account Secret (6.2).
+- Ansible's real playbooks: the log has the lines that tell how a run ended, and few others.
+
+KubeSphere's pods are taken to have been running before the simulation begins, so that no installer run is due at the
+start; a pod that starts later makes ks-installer run, as in reality.
+"""

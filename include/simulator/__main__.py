@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
             name: {"server": cluster.server, "pod_server": cluster.pod_server}
             for name, cluster in simulation.clusters.items()
         }
-        print(json.dumps({"ready": True, "directory": str(options.directory), "clusters": clusters}), flush=True)
+        directory = str(options.directory.absolute())
+        print(json.dumps({"ready": True, "directory": directory, "clusters": clusters}), flush=True)
         ended.wait()
     return 0
 

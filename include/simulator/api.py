@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -169,31 +170,30 @@ class Api:
         matches = _selector(request, resource=resource)
         since = _integer(request, name="resourceVersion") or 0
         timeout = _integer(request, name="timeoutSeconds")
-        stream = self._events(resource, namespace=target.namespace, matches=matches, since=since, timeout=timeout)
-        return StreamingResponse(stream, media_type="application/json")
-
-    async def _events(self, resource: Resource, *, namespace: str, matches: selectors.Predicate, since: int,
-                      timeout: int | None) -> AsyncIterator[str]:
+        shown = functools.partial(_line, namespace=target.namespace, matches=matches)
+        present: list[Object] = []
+        if not since:
+            present = [item for item in self._store.select(resource, namespace=target.namespace) if matches(item)]
         try:
             missed, queue = self._store.subscribe(resource, since=since or self._store.revision)
         except status.ApiError as error:
-            yield json.dumps({"type": "ERROR", "object": error.body()}) + "\n"
-            return
+            refused = json.dumps({"type": "ERROR", "object": error.body()}) + "\n"
+            return Response(refused, media_type="application/json")
+        lines = [json.dumps({"type": "ADDED", "object": item}) + "\n" for item in present]
+        lines += [line for line in map(shown, missed) if line]
+        stream = self._stream(lines, queue=queue, resource=resource, shown=shown, seconds=timeout)
+        return StreamingResponse(stream, media_type="application/json")
+
+    async def _stream(self, lines: list[str], *, queue: asyncio.Queue[Event | None], resource: Resource,
+                      shown: Callable[[Event], str], seconds: int | None) -> AsyncIterator[str]:
         try:
-            if not since:
-                for item in self._store.select(resource, namespace=namespace):
-                    if matches(item):
-                        yield json.dumps({"type": "ADDED", "object": item}) + "\n"
-            for event in missed:
-                line = _line(event, namespace=namespace, matches=matches)
-                if line:
-                    yield line
-            async with asyncio.timeout(timeout):
-                while (event_or_end := await queue.get()) is not None:
-                    if event_or_end.resource == resource:
-                        line = _line(event_or_end, namespace=namespace, matches=matches)
-                        if line:
-                            yield line
+            for line in lines:
+                yield line
+            async with asyncio.timeout(seconds):
+                while (event := await queue.get()) is not None:
+                    line = shown(event) if event.resource == resource else ""
+                    if line:
+                        yield line
         except TimeoutError:
             return
         finally:

@@ -9,6 +9,7 @@ import datetime
 import ipaddress
 import ssl
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Authority:
         certificate = builder.sign(self._key, hashes.SHA256())
         self.certificate = certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def issue_server(self, common_name: str, *, names: list[str], addresses: list[str]) -> Pair:
+    def issue_server(self, common_name: str, *, names: Iterable[str], addresses: Iterable[str]) -> Pair:
         """Return a server certificate for these host names and addresses."""
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from include.simulator import resources, status, tokens
 from include.simulator.access import Access, Entry, Rule
-from include.simulator.actors import cluster_controller, kubeconfigs, ks_apiserver
+from include.simulator.actors import cluster_controller, ks_apiserver, kubeconfigs
 from include.simulator.actors.client import Client
 from include.simulator.actors.installer import Installer, checksum
 from include.simulator.actors.installer_run import Faults
@@ -62,13 +62,13 @@ class Cluster:
             access.add_token(self._system_tokens[user], user=user)
         self._proxy = Proxy(self.store, network=network, cluster=name)
         self._api = Api(self.store, access=access, proxy=self._proxy)
-        self._server_pair = self._authority.issue_server(
-            "kube-apiserver", names=["localhost", *sorted(SERVICE_NAMES)],
-            addresses=["127.0.0.1", self._machine.address, SERVICE_ADDRESS],
-        )
+        names, addresses = ("localhost", *sorted(SERVICE_NAMES)), ("127.0.0.1", self._machine.address, SERVICE_ADDRESS)
+        self._server_pair = self._authority.issue_server("kube-apiserver", names=names, addresses=addresses)
         self._https = HttpsServer(self._api, pair=self._server_pair, authority=self._authority.certificate)
-        network.add_server(Server(cluster=name, address=self._machine.address, port=API_PORT,
-                                  real_port=self._https.port, reachable=reachable))
+        network.add_server(Server(
+            cluster=name, address=self._machine.address, port=API_PORT, real_port=self._https.port,
+            reachable=reachable, names=names, addresses=addresses,
+        ))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._actors: list[asyncio.Task[None]] = []
         self._clients: list[Client] = []

@@ -1,4 +1,4 @@
-"""Objects that KubeSphere's parts create, as manifests: shared by the actors and by the states a scenario starts from."""
+"""Objects that KubeSphere's parts create, as manifests: shared by the actors and the states a scenario starts from."""
 
 from __future__ import annotations
 
@@ -49,9 +49,8 @@ def service(name: str, *, namespace: str, port: int, target: int, labels: dict[s
 
 def secret(value: str) -> Object:
     """Return Secret `kubesphere-secret` for a jwtSecret (kubesphere-facts 2.4)."""
-    data = {
-        "secret": value, "token": tokens.static_admin_token(value), "initAdminPassword": f"$2a$10${secrets.token_hex(24)}"
-    }
+    password = f"$2a$10${secrets.token_hex(24)}"
+    data = {"secret": value, "token": tokens.static_admin_token(value), "initAdminPassword": password}
     return {
         "metadata": {"name": "kubesphere-secret", "namespace": SYSTEM_NAMESPACE},
         "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
@@ -65,8 +64,8 @@ def definition(kind: Resource) -> Object:
         "metadata": {"name": kind.qualified},
         "spec": {
             "group": kind.group, "scope": "Namespaced" if kind.namespaced else "Cluster",
-            "names": {"plural": kind.plural, "singular": kind.singular, "kind": kind.kind, "listKind": f"{kind.kind}List",
-                      "shortNames": list(kind.short_names)},
+            "names": {"plural": kind.plural, "singular": kind.singular, "kind": kind.kind,
+                      "listKind": f"{kind.kind}List", "shortNames": list(kind.short_names)},
             "versions": [{
                 "name": kind.version, "served": True, "storage": True, **subresources,
                 "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},

@@ -28,13 +28,18 @@ class DialError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """An API server as others see it: its pod-side address, its real port, and whether other clusters reach it."""
+    """An API server as others see it: its pod-side address, its real port, and whether other clusters reach it.
+
+    `names` and `addresses` are those in its certificate.
+    """
 
     cluster: str
     address: str
     port: int
     real_port: int
     reachable: bool
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
 
 
 class Network:
@@ -82,18 +87,23 @@ class Network:
             raise DialError(f"dial tcp {shown}: connect: connection refused")
         raise DialError(f"dial tcp {shown}: connect: no route to host")
 
-    def client(self, cluster: str, *, context: ssl.SSLContext | None = None, **options: Any) -> httpx.AsyncClient:
-        """Return an HTTP client as a pod of that cluster has it; `context` verifies and identifies for TLS."""
-        return httpx.AsyncClient(
-            transport=_Transport(self, cluster=cluster, context=context), trust_env=False, timeout=30, **options
-        )
+    def client(self, cluster: str, *, context: ssl.SSLContext | None = None, server_name: str | None = None,
+               **options: Any) -> httpx.AsyncClient:
+        """Return an HTTP client as a pod of that cluster has it.
+
+        `context` verifies and identifies for TLS; `server_name` is verified instead of the name in the URL.
+        """
+        transport = _Transport(self, cluster=cluster, context=context, server_name=server_name)
+        return httpx.AsyncClient(transport=transport, trust_env=False, timeout=30, **options)
 
 
 class _Transport(httpx.AsyncBaseTransport):
     """Sends each request to what the network finds at its address."""
 
-    def __init__(self, network: Network, *, cluster: str, context: ssl.SSLContext | None) -> None:
+    def __init__(self, network: Network, *, cluster: str, context: ssl.SSLContext | None,
+                 server_name: str | None) -> None:
         self._network = network
+        self._server_name = server_name
         self._cluster = cluster
         limits = httpx.Limits(max_connections=None)
         self._sockets = httpx.AsyncHTTPTransport(verify=context or tls_context(), trust_env=False, limits=limits)
@@ -109,12 +119,12 @@ class _Transport(httpx.AsyncBaseTransport):
             request.url.copy_with(host="127.0.0.1", port=found.real_port),
             headers=request.headers,
             stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": host},
+            extensions={**request.extensions, "sni_hostname": self._server_name or host},
         )
         try:
             return await self._sockets.handle_async_request(routed)
         except httpx.ConnectError as error:
-            raise DialError(explain_connect_error(error, host=host, port=port)) from error
+            raise DialError(explain(error, server=found, name=self._server_name or host)) from error
 
     async def aclose(self) -> None:
         await self._sockets.aclose()
@@ -128,18 +138,19 @@ def tls_context(*, authority: str | None = None) -> ssl.SSLContext:
     return context
 
 
-def explain_connect_error(error: BaseException, *, host: str, port: int) -> str:
-    """Return Go's words for a failed connection."""
+def explain(error: BaseException, *, server: Server, name: str) -> str:
+    """Return Go's words for a failed connection to a server that was to be verified as `name`."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             # OpenSSL's codes: 10 expired, 62 host name, 64 IP address.
             if cause.verify_code in {62, 64}:
-                return f"x509: certificate is not valid for {host}"
+                valid = server.names if cause.verify_code == 62 else server.addresses
+                return f"x509: certificate is valid for {', '.join(valid)}, not {name}"
             if cause.verify_code == 10:
                 return "x509: certificate has expired or is not yet valid"
             return "x509: certificate signed by unknown authority"
         if isinstance(cause, ssl.SSLError):
             return f"remote error: tls: {cause.reason or 'handshake failure'}"
         cause = cause.__cause__ or cause.__context__
-    return f"dial tcp {host}:{port}: connect: connection refused"
+    return f"dial tcp {server.address}:{server.port}: connect: connection refused"

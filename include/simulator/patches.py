@@ -1,7 +1,8 @@
 """Merge patches: RFC 7386, and the part of the strategic merge that is imitated.
 
-The strategic merge here merges maps, deletes on null, merges `containers`, `volumes`, `env`, `ports` and `conditions` by their
-merge keys, and replaces every other list. Directives (`$patch`, `$retainKeys`, `$setElementOrder`) are refused.
+The strategic merge here merges maps, deletes on null, merges `containers`, `volumes`, `env`, `ports` and `conditions`
+by their merge keys, and replaces every other list. Directives (`$patch`, `$retainKeys`, `$setElementOrder`) are
+refused.
 """
 
 from __future__ import annotations

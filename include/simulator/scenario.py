@@ -45,13 +45,20 @@ class Failure(enum.Enum):
     CRASH = "crash"
 
 
+class Origin(enum.Enum):
+    """Whose jwtSecret is in force in a member."""
+
+    OWN = "own"
+    HOST = "host"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """Durations in seconds.
 
     `queue`: from a changed ClusterConfiguration to its place in the installer's queue. `run`: one installer run.
-    `reload`: from a changed ConfigMap to the programs using it. `sync`: one round of the cluster controller. `resync`: its
-    period. `kubelet`: starting a pod.
+    `reload`: from a changed ConfigMap to the programs using it. `sync`: one round of the cluster controller. `resync`:
+    its period. `kubelet`: starting a pod.
     """
 
     queue: float = 0.5
@@ -87,7 +94,7 @@ class Member:
 
     name: str = ""
     role: str = "none"
-    secret: str = "own"
+    secret: Origin = Origin.OWN
     spec_ahead: bool = False
     joined: str | None = None
     other_host: str | None = None
@@ -174,7 +181,7 @@ class _Reader:
         return Member(
             name=self._name(known, path=path, default=""),
             role=self._choice(known, "role", path=f"{path}.", choices=("none", "member"), default="none"),
-            secret=self._choice(known, "secret", path=f"{path}.", choices=("own", "host"), default="own"),
+            secret=Origin(self._choice(known, "secret", path=f"{path}.", choices=("own", "host"), default="own")),
             spec_ahead=self._flag(known, "spec_ahead", path=path, default=False),
             joined=self._optional_name(known, "joined", path=path),
             other_host=self._optional_name(known, "other_host", path=path),
@@ -287,11 +294,11 @@ def _find_member_contradictions(member: Member) -> list[str]:
     if member.other_host is not None:
         if member.role != "member":
             problems.append("other_host: a member of another host has role member")
-        if member.secret != "own":
+        if member.secret is not Origin.OWN:
             problems.append("other_host: the secret of another host is not this host's")
         if member.joined is not None:
             problems.append("other_host: the ConfigMap holds one host's name for the cluster, and it is joined here")
-    if member.spec_ahead and member.role == "member" and member.secret == "host":
+    if member.spec_ahead and member.role == "member" and member.secret is Origin.HOST:
         problems.append("spec_ahead: the ConfigMap has the member role and the host's secret, so nothing is ahead")
     if not member.installed:
         default = Member(name=member.name, installed=False)

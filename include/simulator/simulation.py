@@ -17,7 +17,7 @@ from include.simulator.actors import cluster_controller
 from include.simulator.cluster import Cluster
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
 from include.simulator.network import Network
-from include.simulator.scenario import HOST_CLUSTER, Host, Member
+from include.simulator.scenario import HOST_CLUSTER, Host, Member, Origin
 
 
 class Simulation:
@@ -104,8 +104,8 @@ class Simulation:
         cluster.state.lay_kubernetes()
         if not member.installed:
             return
-        secret = self._host_secret if member.secret == "host" else states.new_secret()
-        in_force = states.build_spec(role=member.role, jwt=secret if member.secret == "host" else "")
+        secret = self._host_secret if member.secret is Origin.HOST else states.new_secret()
+        in_force = states.build_spec(role=member.role, jwt=secret if member.secret is Origin.HOST else "")
         text = configuration.render(in_force, secret=secret)
         name = member.joined or member.other_host
         if name is not None:

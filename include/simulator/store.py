@@ -115,17 +115,7 @@ class Store:
         """Store a new object. Raises ApiError 404 (no such namespace), 409 (name taken), 422 (bad name)."""
         created = copy.deepcopy(content)
         metadata = created["metadata"] = created.get("metadata") or {}
-        if not metadata.get("name") and metadata.get("generateName"):
-            alphabet = "bcdfghjklmnpqrstvwxz2456789"
-            metadata["name"] = metadata["generateName"] + "".join(secrets.choice(alphabet) for _ in range(5))
-        name = metadata.get("name") or ""
-        if not name:
-            raise status.invalid(resource, name="", field="metadata.name", reason="FieldValueRequired",
-                                 problem="Required value: name or generateName is required")
-        problem = resources.name_problem(resource, name=name)
-        if problem:
-            raise status.invalid(resource, name=name, field="metadata.name",
-                                 problem=f'Invalid value: "{name}": {problem}')
+        name = metadata["name"] = _choose_name(resource, metadata=metadata)
         if resource.namespaced:
             if self.find(resources.NAMESPACES, name=namespace) is None:
                 raise status.not_found(resources.NAMESPACES, name=namespace)
@@ -282,6 +272,21 @@ class Store:
         self._history.append(event)
         for queue in self._watches:
             queue.put_nowait(event)
+
+
+def _choose_name(resource: Resource, *, metadata: Object) -> str:
+    """Return the name of a new object, made up from `generateName` where wanted. Raises ApiError 422."""
+    name = str(metadata.get("name") or "")
+    if not name and metadata.get("generateName"):
+        name = metadata["generateName"] + "".join(secrets.choice("bcdfghjklmnpqrstvwxz2456789") for _ in range(5))
+    if not name:
+        raise status.invalid(resource, name="", field="metadata.name", reason="FieldValueRequired",
+                             problem="Required value: name or generateName is required")
+    problem = resources.name_problem(resource, name=name)
+    if problem:
+        raise status.invalid(resource, name=name, field="metadata.name",
+                             problem=f'Invalid value: "{name}": {problem}')
+    return name
 
 
 def _drop_empty(metadata: Object) -> None:

@@ -1,8 +1,8 @@
 """The API client of the actors.
 
 Not kubernetes_asyncio, for three reasons: the traffic has to go through the simulated network, which an httpx transport
-gives without touching a client's insides; objects have to stay plain mappings, so that a field like `status: {}` survives
-as it does in a Go program; and errors have to read as Go's, because KubeSphere copies them into conditions.
+gives without touching a client's insides; objects have to stay plain mappings, so that a field like `status: {}`
+survives as it does in a Go program; and errors have to read as Go's, because KubeSphere copies them into conditions.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Client:
     """Talks to one API server as one user, from a pod of one cluster. Used within the simulation's event loop."""
 
     def __init__(self, network: Network, *, cluster: str, server: str, context: ssl.SSLContext,
-                 token: str | None = None) -> None:
+                 token: str | None = None, server_name: str | None = None) -> None:
         self.server = server
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = network.client(cluster, context=context, headers=headers)
+        self._http = network.client(cluster, context=context, server_name=server_name, headers=headers)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -113,9 +113,12 @@ class Client:
         return await self.get(resource, name=content["metadata"]["name"], namespace=namespace)
 
     async def request(self, method: str, *, path: str, headers: dict[str, str] | None = None,
-                      timeout: float = 30) -> httpx.Response:
-        """Send a request to any path of the server and return the answer as it is. Raises RequestError."""
-        return await self._send(method, path=path, headers=headers or {}, timeout=timeout)
+                      patience: float = 30) -> httpx.Response:
+        """Send a request to any path of the server and return the answer as it is. Raises RequestError.
+
+        `patience` is how many seconds may pass without an answer.
+        """
+        return await self._send(method, path=path, headers=headers or {}, patience=patience)
 
     async def follow(self, resource: Resource, *, namespace: str | None = None) -> AsyncIterator[Change]:
         """Yield each change of a kind, starting with what exists, for ever.
@@ -177,13 +180,14 @@ class Client:
                            code=answer.status_code, reason=str(failure.get("reason", "")))
 
     async def _send(self, method: str, *, path: str, headers: dict[str, str], body: bytes | None = None,
-                    params: dict[str, str] | None = None, timeout: float = 30) -> httpx.Response:
+                    params: dict[str, str] | None = None, patience: float = 30) -> httpx.Response:
         url = self.server + path
         try:
-            return await self._http.request(method, url, headers=headers, content=body, params=params, timeout=timeout)
+            return await self._http.request(method, url, headers=headers, content=body, params=params,
+                                            timeout=patience)
         except httpx.TimeoutException as error:
             raise RequestError(f'{method.title()} "{url}": context deadline exceeded') from error
-        except (DialError, httpx.HTTPError) as error:
+        except (DialError, httpx.HTTPError, httpx.InvalidURL) as error:
             raise RequestError(f'{method.title()} "{url}": {error}') from error
 
 

@@ -7,7 +7,6 @@ jwtSecret: a Ready cluster proves neither (6.6).
 from __future__ import annotations
 
 import asyncio
-import base64
 import copy
 import datetime
 import logging
@@ -128,8 +127,7 @@ class ClusterController:
         connection = cluster["spec"].get("connection") or {}
         if not cluster["spec"].get("joinFederation") or not connection.get("kubeconfig"):
             return
-        text = base64.b64decode(connection["kubeconfig"])
-        access = kubeconfigs.parse(text)
+        access = kubeconfigs.parse(kubeconfigs.decode(connection["kubeconfig"]))
         member = self._connect(access)
         try:
             await self._join(cluster, member=member, access=access)
@@ -238,7 +236,7 @@ def host_kubeconfig(authority: str) -> str:
     """Return the kubeconfig in the host's own Cluster: the pod's service account, useless outside the pod."""
     document = kubeconfigs.build(
         name="local", server=f"https://{SERVICE_ADDRESS}:443", authority=authority, user_name="kubesphere",
-        user={"tokenFile": kubeconfigs.TOKEN_FILE},
+        user={"tokenFile": kubeconfigs.ACCOUNT_FILE},
     )
     return kubeconfigs.dump(document)
 
@@ -263,7 +261,7 @@ def _set_condition(status: Object, *, type_: str, value: str, reason: str, messa
 async def _read_proxied(member: Client, *, path: str) -> dict[str, Any] | None:
     """Return what the cluster's ks-apiserver answers through its service proxy; None where there is no answer."""
     try:
-        answer = await member.request("GET", path=SERVICE_PROXY + path, timeout=5)
+        answer = await member.request("GET", path=SERVICE_PROXY + path, patience=5)
     except RequestError as error:
         log.debug("ks-apiserver cannot be asked: %s", error)
         return None

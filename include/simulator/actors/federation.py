@@ -69,8 +69,8 @@ async def _ensure_token_secret(member: Client, *, account: Object, name: str) ->
 async def _read_token(member: Client, *, account: Object) -> str:
     """Return the account's token as base64 text, waiting while Kubernetes fills its Secret in.
 
-    The real controller waits for the reference only, and can lose a race against Kubernetes (kubesphere-facts 6.2). Here
-    that race would be decided by the load of the test machine, so the data is waited for as well.
+    The real controller waits for the reference only, and can lose a race against Kubernetes (kubesphere-facts 6.2).
+    Here that race would be decided by the load of the test machine, so the data is waited for as well.
     """
     deadline = time.monotonic() + _TOKEN_WAIT_SECONDS
     while True:

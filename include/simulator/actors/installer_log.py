@@ -61,7 +61,7 @@ def recap(*, ok: int, failed: int) -> str:
 def failed_token_lines(secret: str, *, moment: datetime.datetime) -> str:
     """Return the end of a run that died in role init-token.
 
-    The shell command holds the secret, unquoted (kubesphere-facts 2.4), and Ansible prints the command of a failed task.
+    The shell command holds the secret, unquoted (kubesphere-facts 2.4); Ansible prints the command of a failed task.
     """
     result = {
         "changed": True, "cmd": f"/root/jwt-script/jwt.sh {secret}", "delta": "0:00:00.013904",
@@ -84,7 +84,7 @@ def undefined_lines(task: str, *, error: str) -> str:
 
 def failed_component_lines(component: str, *, moment: datetime.datetime) -> str:
     """Return the report on a component whose playbook failed."""
-    stdout = "fatal: [localhost]: FAILED! => Error: UPGRADE FAILED: \"kubefed\" has no deployed releases"
+    stdout = 'fatal: [localhost]: FAILED! => Error: UPGRADE FAILED: "kubefed" has no deployed releases'
     event = {
         "counter": 57, "created": _stamp(moment), "end_line": 55, "event": "runner_on_failed",
         "event_data": {
@@ -105,7 +105,7 @@ def banner(*, node: str, moment: datetime.datetime) -> str:
 Console: http://{node}:30880
 Account: admin
 Password: P@88w0rd
-NOTES：
+NOTES\uff1a
   1. After you log into the console, please check the
      monitoring status of service components in
      "Cluster Management". If any service is not

@@ -19,7 +19,7 @@ from include.simulator.scenario import Failure, Fault
 
 VERSION = "v3.4.1"
 NAMESPACE = "kubesphere-system"
-SECRET = "kubesphere-secret"
+CREDENTIALS = "kubesphere-secret"
 
 # Characters that survive an unquoted place in a shell command (kubesphere-facts 2.4).
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_.+/=@:,%-]*")
@@ -144,15 +144,15 @@ class Run:
             self._container.log(installer_log.failed_token_lines(value, moment=_now()))
             raise _StoppedError
         if given:
-            await self._client.delete(resources.SECRETS, name=SECRET, namespace=NAMESPACE)
+            await self._client.delete(resources.SECRETS, name=CREDENTIALS, namespace=NAMESPACE)
         self._container.log(installer_log.task_lines("ks-core/init-token : KubeSphere | Creating components token"))
         await self._client.ensure(resources.SECRETS, namespace=NAMESPACE, content=manifests.secret(value))
 
     async def _install_components(self, *, failure: Failure | None, enables: bool) -> str | None:
         """Run the component playbooks; returns the one that failed.
 
-        `multicluster` does something only on a host that is not enabled yet; elsewhere it succeeds at once, so that what
-        fails there has to be another one.
+        `multicluster` does something only on a host that is not enabled yet; elsewhere it succeeds at once, so that
+        what fails there has to be another one.
         """
         for component in _COMPONENTS:
             self._container.log(f"Start installing {component}")
@@ -188,7 +188,7 @@ class Run:
 
     async def _write_config(self, spec: Object, *, playbook: str) -> None:
         """Role ks-core/config: render the file from the spec and the Secret, and apply it."""
-        secret = await self._client.get(resources.SECRETS, name=SECRET, namespace=NAMESPACE)
+        secret = await self._client.get(resources.SECRETS, name=CREDENTIALS, namespace=NAMESPACE)
         value = base64.b64decode(secret["data"]["secret"]).decode()
         try:
             text = configuration.render(spec, secret=value)

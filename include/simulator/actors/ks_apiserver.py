@@ -1,14 +1,13 @@
 """ks-apiserver: the version, the enabled components, the user `admin`, and requests forwarded to member clusters.
 
 As much as joining and proving a join need (kubesphere-facts 7.1, 7.6; KubeSphere 3.4). Not there: logging in
-(`/oauth`), the cluster endpoints (`validation`, `agent/deployment`), impersonation. A Basic credential is always a wrong
-password, because users have none here.
+(`/oauth`), the cluster endpoints (`validation`, `agent/deployment`), impersonation, writes. A Basic credential is
+always a wrong password, because users have none here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from typing import Any, Final
 
@@ -18,10 +17,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from include.simulator import configuration, resources, status, tokens
 from include.simulator.actors import kubeconfigs
-from include.simulator.actors.client import RequestError
+from include.simulator.actors.client import Client, RequestError
 from include.simulator.actors.kubelet import Container
 from include.simulator.actors.mounted_config import settings
-from include.simulator.network import DialError
+from include.simulator.network import tls_context
 
 PORT: Final = 9090
 ANONYMOUS: Final = "system:anonymous"
@@ -140,17 +139,20 @@ class _Application:
             raise RequestError(f"cluster {cluster} is not ready")
         headers = {key: request.headers[key] for key in _KEPT_HEADERS if key in request.headers}
         if request.headers.get("authorization"):
+            # The member's kube-apiserver would take it for its own and strip it.
             headers["x-kubesphere-authorization"] = request.headers["authorization"]
+        network, own = self._container.network, self._container.cluster
+        endpoint = str(connection.get("kubesphereAPIEndpoint") or "").rstrip("/")
         try:
-            access = kubeconfigs.parse(base64.b64decode(connection["kubeconfig"]))
-            client = kubeconfigs.connect(access, network=self._container.network, cluster=self._container.cluster)
-        except (kubeconfigs.KubeconfigError, ValueError) as error:
+            if endpoint:
+                client, prefix = Client(network, cluster=own, server=endpoint, context=tls_context()), ""
+            else:
+                access = kubeconfigs.parse(kubeconfigs.decode(connection["kubeconfig"]))
+                client, prefix = kubeconfigs.connect(access, network=network, cluster=own), MEMBER_PATH
+        except kubeconfigs.KubeconfigError as error:
             raise RequestError(f"cluster {cluster} is not ready") from error
         try:
-            answer = await client.request(request.method, path=_with_query(MEMBER_PATH + path, request),
-                                          headers=headers)
-        except (RequestError, DialError) as error:
-            return PlainTextResponse(f"{error}\n", status_code=503)
+            answer = await client.request(request.method, path=_with_query(prefix + path, request), headers=headers)
         finally:
             await client.close()
         return _copy(answer)

@@ -1,8 +1,8 @@
 """Kubeconfigs as a program in a pod can use them: inline certificates, keys and tokens.
 
 What refers to the machine where it was written (files, exec and auth-provider plugins) fails as it fails in the pod,
-which has neither those files nor those programs; nothing is ever executed or read from here. The token file of a pod's own
-service account is the exception: it is there.
+which has neither those files nor those programs; nothing is ever executed or read from here. The token file of a pod's
+own service account is the exception: it is there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from include.simulator.actors.client import Client
 from include.simulator.certificates import Pair
 from include.simulator.network import Network, tls_context
 
-TOKEN_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+ACCOUNT_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
 class KubeconfigError(ValueError):
@@ -38,6 +38,14 @@ class Access:
     token: str | None
     certificate: str | None
     key: str | None
+
+
+def decode(field: Any) -> bytes:
+    """Return the kubeconfig in the base64 text of a Cluster. Raises KubeconfigError."""
+    try:
+        return base64.b64decode(str(field), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise KubeconfigError("illegal base64 data in kubeconfig") from error
 
 
 def parse(text: bytes) -> Access:
@@ -59,7 +67,7 @@ def parse(text: bytes) -> Access:
     if user.get("exec") or user.get("auth-provider"):
         raise KubeconfigError("getting credentials: exec: executable not found")
     token = user.get("token")
-    if not token and user.get("tokenFile") and user["tokenFile"] != TOKEN_FILE:
+    if not token and user.get("tokenFile") and user["tokenFile"] != ACCOUNT_FILE:
         raise KubeconfigError(f"open {user['tokenFile']}: no such file or directory")
     server = str(cluster["server"]).rstrip("/")
     return Access(
@@ -84,7 +92,8 @@ def connect(access: Access, *, network: Network, cluster: str) -> Client:
             Pair(certificate=access.certificate, key=access.key).load_into(context)
     except (ssl.SSLError, ValueError) as error:
         raise KubeconfigError("tls: failed to find any PEM data in certificate or key input") from error
-    return Client(network, cluster=cluster, server=access.server, context=context, token=access.token)
+    return Client(network, cluster=cluster, server=access.server, context=context, token=access.token,
+                  server_name=access.server_name)
 
 
 def build(*, name: str, server: str, authority: str, user: dict[str, Any], user_name: str) -> dict[str, Any]:

@@ -35,8 +35,8 @@ Line = tuple[datetime.datetime, str]
 class Container:
     """What a program sees of the container it runs in.
 
-    `client` and those made by `connect` use the pod's service account; `connect` is for what is closed before the program
-    ends.
+    `client` and those made by `connect` use the pod's service account; `connect` is for what is closed before the
+    program ends.
     """
 
     cluster: str
@@ -69,8 +69,8 @@ Program = Callable[[Container], Awaitable[None]]
 class Kubelet:
     """Runs the pods of one cluster.
 
-    `programs` maps image names without their tag to programs, `connect` returns a client for a service account, `logs` is
-    what containers have written before the simulation began, by pod name.
+    `programs` maps image names without their tag to programs, `connect` returns a client for a service account, `logs`
+    is what containers have written before the simulation began, by pod name.
     """
 
     def __init__(self, client: Client, *, cluster: str, node: str, address: str, pod_prefix: str, network: Network,
@@ -176,7 +176,7 @@ class Kubelet:
             earliest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=int(query["sinceSeconds"]))
             lines = [line for line in lines if line[0] >= earliest]
         if query.get("sinceTime"):
-            earliest = datetime.datetime.fromisoformat(query["sinceTime"].replace("Z", "+00:00"))
+            earliest = datetime.datetime.fromisoformat(query["sinceTime"])
             lines = [line for line in lines if line[0] >= earliest]
         if query.get("tailLines"):
             count = int(query["tailLines"])

@@ -121,9 +121,10 @@ class Workloads:
             self._wake.clear()
             try:
                 pods = await self._client.select(resources.PODS)
-                for deployment in await self._client.select(resources.DEPLOYMENTS):
+                deployments = await self._client.select(resources.DEPLOYMENTS)
+                for deployment in deployments:
                     await self._reconcile_deployment(deployment, pods=pods)
-                await self._remove_orphans(pods)
+                await self._remove_orphans(pods, deployments=deployments)
                 for service in await self._client.select(resources.SERVICES):
                     await self._reconcile_service(service, pods=pods)
             except RequestError as error:
@@ -152,9 +153,12 @@ class Workloads:
             await self._client.patch(resources.DEPLOYMENTS, name=metadata["name"], patch={"status": fresh},
                                      namespace=metadata["namespace"], subresource="status")
 
-    async def _remove_orphans(self, pods: list[Object]) -> None:
-        """Delete the pods of Deployments that are gone, which the garbage collector does in reality."""
-        uids = {item["metadata"]["uid"] for item in await self._client.select(resources.DEPLOYMENTS)}
+    async def _remove_orphans(self, pods: list[Object], *, deployments: list[Object]) -> None:
+        """Delete the pods of Deployments that are gone, which the garbage collector does in reality.
+
+        The pods were listed before the Deployments, so that no pod's owner is missing only because it is new.
+        """
+        uids = {item["metadata"]["uid"] for item in deployments}
         for pod in pods:
             owners = pod["metadata"].get("ownerReferences") or []
             if owners and not any(owner["uid"] in uids for owner in owners):
