@@ -21,8 +21,9 @@ from typing import Any, Self
 
 import psutil
 
+from include.demo import interruption
+
 _TAIL_LINES = 15
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ProcessDiedError(Exception):
@@ -165,7 +166,7 @@ def deferred_signals() -> Iterator[None]:
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    usual: dict[int, Any] = {number: signal.signal(number, note) for number in _STOPPING}
+    usual: dict[int, Any] = {number: signal.signal(number, note) for number in interruption.SIGNALS}
     try:
         yield
     finally:

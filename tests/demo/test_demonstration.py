@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from include.demo import __main__ as demo
+from include.demo import demonstration
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_a_port_in_use_ends_the_demo_with_one_sentence_and_code_2(taken_port, ai
     ended = subprocess.run(
         [sys.executable, "-m", "include.demo"],
         env=os.environ | {"DEMO_PORT": str(taken_port)},
-        cwd=demo.settings.ROOT,
+        cwd=demonstration.settings.ROOT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -35,13 +35,13 @@ def test_a_port_in_use_ends_the_demo_with_one_sentence_and_code_2(taken_port, ai
 
 @pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "80 80", "\u0661"])
 def test_a_port_that_is_none_is_refused(text):
-    with pytest.raises(demo.CannotBeginError, match="DEMO_PORT must be a number from 1 to 65535"):
-        demo.chosen_port(text)
+    with pytest.raises(demonstration.CannotBeginError, match="DEMO_PORT must be a number from 1 to 65535"):
+        demonstration.chosen_port(text)
 
 
 def test_the_conf_tells_where_the_hosts_pods_find_the_member():
     """The simulated kubeconfigs name a loopback address, which the join refuses for good reason."""
-    assert demo.conf("https://10.20.1.1:6443") == {
+    assert demonstration.conf("https://10.20.1.1:6443") == {
         "cluster": "m1",
         "host_conn_id": "host",
         "member_conn_id": "m1",
