@@ -102,7 +102,7 @@ class Api:
         if not self._store.serves(resource) or (bool(namespace) != resource.namespaced and (namespace or named)):
             return Target(verb=verb)
         if verb == "get" and not named:
-            verb = "watch" if request.query_params.get("watch") in {"true", "1"} else "list"
+            verb = "watch" if _flag(request, name="watch") else "list"
         return Target(
             verb=verb, resource=resource, namespace=namespace, name=parts[1] if named else "",
             subresource=parts[2] if len(parts) > 2 else "", rest="/".join(parts[3:]),
@@ -269,6 +269,12 @@ def _selector(request: Request, *, resource: Resource) -> selectors.Predicate:
             f'"{labels}", field selector "{fields}": {error}'
         ) from error
     return lambda item: by_label(item) and by_field(item)
+
+
+def _flag(request: Request, *, name: str) -> bool:
+    """Read a boolean as Kubernetes does: given, and neither `false` nor `0`; clients in Python send `True`."""
+    value = request.query_params.get(name)
+    return value is not None and value.lower() not in {"false", "0"}
 
 
 def _integer(request: Request, *, name: str) -> int | None:

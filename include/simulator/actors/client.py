@@ -8,10 +8,11 @@ survives as it does in a Go program; and errors have to read as Go's, because Ku
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +121,7 @@ class Client:
         """
         return await self._send(method, path=path, headers=headers or {}, patience=patience)
 
-    async def follow(self, resource: Resource, *, namespace: str | None = None) -> AsyncIterator[Change]:
+    async def follow(self, resource: Resource, *, namespace: str | None = None) -> AsyncGenerator[Change, None]:
         """Yield each change of a kind, starting with what exists, for ever.
 
         As an informer does: lists, watches, and after any failure lists again and yields what differs.
@@ -137,20 +138,21 @@ class Client:
                     old, known[key] = known.get(key), item
                     if old != item:
                         yield Change(type="MODIFIED" if old else "ADDED", object=item, old=old)
-                async for event in self._watch(resource, namespace=namespace,
-                                               since=listed["metadata"]["resourceVersion"]):
-                    item = event["object"]
-                    if event["type"] == "ERROR":
-                        break
-                    old = known.pop(_key(item), None)
-                    if event["type"] != "DELETED":
-                        known[_key(item)] = item
-                    yield Change(type=event["type"], object=item, old=old)
+                since = listed["metadata"]["resourceVersion"]
+                async with contextlib.aclosing(self._watch(resource, namespace=namespace, since=since)) as events:
+                    async for event in events:
+                        item = event["object"]
+                        if event["type"] == "ERROR":
+                            break
+                        old = known.pop(_key(item), None)
+                        if event["type"] != "DELETED":
+                            known[_key(item)] = item
+                        yield Change(type=event["type"], object=item, old=old)
             except (RequestError, httpx.HTTPError, DialError) as error:
                 log.debug("Watching %s failed, trying again: %s", resource.plural, error)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _watch(self, resource: Resource, *, namespace: str | None, since: str) -> AsyncIterator[Object]:
+    async def _watch(self, resource: Resource, *, namespace: str | None, since: str) -> AsyncGenerator[Object, None]:
         params = {"watch": "true", "resourceVersion": since}
         url = self.server + resource.path(namespace=namespace)
         timeout = httpx.Timeout(30, read=None)

@@ -7,6 +7,7 @@ jwtSecret: a Ready cluster proves neither (6.6).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import datetime
 import logging
@@ -31,18 +32,23 @@ async def run(container: Container) -> None:
     """Run the controllers that the mounted configuration enables, and anew after each change of it."""
     controller: asyncio.Task[None] | None = None
     try:
-        async for loaded in settings(container):
-            if controller is not None:
-                controller.cancel()
+        async with contextlib.aclosing(settings(container)) as each:
+            async for loaded in each:
+                await _stop(controller)
                 controller = None
-            multicluster = configuration.read_multicluster(loaded)
-            if multicluster.get("clusterRole") == "host":
-                name = str(multicluster.get("hostClusterName") or "host")
-                controller = asyncio.create_task(ClusterController(container, host_name=name).run())
-            container.log("Starting controller manager")
+                multicluster = configuration.read_multicluster(loaded)
+                if multicluster.get("clusterRole") == "host":
+                    name = str(multicluster.get("hostClusterName") or "host")
+                    controller = asyncio.create_task(ClusterController(container, host_name=name).run())
+                container.log("Starting controller manager")
     finally:
-        if controller is not None:
-            controller.cancel()
+        await _stop(controller)
+
+
+async def _stop(controller: asyncio.Task[None] | None) -> None:
+    if controller is not None:
+        controller.cancel()
+        await asyncio.gather(controller, return_exceptions=True)
 
 
 class ClusterController:

@@ -8,6 +8,7 @@ always a wrong password, because users have none here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any, Final
 
@@ -41,17 +42,18 @@ class AuthenticationError(Exception):
 async def run(container: Container) -> None:
     """Serve with the mounted configuration, and anew after each change of it, until cancelled."""
     first = True
-    async for loaded in settings(container):
-        if not first:
+    async with contextlib.aclosing(settings(container)) as each:
+        async for loaded in each:
             container.close(PORT)
-            await asyncio.sleep(min(container.timing.reload / 4, 0.5))
-        first = False
-        if not configuration.read_secret(loaded):
-            container.close(PORT)
-            container.log("Error: invalid configuration: JWT secret MUST not be empty")
-            continue
-        container.listen(PORT, application=_Application(container, loaded=loaded))
-        container.log(f"Start listening on :{PORT}")
+            if not first:
+                # Connections are refused while the process restarts itself, 0.5 to 1 s in reality.
+                await asyncio.sleep(min(container.timing.reload / 4, 0.5))
+            first = False
+            if not configuration.read_secret(loaded):
+                container.log("Error: invalid configuration: JWT secret MUST not be empty")
+                continue
+            container.listen(PORT, application=_Application(container, loaded=loaded))
+            container.log(f"Start listening on :{PORT}")
 
 
 class _Application:

@@ -181,7 +181,7 @@ class Kubelet:
         if query.get("tailLines"):
             count = int(query["tailLines"])
             lines = lines[-count:] if count else []
-        stamped = query.get("timestamps") in {"true", "1", "True"}
+        stamped = query.get("timestamps", "false").lower() not in {"false", "0"}
         return PlainTextResponse("".join(
             (f"{moment.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else "") + text + "\n"
             for moment, text in lines

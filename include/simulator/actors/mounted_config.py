@@ -7,15 +7,18 @@ The kubelet brings a changed ConfigMap to the file after some time, and the prog
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from include.simulator import configuration, resources
 from include.simulator.actors.kubelet import Container
 
 
-async def settings(container: Container) -> AsyncIterator[dict[str, Any]]:
-    """Yield the parsed settings at the start, and again `reload` seconds after each change; the latest at that time."""
+async def settings(container: Container) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield the parsed settings at the start, and again `reload` seconds after each change; the latest at that time.
+
+    To be closed by the caller, with `contextlib.aclosing`.
+    """
     latest: dict[str, Any] | None = None
     changed = asyncio.Event()
 
@@ -39,3 +42,4 @@ async def settings(container: Container) -> AsyncIterator[dict[str, Any]]:
             await asyncio.sleep(container.timing.reload)
     finally:
         follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import logging
@@ -180,25 +181,25 @@ class Workloads:
             await self._client.patch(resources.ENDPOINTS, name=name, namespace=namespace, patch={"subsets": subsets})
 
     async def _fill_tokens(self) -> None:
-        async for change in self._client.follow(resources.SECRETS):
-            secret = change.object
-            if change.type == "DELETED" or secret.get("type") != "kubernetes.io/service-account-token":
-                continue
-            if "token" in (secret.get("data") or {}):
-                continue
-            metadata = secret["metadata"]
-            account = (metadata.get("annotations") or {}).get("kubernetes.io/service-account.name", "")
-            try:
-                if await self._client.find(resources.SERVICEACCOUNTS, name=account,
-                                           namespace=metadata["namespace"]) is None:
+        async with contextlib.aclosing(self._client.follow(resources.SECRETS)) as changes:
+            async for change in changes:
+                secret = change.object
+                if change.type == "DELETED" or secret.get("type") != "kubernetes.io/service-account-token":
                     continue
-                token = tokens.service_account_token(namespace=metadata["namespace"], name=account,
-                                                     key=self._signing_key)
-                authority = await self._client.get(resources.CONFIGMAPS, name="kube-root-ca.crt",
-                                                   namespace="kube-system")
-                data = {"token": token, "namespace": metadata["namespace"], "ca.crt": authority["data"]["ca.crt"]}
-                encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-                await self._client.patch(resources.SECRETS, name=metadata["name"], patch={"data": encoded},
-                                         namespace=metadata["namespace"])
-            except RequestError as error:
-                log.debug("Filling the token of %s failed: %s", metadata["name"], error)
+                if "token" not in (secret.get("data") or {}):
+                    await self._fill_token(secret)
+
+    async def _fill_token(self, secret: Object) -> None:
+        """Put the token of its service account into a Secret, unless that account does not exist."""
+        name, namespace = secret["metadata"]["name"], secret["metadata"]["namespace"]
+        account = (secret["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name", "")
+        try:
+            if await self._client.find(resources.SERVICEACCOUNTS, name=account, namespace=namespace) is None:
+                return
+            authority = await self._client.get(resources.CONFIGMAPS, name="kube-root-ca.crt", namespace="kube-system")
+            token = tokens.service_account_token(namespace=namespace, name=account, key=self._signing_key)
+            data = {"token": token, "namespace": namespace, "ca.crt": authority["data"]["ca.crt"]}
+            encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+            await self._client.patch(resources.SECRETS, name=name, patch={"data": encoded}, namespace=namespace)
+        except RequestError as error:
+            log.debug("Filling the token of %s failed: %s", name, error)
