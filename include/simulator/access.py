@@ -25,7 +25,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One answered request. `path` holds the query too; `code` is the HTTP status."""
+    """One answered request. `path` holds the query too; `code` is the HTTP status; `agent` the client's User-Agent."""
 
     time: datetime.datetime
     user: str
@@ -38,6 +38,7 @@ class Entry:
     path: str
     code: int
     content_type: str
+    agent: str
 
 
 class Access:

@@ -7,7 +7,7 @@ import datetime
 import functools
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -67,18 +67,23 @@ class Api:
             response = await self._serve(request, target=target, user=user)
         except status.ApiError as error:
             response = JSONResponse(error.body(), status_code=error.code)
+        if target.verb == "create" and response.status_code == 201:
+            target = replace(target, name=json.loads(bytes(response.body))["metadata"]["name"])
         self.record(user or "", target=target, path=_full_path(request), code=response.status_code,
-                    content_type=request.headers.get("content-type", ""))
+                    content_type=request.headers.get("content-type", ""),
+                    agent=request.headers.get("user-agent", ""))
         return response
 
-    def record(self, user: str, *, target: Target, path: str, code: int, content_type: str) -> None:
+    def record(
+        self, user: str, *, target: Target, path: str, code: int, content_type: str, agent: str = "kubectl"
+    ) -> None:
         """Add an entry to the audit log."""
         resource = target.resource
         self.audit.append(Entry(
             time=datetime.datetime.now(datetime.UTC), user=user, verb=target.verb,
             group=resource.group if resource else "", resource=resource.plural if resource else "",
             subresource=target.subresource, namespace=target.namespace, name=target.name, path=path, code=code,
-            content_type=content_type,
+            content_type=content_type, agent=agent,
         ))
 
     def _locate(self, request: Request) -> Target:
