@@ -7,6 +7,7 @@ Nothing here imports Airflow, which takes seconds: a test that needs it asks for
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,9 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
+
+# Who ends the suite from outside wants its servers ended too: as with Ctrl-C, fixtures are torn down.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
