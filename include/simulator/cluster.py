@@ -79,8 +79,8 @@ class Cluster:
         self._loop = asyncio.get_running_loop()
         await self._https.start()
 
-    def start_actors(self) -> None:
-        """Start what acts by itself."""
+    async def start_actors(self) -> None:
+        """Start what acts by itself; returns when the pods that were laid down as running do run."""
         node = self._machine.name
         laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
         self._seen = checksum(laid["spec"]) if laid else None
@@ -97,6 +97,8 @@ class Cluster:
             connect=self._connect_account, logs=self.state.logs,
         )
         self._actors = [asyncio.create_task(workloads.run()), asyncio.create_task(kubelet.run())]
+        for pod in self.store.select(resources.PODS):
+            await kubelet.wait_started(pod)
 
     async def stop(self) -> None:
         """Stop the actors, end the watches and close the port."""
@@ -190,6 +192,19 @@ class Cluster:
                 raise
             record(code=200)
             return copy.deepcopy(changed)
+
+        return self._in_loop(change)
+
+    def put(self, plural: str, content: Object, namespace: str | None = None) -> Object:
+        """Create an object as a person would with kubectl. Raises ApiError."""
+        resource = resources.find(plural)
+        target = Target(verb="create", resource=resource, namespace=namespace or "", name=content["metadata"]["name"])
+        path = resource.path(namespace=namespace)
+
+        def change() -> Object:
+            created = self.store.create(resource, content=content, namespace=namespace or "")
+            self._api.record("person", target=target, path=path, code=201, content_type="")
+            return copy.deepcopy(created)
 
         return self._in_loop(change)
 

@@ -8,6 +8,7 @@ reality. Errors read as Go's, because KubeSphere copies them into conditions.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import ssl
 from dataclasses import dataclass
@@ -98,12 +99,17 @@ class Network:
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    """Sends each request to what the network finds at its address."""
+    """Sends each request to what the network finds at its address.
+
+    A request over a socket goes on when its sender is cancelled, and is waited for on closing: httpcore loses the
+    socket of a connection whose TLS handshake is cancelled.
+    """
 
     def __init__(self, network: Network, *, cluster: str, context: ssl.SSLContext | None,
                  server_name: str | None) -> None:
         self._network = network
         self._server_name = server_name
+        self._under_way: set[asyncio.Task[httpx.Response]] = set()
         self._cluster = cluster
         limits = httpx.Limits(max_connections=None)
         self._sockets = httpx.AsyncHTTPTransport(verify=context or tls_context(), trust_env=False, limits=limits)
@@ -121,12 +127,23 @@ class _Transport(httpx.AsyncBaseTransport):
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": self._server_name or host},
         )
+        sending = asyncio.create_task(self._sockets.handle_async_request(routed))
+        self._under_way.add(sending)
         try:
-            return await self._sockets.handle_async_request(routed)
+            response = await asyncio.shield(sending)
         except httpx.ConnectError as error:
+            self._under_way.discard(sending)
             raise DialError(explain(error, server=found, name=self._server_name or host)) from error
+        except httpx.HTTPError:
+            self._under_way.discard(sending)
+            raise
+        self._under_way.discard(sending)
+        return response
 
     async def aclose(self) -> None:
+        for outcome in await asyncio.gather(*self._under_way, return_exceptions=True):
+            if isinstance(outcome, httpx.Response):
+                await outcome.aclose()
         await self._sockets.aclose()
 
 

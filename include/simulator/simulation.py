@@ -66,8 +66,7 @@ class Simulation:
         for cluster in self.clusters.values():
             await cluster.start_server()
         self._write_files()
-        for cluster in self.clusters.values():
-            cluster.start_actors()
+        await asyncio.gather(*(cluster.start_actors() for cluster in self.clusters.values()))
 
     async def _stop(self) -> None:
         await asyncio.gather(*(cluster.stop() for cluster in self.clusters.values()))
@@ -76,6 +75,8 @@ class Simulation:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self._loop.shutdown_asyncgens()
+        # Closed connections are torn down by callbacks of later rounds of the loop.
+        await asyncio.sleep(0.01)
 
     def _add(self, described: Host | Member, *, number: int) -> None:
         self.clusters[described.name] = Cluster(

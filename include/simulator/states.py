@@ -76,7 +76,12 @@ class State:
                 "addresses": [{"type": "InternalIP", "address": self.machine.address}],
                 "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
                                 "lastTransitionTime": now, "lastHeartbeatTime": now}],
-                "nodeInfo": {"machineID": uuid.uuid4().hex, "kubeletVersion": "v1.22.12"},
+                "nodeInfo": {
+                    "architecture": "amd64", "bootID": str(uuid.uuid4()), "containerRuntimeVersion": "containerd://1.6.4",
+                    "kernelVersion": "5.4.0", "kubeProxyVersion": "v1.22.12", "kubeletVersion": "v1.22.12",
+                    "machineID": uuid.uuid4().hex, "operatingSystem": "linux", "osImage": "Ubuntu 20.04.6 LTS",
+                    "systemUUID": str(uuid.uuid4()),
+                },
             },
         })
         self.put(resources.SERVICES, namespace="default", content={
@@ -129,11 +134,17 @@ class State:
         status = workloads.build_status(created, pods=[laid])
         self.store.patch(resources.DEPLOYMENTS, name=created["metadata"]["name"], namespace=namespace,
                          patch={"status": status}, subresource="status")
+        for service in self.store.select(resources.SERVICES, namespace=namespace):
+            subsets = workloads.build_subsets(service, pods=[laid])
+            if subsets:
+                self.put(resources.ENDPOINTS, namespace=namespace,
+                         content={"metadata": {"name": service["metadata"]["name"]}, "subsets": subsets})
 
     def lay_host(self, *, kubeconfig: str, token: str) -> None:
         """Lay down what role host adds: tower, kubefed, and the host's own Cluster."""
         self.put(resources.NAMESPACES, {"metadata": {"name": FEDERATION_NAMESPACE}})
-        for resource, namespace, manifest in manifests.multicluster():
+        # Services first, so that their endpoints are known with the pods.
+        for resource, namespace, manifest in reversed(manifests.multicluster()):
             if resource == resources.DEPLOYMENTS:
                 self.lay_deployment(manifest, namespace=namespace or "")
             else:

@@ -40,6 +40,7 @@ async def run(container: Container) -> None:
                 if multicluster.get("clusterRole") == "host":
                     name = str(multicluster.get("hostClusterName") or "host")
                     controller = asyncio.create_task(ClusterController(container, host_name=name).run())
+                container.started.set()
                 container.log("Starting controller manager")
     finally:
         await _stop(controller)

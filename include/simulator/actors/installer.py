@@ -51,6 +51,7 @@ class Installer:
         """Follow the ClusterConfiguration and run the hook until cancelled."""
         routes = [Route("/queue", self._show_queue), Route("/metrics", self._show_metrics)]
         self._container.listen(PORT, application=Starlette(routes=routes))
+        self._container.started.set()
         if not self._container.resumed:
             self._say("shell-operator v1.0.0-beta.5")
             self._say(f"HTTP SERVER Listening on 0.0.0.0:{PORT}")

@@ -53,6 +53,7 @@ async def run(container: Container) -> None:
                 container.log("Error: invalid configuration: JWT secret MUST not be empty")
                 continue
             container.listen(PORT, application=_Application(container, loaded=loaded))
+            container.started.set()
             container.log(f"Start listening on :{PORT}")
 
 

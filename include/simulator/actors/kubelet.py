@@ -7,11 +7,13 @@ and does nothing. A pod that has an address when the kubelet starts was running 
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
 import datetime
 import functools
 import itertools
 import logging
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
@@ -36,7 +38,7 @@ class Container:
     """What a program sees of the container it runs in.
 
     `client` and those made by `connect` use the pod's service account; `connect` is for what is closed before the
-    program ends.
+    program ends. A program sets `started` when it does its work.
     """
 
     cluster: str
@@ -48,6 +50,7 @@ class Container:
     timing: Timing
     resumed: bool
     lines: list[Line]
+    started: asyncio.Event
 
     def log(self, text: str) -> None:
         """Write lines to the container's log."""
@@ -90,6 +93,7 @@ class Kubelet:
         }
         self._numbers = itertools.count(100)
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._started: dict[str, asyncio.Event] = collections.defaultdict(asyncio.Event)
 
     async def run(self) -> None:
         """Run pods until cancelled."""
@@ -102,6 +106,14 @@ class Kubelet:
                     self._handle(change.object, gone=change.type == "DELETED", tasks=tasks)
         finally:
             self._network.close(self._cluster, address=self._address)
+
+    async def wait_started(self, pod: Object) -> None:
+        """Wait until the program of a pod does its work; at once for a pod without one."""
+        if self._find_program(pod) is not None:
+            await self._started[pod["metadata"]["uid"]].wait()
+
+    def _find_program(self, pod: Object) -> Program | None:
+        return self._programs.get(pod["spec"]["containers"][0].get("image", "").rpartition(":")[0])
 
     def _handle(self, pod: Object, *, gone: bool, tasks: asyncio.TaskGroup) -> None:
         uid = pod["metadata"]["uid"]
@@ -132,7 +144,7 @@ class Kubelet:
             await self._report_running(pod, address=address)
         metadata, spec = pod["metadata"], pod["spec"]
         lines = self._lines.setdefault((metadata["namespace"], metadata["name"]), [])
-        program = self._programs.get(spec["containers"][0].get("image", "").rpartition(":")[0])
+        program = self._find_program(pod)
         if program is None:
             return
         connect = functools.partial(self._connect, metadata["namespace"], spec.get("serviceAccountName", "default"))
@@ -140,6 +152,7 @@ class Kubelet:
         container = Container(
             cluster=self._cluster, pod=metadata["name"], address=address, client=client, connect=connect,
             network=self._network, timing=self._timing, resumed=resumed, lines=lines,
+            started=self._started[metadata["uid"]],
         )
         try:
             while True:
@@ -197,7 +210,8 @@ def running_status(containers: list[Object], *, address: str, host: str) -> Obje
         "conditions": [{"type": name, "status": "True", "lastTransitionTime": now} for name in types],
         "containerStatuses": [
             {
-                "name": container["name"], "image": container.get("image", ""), "ready": True, "started": True,
+                "name": container["name"], "image": container.get("image", ""), "imageID": "",
+                "containerID": f"containerd://{uuid.uuid4().hex}", "ready": True, "started": True,
                 "restartCount": 0, "state": {"running": {"startedAt": now}},
             }
             for container in containers

@@ -1,0 +1,118 @@
+"""Simulations with near-zero durations, and the official clients to talk to them."""
+
+import contextlib
+import time
+
+import kubernetes
+import pytest
+
+from include.simulator.simulation import Simulation
+
+FAST = {"queue": 0.01, "run": 0.1, "reload": 0.02, "sync": 0.01, "resync": 60, "kubelet": 0.01}
+CONFIGURATION = ("clusterconfigurations", "ks-installer", "kubesphere-system")
+
+
+@pytest.fixture
+def simulate(tmp_path):
+    """Start a simulation of a scenario; it ends with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(timing=None, **scenario):
+            scenario["timing"] = {**FAST, **(timing or {})}
+            return stack.enter_context(Simulation(scenario, directory=tmp_path))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def wait_for():
+    """Wait until a function returns something true, and return that; KeyError counts as nothing yet."""
+
+    def wait(function, *, seconds=15):
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(KeyError):
+                result = function()
+                if result:
+                    return result
+            if time.monotonic() > deadline:
+                raise AssertionError("it did not happen")
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def connect():
+    """Return the official client for a cluster; it is closed at the end."""
+    opened = []
+
+    def open_client(cluster, user="airflow"):
+        client = kubernetes.config.new_client_from_config_dict(cluster.kubeconfig(user))
+        opened.append(client)
+        return client
+
+    yield open_client
+    for client in opened:
+        client.rest_client.pool_manager.clear()
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def call():
+    """Send a request with the official client's transport and return status, body as text, without raising."""
+
+    def send(client, method, path, *, body=None, headers=None, query=None):
+        client_headers = {}
+        client.update_params_for_auth(client_headers, [], ["BearerToken"])
+        try:
+            answer = client.rest_client.request(
+                method, client.configuration.host + path, query_params=query, body=body,
+                headers={"Content-Type": "application/json", **client_headers, **(headers or {})},
+            )
+        except kubernetes.client.ApiException as error:
+            return error.status, error.body if isinstance(error.body, str) else (error.body or b"").decode()
+        return answer.status, answer.data if isinstance(answer.data, str) else answer.data.decode()
+
+    return send
+
+
+@pytest.fixture(scope="session")
+def conditions():
+    """Return the conditions of a Cluster by type, as status."""
+
+    def read(cluster):
+        listed = (cluster.get("status") or {}).get("conditions") or []
+        return {condition["type"]: condition["status"] for condition in listed}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def installer_log():
+    """Return the lines of the newest ks-installer pod, read as the API gives them."""
+
+    def read(cluster, client):
+        pods = [pod for pod in cluster.objects("pods", "kubesphere-system")
+                if pod["metadata"]["labels"]["app"] == "ks-installer"]
+        newest = max(pods, key=lambda pod: int(pod["metadata"]["resourceVersion"]))
+        return kubernetes.client.CoreV1Api(client).read_namespaced_pod_log(
+            newest["metadata"]["name"], "kubesphere-system", _preload_content=False
+        ).data.decode()
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def queue_length():
+    """Return the length of the installer's queue, read through the pod proxy."""
+
+    def read(cluster, client):
+        pod = next(pod["metadata"]["name"] for pod in cluster.objects("pods", "kubesphere-system")
+                   if pod["metadata"]["labels"]["app"] == "ks-installer")
+        text = kubernetes.client.CoreV1Api(client).connect_get_namespaced_pod_proxy_with_path(
+            f"{pod}:9115", "kubesphere-system", "queue", _preload_content=False
+        ).data.decode()
+        return int(text.splitlines()[0].removeprefix("Queue length "))
+
+    return read

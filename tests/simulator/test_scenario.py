@@ -1,0 +1,63 @@
+"""Scenarios that are refused, and what is read from those that are not."""
+
+import pytest
+
+from include.simulator import scenario
+from include.simulator.access import Rule
+
+REFUSED = [
+    ({"hosts": {}}, "scenario.hosts: unknown"),
+    ({"kubesphere": "v3.0.0"}, "kubesphere: expected v3.4.1"),
+    ({"timing": {"run": -1}}, "timing.run: expected seconds"),
+    ({"timing": {"resync": 0}}, "timing.resync: expected seconds"),
+    ({"host": {"role": "member"}}, "host.role: expected none or host"),
+    ({"host": {"jwt_in_spec": ""}}, "host.jwt_in_spec: expected letters and digits"),
+    ({"host": {"forbid": [{"verb": "fly", "resource": "pods"}]}}, "host.forbid[0].verb: expected one of"),
+    ({"host": {"forbid": [{"verb": "get", "resource": "wheels"}]}}, "host.forbid[0].resource: not a resource"),
+    ({"host": {"installer": {"fail": "loudly"}}}, "host.installer.fail: expected silent or component or crash"),
+    ({"host": {"installer": {"fail": "crash", "runs": 0}}}, "host.installer.runs: expected a number of runs"),
+    ({"members": [{}]}, "members[0].name: required"),
+    ({"members": [{"name": "M_1"}]}, "members[0].name: expected a cluster name"),
+    ({"members": [{"name": "host"}]}, "members[0].name: 'host' is another cluster's name already"),
+    ({"members": [{"name": "a"}, {"name": "a"}]}, "members[1].name: 'a' is another cluster's name already"),
+    ({"members": [{"name": "a", "joined": "a"}]}, "members[0].joined: nothing can be joined while host.role is none"),
+    ({"host": {"role": "host"}, "members": [{"name": "a", "joined": "host"}]}, "is the name of the host's own Cluster"),
+    ({"host": {"role": "host"}, "members": [{"name": "a", "joined": "x"}, {"name": "b", "joined": "x"}]},
+     "members[1].joined: another member is joined as 'x'"),
+    ({"members": [{"name": "a", "role": "member", "secret": "host", "spec_ahead": True}]}, "so nothing is ahead"),
+    ({"members": [{"name": "a", "other_host": "x"}]}, "a member of another host has role member"),
+    ({"members": [{"name": "a", "role": "member", "secret": "host", "other_host": "x"}]},
+     "the secret of another host is not this host's"),
+    ({"members": [{"name": "a", "installed": False, "role": "member"}]},
+     "members[0].role: cannot be set where KubeSphere is not installed"),
+    ({"aliases": {"other": "nobody"}}, "aliases.other: there is no cluster 'nobody'"),
+    ({"members": [{"name": "a"}], "aliases": {"a": "host"}}, "aliases.a: is a cluster's own connection id"),
+]
+
+
+@pytest.mark.parametrize(("source", "problem"), REFUSED, ids=[problem for _, problem in REFUSED])
+def test_an_impossible_scenario_is_refused_with_the_path(source, problem):
+    with pytest.raises(scenario.ScenarioError) as raised:
+        scenario.load(source)
+    assert any(problem in text for text in raised.value.problems)
+
+
+def test_all_problems_are_reported_at_once():
+    with pytest.raises(scenario.ScenarioError) as raised:
+        scenario.load({"speed": 1, "host": {"role": "x"}, "members": [{"name": "a", "other_host": "x"}]})
+    assert len(raised.value.problems) == 3
+
+
+def test_an_empty_scenario_is_one_host_without_a_role():
+    loaded = scenario.load({})
+    assert (loaded.host.name, loaded.host.role, loaded.members) == ("host", "none", ())
+
+
+def test_a_scenario_is_read_from_a_file(tmp_path):
+    path = tmp_path / "scenario.yaml"
+    path.write_text("members: [{name: m1, secret: host, forbid: [{verb: get, resource: pods/proxy}]}]\n"
+                    "timing: {run: 3}\n")
+    loaded = scenario.load(path)
+    assert loaded.members[0].secret is scenario.Origin.HOST
+    assert loaded.members[0].forbid == (Rule(verb="get", resource="pods/proxy"),)
+    assert loaded.timing == scenario.Timing(run=3)
