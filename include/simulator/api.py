@@ -67,7 +67,7 @@ class Api:
             response = await self._serve(request, target=target, user=user)
         except status.ApiError as error:
             response = JSONResponse(error.body(), status_code=error.code)
-        if target.verb == "create" and response.status_code == 201:
+        if target.verb == "create" and not target.subresource and response.status_code == 201:
             target = replace(target, name=json.loads(bytes(response.body))["metadata"]["name"])
         self.record(user or "", target=target, path=_full_path(request), code=response.status_code,
                     content_type=request.headers.get("content-type", ""),

@@ -6,8 +6,9 @@ import asyncio
 import base64
 import copy
 import functools
+import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from include.simulator import resources, status, tokens
@@ -26,6 +27,8 @@ from include.simulator.scenario import Fault, Timing
 from include.simulator.server import HttpsServer
 from include.simulator.states import Machine, State
 from include.simulator.store import Object, Store
+
+log = logging.getLogger(__name__)
 
 API_PORT: Final = 6443
 WRITES: Final = ("create", "update", "patch", "delete")
@@ -96,7 +99,7 @@ class Cluster:
             pod_prefix=self._machine.pod_prefix, network=self._network, timing=self._timing, programs=programs,
             connect=self._connect_account, logs=self.state.logs,
         )
-        self._actors = [asyncio.create_task(workloads.run()), asyncio.create_task(kubelet.run())]
+        self._actors = [asyncio.create_task(_keep_running(actor)) for actor in (workloads.run, kubelet.run)]
         for pod in self.store.select(resources.PODS):
             await kubelet.wait_started(pod)
 
@@ -238,6 +241,16 @@ class Cluster:
             return function()
 
         return asyncio.run_coroutine_threadsafe(call(), loop).result(timeout=30)
+
+
+async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
+    """Run an actor, and again when it fails, as the machine does with a process that crashes."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("An actor failed and starts again")
+        await asyncio.sleep(0.5)
 
 
 def _is_clusters_own(secret: Object) -> bool:

@@ -56,6 +56,20 @@ def complete(resource: Resource, *, content: dict[str, Any], allocator: Allocato
             }
 
 
+def find_missing(resource: Resource, *, content: dict[str, Any]) -> str | None:
+    """Return the path of a required field that a new object lacks, or None; only what the controllers need."""
+    spec = content.get("spec") or {}
+    if resource == resources.DEPLOYMENTS and not spec.get("selector"):
+        return "spec.selector"
+    if resource == resources.DEPLOYMENTS and not ((spec.get("template") or {}).get("metadata") or {}).get("labels"):
+        return "spec.template.metadata.labels"
+    template = spec.get("template") or {}
+    described = spec if resource == resources.PODS else template.get("spec") or {}
+    if resource in {resources.DEPLOYMENTS, resources.PODS} and not described.get("containers"):
+        return "spec.containers" if resource == resources.PODS else "spec.template.spec.containers"
+    return None
+
+
 def _complete_service(content: dict[str, Any], *, allocator: Allocator) -> None:
     spec = content.setdefault("spec", {})
     spec.setdefault("type", "ClusterIP")

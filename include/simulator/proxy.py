@@ -48,6 +48,9 @@ class Proxy:
             raise status.bad_request(
                 f'container "{container}" in pod "{name}" is waiting to start: ContainerCreating'
             )
+        for option in ("tailLines", "sinceSeconds"):
+            if not request.query_params.get(option, "0").isdigit():
+                raise status.bad_request(f'{option}: Invalid value: "{request.query_params[option]}"')
         url = f"https://{address}:{KUBELET_PORT}/containerLogs/{namespace}/{name}/{container}"
         return await self._send("GET", url=url, params=dict(request.query_params), headers={}, content=b"",
                                 failure="Get containerLogs: ")

@@ -135,6 +135,10 @@ class Store:
         if resource.status:
             created.pop("status", None)
         _drop_empty(metadata)
+        missing = defaults.find_missing(resource, content=created)
+        if missing is not None:
+            raise status.invalid(resource, name=name, field=missing, problem="Required value",
+                                 reason="FieldValueRequired")
         defaults.complete(resource, content=created, allocator=self._allocator)
         if not dry_run:
             self._commit("ADDED", resource=resource, new=created, previous=None)

@@ -160,6 +160,11 @@ def test_a_strategic_patch_merges_containers_by_name(send):
     assert images == {"a": "one", "b": "three"}
 
 
+def test_a_deployment_needs_a_selector(send):
+    code, body = send("POST", "/apis/apps/v1/namespaces/default/deployments", {"metadata": {"name": "bare"}})
+    assert (code, body["message"]) == (422, 'Deployment.apps "bare" is invalid: spec.selector: Required value')
+
+
 def test_a_dry_run_stores_nothing(send):
     assert send("POST", CONFIG_MAPS, config_map("dry"), dryRun="All")[0] == 201
     assert send("GET", f"{CONFIG_MAPS}/dry")[0] == 404

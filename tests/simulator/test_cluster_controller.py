@@ -204,3 +204,16 @@ def test_deleting_cleans_the_host_and_leaves_the_member(simulate, connect, wait_
     assert settings(member)["multicluster"]["clusterName"] == "first"
 
 
+
+
+@pytest.mark.parametrize("spec", [
+    {}, {"joinFederation": True}, {"joinFederation": True, "connection": {"type": "direct", "kubeconfig": "?"}},
+    {"joinFederation": True, "connection": "direct"},
+], ids=["empty", "no connection", "no base64", "no mapping"])
+def test_a_cluster_that_makes_no_sense_does_not_stop_the_work_on_others(simulate, create, wait_for, conditions, spec):
+    simulation = simulate(host={"role": "host"}, members=[{"name": "m1"}])
+    host, member = simulation.clusters.values()
+    host.put("clusters", {"metadata": {"name": "a"}, **({"spec": spec} if spec else {})})
+    create(host, "m1", member.kubeconfig("admin", server=member.pod_server))
+    wait_for(lambda: conditions(host.object("clusters", "m1")).get("Ready") == "True")
+    assert conditions(host.object("clusters", "a")) == {}

@@ -101,7 +101,9 @@ class ClusterController:
                 attempt = self._pending.pop(name)
                 try:
                     await self._sync(name)
-                except (RequestError, kubeconfigs.KubeconfigError) as error:
+                except Exception as error:
+                    # Whatever a Cluster makes go wrong must not stop the work on others.
+                    log.debug("Syncing cluster %s failed", name, exc_info=True)
                     self._container.log(f"error syncing cluster {name}: {error}")
                     if attempt < _RETRIES:
                         self._pending.setdefault(name, attempt + 1)
@@ -131,8 +133,9 @@ class ClusterController:
         if FINALIZER not in (metadata.get("finalizers") or []):
             metadata["finalizers"] = [*(metadata.get("finalizers") or []), FINALIZER]
             cluster = await self._write(cluster)
-        connection = cluster["spec"].get("connection") or {}
-        if not cluster["spec"].get("joinFederation") or not connection.get("kubeconfig"):
+        spec = cluster.get("spec") or {}
+        connection = spec.get("connection") or {}
+        if not spec.get("joinFederation") or not connection.get("kubeconfig"):
             return
         access = kubeconfigs.parse(kubeconfigs.decode(connection["kubeconfig"]))
         member = self._connect(access)
