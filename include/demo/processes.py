@@ -126,6 +126,9 @@ class Processes:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 time.sleep(0.02)
+            # One that ended just now may not have been waited for yet.
+            for process in self._started:
+                process.popen.wait()
             self._started.clear()
 
     def _left(self) -> list[int]:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -115,10 +115,11 @@ class Cluster:
                 "GET",
                 header_params=dict(headers or {}),
                 auth_settings=["BearerToken"],
-                response_types_map={200: "str"},
+                response_types_map={200: "object"},
                 _request_timeout=self._timeout,
             )
-            return 200, str(answer[0])
+            # The client parses what looks like JSON, whatever it is asked for.
+            return 200, answer[0] if isinstance(answer[0], str) else json.dumps(answer[0])
         except client.ApiException as error:
             if not error.status:
                 self._raise("reach", what, error)
@@ -126,13 +127,14 @@ class Cluster:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._raise("reach", what, error)
 
-    async def changes(self, ref: kinds.Ref) -> AsyncIterator[None]:
-        """Yield at once and then whenever the object may have changed, until the server ends the watch.
+    async def changes(self, ref: kinds.Ref, *, opened: asyncio.Event) -> AsyncGenerator[None, None]:
+        """Yield whenever the object may have changed, until the server ends the watch; set *opened* once it listens.
 
         Only a bell: whoever hears it reads again, so an event that is lost or doubled does no harm.
         Raises what any request raises, and UnavailableError when the watch is too old (410).
         """
         seen: str | None = None
+        transports: list[asyncio.Transport] = []
         stream = watch.Watch()
         try:
             events = stream.stream(
@@ -140,6 +142,8 @@ class Cluster:
                 ref,
                 field_selector=f"metadata.name={ref.name}",
                 timeout_seconds=round(self._limits.watch_timeout),
+                opened=opened,
+                transports=transports,
             )
             async for event in events:
                 version = event["raw_object"]["metadata"]["resourceVersion"]
@@ -152,6 +156,9 @@ class Cluster:
             self._raise("watch", ref, error)
         finally:
             await stream.close()
+            # At once: a polite end waits for the server's part of it, longer than the event loop of a task lives.
+            for transport in transports:
+                transport.abort()
 
     async def _watched(self, ref: kinds.Ref, **options: Any) -> Any:
         query = {
@@ -160,7 +167,7 @@ class Cluster:
             "resourceVersion": options.get("resource_version"),
             "watch": "true",
         }
-        return await self._api.call_api(
+        response = await self._api.call_api(
             ref.kind.path(ref.namespace),
             "GET",
             query_params=[(key, value) for key, value in query.items() if value is not None],
@@ -169,6 +176,10 @@ class Cluster:
             _preload_content=False,
             _request_timeout=_timeout(self._limits.connect_timeout, self._limits.watch_timeout + 10),
         )
+        if response.connection is not None and response.connection.transport is not None:
+            options["transports"].append(response.connection.transport)
+        options["opened"].set()
+        return response
 
     @property
     def _timeout(self) -> aiohttp.ClientTimeout:

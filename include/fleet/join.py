@@ -469,6 +469,8 @@ async def _wait_until_gone(join: Join, ref: kinds.Ref) -> None:
             return None
         return waits.Pending("it is being deleted", join.limits.slow_poll)
 
+    if await look() is None:
+        return
     await _until_joined(join, look, what="of an earlier join to be gone", seconds=join.conf.ready_timeout)
 
 

@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, Param, RetryAction, RetryRule
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 RETRIES = 5
+RETRY_DELAY = timedelta(seconds=15)
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
@@ -35,7 +36,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(
             exception="include.fleet.errors.TemporaryError",
             action=RetryAction.RETRY,
-            retry_delay=timedelta(seconds=15),
+            retry_delay=RETRY_DELAY,
             reason="the cluster may answer later",
         ),
     ]
@@ -43,6 +44,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
 
 _ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _ANNOUNCED = "joining"
+_WRITTEN = "written"
 _SETTLE = 30.0
 """Seconds for another run's check to end, before this one goes on as if it had failed."""
 
@@ -68,21 +70,22 @@ class StepOperator(BaseOperator):
 
     def __init__(self, *, earlier: Iterable[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("retries", RETRIES)
+        kwargs.setdefault("retry_delay", RETRY_DELAY)
         kwargs.setdefault("retry_policy", RETRY_POLICY)
         super().__init__(**kwargs)
         self.earlier = tuple(earlier)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step and return its report."""
-        return self._run(context, started=time.time(), changed=[])
+        return self._run(context, started=time.time())
 
-    def resume(self, context: Context, event: dict[str, Any], *, started: float, changed: list[str]) -> dict[str, Any]:
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the triggerer; raises the error that ended the wait there."""
         if "message" in event:
             raise errors.restored(event["permanent"], event["message"])
-        return self._run(context, started=started, changed=changed)
+        return self._run(context, started=event["started"])
 
-    def _run(self, context: Context, *, started: float, changed: list[str]) -> dict[str, Any]:
+    def _run(self, context: Context, *, started: float) -> dict[str, Any]:
         from include.fleet import join, waits  # the Kubernetes client takes seconds to import
 
         limits = triggers.configured_settings()
@@ -90,7 +93,10 @@ class StepOperator(BaseOperator):
         conf = dict(context["params"])
         attempt = f"{ti.run_id}/{ti.try_number}"
         reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id in self.earlier}
-        written = list(changed)
+        # What the step has written is known after a retry and after a wait, too: only then is the report true.
+        store = context["task_state_store"]
+        written = cast("list[str]", store.get(_WRITTEN) or [])
+        known = len(written)
         try:
             report = asyncio.run(
                 join.run(
@@ -107,7 +113,10 @@ class StepOperator(BaseOperator):
         except waits.Longer:
             self.log.info("The wait goes on in the triggerer")
             trigger = triggers.StepTrigger(step=self.task_id, conf=conf, attempt=attempt, started=started)
-            self.defer(trigger=trigger, method_name="resume", kwargs={"started": started, "changed": written})
+            self.defer(trigger=trigger, method_name="resume")
+        finally:
+            if len(written) > known:
+                store.set(_WRITTEN, [*written])
         if report is None:
             raise AirflowSkipException(f"{self.task_id} has nothing to do on this connection type")
         if written:

@@ -42,7 +42,7 @@ class StepTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: {} when the step is through, else what its error says and whether it is permanent."""
+        """Yield one event: when the attempt began, and after a failure its message and whether it is permanent."""
         from include.fleet import join  # the Kubernetes client takes seconds to import
 
         try:
@@ -55,9 +55,9 @@ class StepTrigger(BaseTrigger):
             )
         except errors.FleetError as error:
             permanent = isinstance(error, errors.PermanentError)
-            yield _event({"permanent": permanent, "message": str(error)})
+            yield _event({"started": self.started, "permanent": permanent, "message": str(error)})
             return
-        yield _event({})
+        yield _event({"started": self.started})
 
 
 def _event(payload: dict[str, Any]) -> TriggerEvent:

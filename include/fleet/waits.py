@@ -18,6 +18,8 @@ from include.fleet import clusters, errors, kinds, settings
 
 log = logging.getLogger(__name__)
 
+_OPENING = 1.0
+"""Seconds that a watch may still take to open when nobody needs it any more."""
 _BURST = 0.05
 """Seconds in which bells that ring together count as one."""
 
@@ -63,6 +65,11 @@ async def until(
     installer run (kubesphere-facts 12). *what* and *hint* go into the DeadlineError that is raised after
     *seconds* in all, as *limit* says. Raises Longer when the wait has to leave the worker.
     """
+    # Most often there is nothing to wait for, as in a step that is done again: then no watch is opened.
+    with contextlib.suppress(errors.TemporaryError):
+        if await look() is None:
+            log.info("Done: %s", what)
+            return
     last = ""
     async with _ringing(bells, limits) as bell:
         while True:
@@ -94,28 +101,46 @@ async def _ringing(
     bells: Sequence[tuple[clusters.Cluster, kinds.Ref]], limits: settings.Settings
 ) -> AsyncIterator[asyncio.Event]:
     bell = asyncio.Event()
-    tasks = [asyncio.create_task(_ring(cluster, ref, bell, limits)) for cluster, ref in bells]
+    watches = [_Watch(cluster, ref, bell, limits) for cluster, ref in bells]
     try:
         yield bell
     finally:
-        for task in tasks:
+        await asyncio.gather(*(each.end() for each in watches))
+
+
+class _Watch:
+    """One watch that is opened again whenever it ends, and rings the bell."""
+
+    def __init__(
+        self, cluster: clusters.Cluster, ref: kinds.Ref, bell: asyncio.Event, limits: settings.Settings
+    ) -> None:
+        self._opened = asyncio.Event()
+        self._task = asyncio.create_task(self._ring(cluster, ref, bell, limits))
+
+    async def end(self) -> None:
+        # A connection that is cut off in its TLS handshake would outlive the event loop of a task.
+        opening = asyncio.create_task(self._opened.wait())
+        await asyncio.wait([opening, self._task], timeout=_OPENING, return_when=asyncio.FIRST_COMPLETED)
+        for task in (opening, self._task):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(opening, self._task, return_exceptions=True)
 
-
-async def _ring(cluster: clusters.Cluster, ref: kinds.Ref, bell: asyncio.Event, limits: settings.Settings) -> None:
-    while True:
-        began = time.monotonic()
-        try:
-            async for _ in cluster.changes(ref):
-                bell.set()
-        except errors.TemporaryError as error:
-            log.debug("Watch ended, opening it again: %s", error)
-        except errors.PermanentError as error:
-            log.warning("Without this watch, looking every now and then instead: %s", error)
-            return
-        # A server that ends watches at once must not be asked in a loop.
-        await asyncio.sleep(max(0.0, min(1.0, limits.poll) - (time.monotonic() - began)))
+    async def _ring(
+        self, cluster: clusters.Cluster, ref: kinds.Ref, bell: asyncio.Event, limits: settings.Settings
+    ) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                async with contextlib.aclosing(cluster.changes(ref, opened=self._opened)) as changes:
+                    async for _ in changes:
+                        bell.set()
+            except errors.TemporaryError as error:
+                log.debug("Watch ended, opening it again: %s", error)
+            except errors.PermanentError as error:
+                log.warning("Without this watch, looking every now and then instead: %s", error)
+                return
+            # A server that ends watches at once must not be asked in a loop.
+            await asyncio.sleep(max(0.0, min(1.0, limits.poll) - (time.monotonic() - began)))
 
 
 async def together(*waits: Awaitable[None]) -> None:

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m include.simulator",
         description="Run the KubeSphere clusters of a scenario. Writes kubeconfigs and Airflow connections, prints one "
-                    "JSON line when all is up, and runs until SIGINT or SIGTERM.",
+        "JSON line when all is up, and runs until SIGINT or SIGTERM.",
     )
     parser.add_argument("scenario", type=Path, help="a YAML file, see include/simulator/scenario.py")
     parser.add_argument("--directory", type=Path, required=True, help="where the files are written")

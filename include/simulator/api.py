@@ -58,9 +58,7 @@ class Api:
     async def _answer(self, request: Request) -> Response:
         target = self._locate(request)
         certificate = request.scope.get("state", {}).get("certificate")
-        user = self._access.identify(
-            certificate=certificate, authorization=request.headers.get("authorization", "")
-        )
+        user = self._access.identify(certificate=certificate, authorization=request.headers.get("authorization", ""))
         try:
             if user is None:
                 raise status.unauthorized()
@@ -69,9 +67,14 @@ class Api:
             response = JSONResponse(error.body(), status_code=error.code)
         if target.verb == "create" and not target.subresource and response.status_code == 201:
             target = replace(target, name=json.loads(bytes(response.body))["metadata"]["name"])
-        self.record(user or "", target=target, path=_full_path(request), code=response.status_code,
-                    content_type=request.headers.get("content-type", ""),
-                    agent=request.headers.get("user-agent", ""))
+        self.record(
+            user or "",
+            target=target,
+            path=_full_path(request),
+            code=response.status_code,
+            content_type=request.headers.get("content-type", ""),
+            agent=request.headers.get("user-agent", ""),
+        )
         return response
 
     def record(
@@ -79,12 +82,22 @@ class Api:
     ) -> None:
         """Add an entry to the audit log."""
         resource = target.resource
-        self.audit.append(Entry(
-            time=datetime.datetime.now(datetime.UTC), user=user, verb=target.verb,
-            group=resource.group if resource else "", resource=resource.plural if resource else "",
-            subresource=target.subresource, namespace=target.namespace, name=target.name, path=path, code=code,
-            content_type=content_type, agent=agent,
-        ))
+        self.audit.append(
+            Entry(
+                time=datetime.datetime.now(datetime.UTC),
+                user=user,
+                verb=target.verb,
+                group=resource.group if resource else "",
+                resource=resource.plural if resource else "",
+                subresource=target.subresource,
+                namespace=target.namespace,
+                name=target.name,
+                path=path,
+                code=code,
+                content_type=content_type,
+                agent=agent,
+            )
+        )
 
     def _locate(self, request: Request) -> Target:
         verb = _VERBS.get(request.method, request.method.lower())
@@ -109,8 +122,12 @@ class Api:
         if verb == "get" and not named:
             verb = "watch" if _flag(request, name="watch") else "list"
         return Target(
-            verb=verb, resource=resource, namespace=namespace, name=parts[1] if named else "",
-            subresource=parts[2] if len(parts) > 2 else "", rest="/".join(parts[3:]),
+            verb=verb,
+            resource=resource,
+            namespace=namespace,
+            name=parts[1] if named else "",
+            subresource=parts[2] if len(parts) > 2 else "",
+            rest="/".join(parts[3:]),
         )
 
     async def _serve(self, request: Request, *, target: Target, user: str) -> Response:
@@ -119,16 +136,27 @@ class Api:
             return self._serve_other(request)
         scoped = f"{resource.plural}/{target.subresource}" if target.subresource else resource.plural
         if not self._access.allows(user, verb=target.verb, resource=scoped):
-            raise status.forbidden(resource, user=user, verb=target.verb, name=target.name,
-                                   namespace=target.namespace, subresource=target.subresource)
+            raise status.forbidden(
+                resource,
+                user=user,
+                verb=target.verb,
+                name=target.name,
+                namespace=target.namespace,
+                subresource=target.subresource,
+            )
         if target.subresource:
             if target.subresource in resource.subresources:
                 return await self._serve_forwarded(request, target=target)
             if target.subresource != "status" or not resource.status:
                 raise status.no_such_resource()
         handlers: dict[str, Callable[[Request, Target, Resource], Any]] = {
-            "get": self._get, "list": self._list, "watch": self._watch, "create": self._create,
-            "update": self._update, "patch": self._patch, "delete": self._delete,
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
         }
         wants_name = target.verb in {"get", "update", "patch", "delete"}
         if target.verb not in handlers or wants_name != bool(target.name):
@@ -166,10 +194,14 @@ class Api:
     async def _list(self, request: Request, target: Target, resource: Resource) -> Response:
         matches = _selector(request, resource=resource)
         items = [item for item in self._store.select(resource, namespace=target.namespace) if matches(item)]
-        return JSONResponse({
-            "kind": f"{resource.kind}List", "apiVersion": resource.api_version,
-            "metadata": {"resourceVersion": str(self._store.revision)}, "items": items,
-        })
+        return JSONResponse(
+            {
+                "kind": f"{resource.kind}List",
+                "apiVersion": resource.api_version,
+                "metadata": {"resourceVersion": str(self._store.revision)},
+                "items": items,
+            }
+        )
 
     async def _watch(self, request: Request, target: Target, resource: Resource) -> Response:
         matches = _selector(request, resource=resource)
@@ -189,8 +221,15 @@ class Api:
         stream = self._stream(lines, queue=queue, resource=resource, shown=shown, seconds=timeout)
         return StreamingResponse(stream, media_type="application/json")
 
-    async def _stream(self, lines: list[str], *, queue: asyncio.Queue[Event | None], resource: Resource,
-                      shown: Callable[[Event], str], seconds: int | None) -> AsyncIterator[str]:
+    async def _stream(
+        self,
+        lines: list[str],
+        *,
+        queue: asyncio.Queue[Event | None],
+        resource: Resource,
+        shown: Callable[[Event], str],
+        seconds: int | None,
+    ) -> AsyncIterator[str]:
         try:
             for line in lines:
                 yield line
@@ -213,20 +252,33 @@ class Api:
     async def _update(self, request: Request, target: Target, resource: Resource) -> Response:
         content = await _body(request)
         _check_body(content, target=target, resource=resource)
-        return JSONResponse(self._store.replace(
-            resource, name=target.name, content=content, namespace=target.namespace, subresource=target.subresource,
-            dry_run=_dry_run(request),
-        ))
+        return JSONResponse(
+            self._store.replace(
+                resource,
+                name=target.name,
+                content=content,
+                namespace=target.namespace,
+                subresource=target.subresource,
+                dry_run=_dry_run(request),
+            )
+        )
 
     async def _patch(self, request: Request, target: Target, resource: Resource) -> Response:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip()
         accepted = (_MERGE,) if resource.custom else (_MERGE, _STRATEGIC)
         if content_type not in accepted:
             raise status.unsupported_media_type(accepted)
-        return JSONResponse(self._store.patch(
-            resource, name=target.name, patch=await _body(request), namespace=target.namespace,
-            subresource=target.subresource, strategic=content_type == _STRATEGIC, dry_run=_dry_run(request),
-        ))
+        return JSONResponse(
+            self._store.patch(
+                resource,
+                name=target.name,
+                patch=await _body(request),
+                namespace=target.namespace,
+                subresource=target.subresource,
+                strategic=content_type == _STRATEGIC,
+                dry_run=_dry_run(request),
+            )
+        )
 
     async def _delete(self, request: Request, target: Target, resource: Resource) -> Response:
         options = await _body(request) if await request.body() else {}
@@ -234,16 +286,22 @@ class Api:
         grace = options.get("gracePeriodSeconds", _integer(request, name="gracePeriodSeconds"))
         dry_run = _dry_run(request) or bool(options.get("dryRun"))
         item, gone = self._store.delete(
-            resource, name=target.name, namespace=target.namespace, uid=conditions.get("uid"),
-            version=conditions.get("resourceVersion"), grace=grace, dry_run=dry_run,
+            resource,
+            name=target.name,
+            namespace=target.namespace,
+            uid=conditions.get("uid"),
+            version=conditions.get("resourceVersion"),
+            grace=grace,
+            dry_run=dry_run,
         )
         if not gone or resource == resources.PODS:
             return JSONResponse(item)
         details = {"name": target.name, "kind": resource.plural, "uid": item["metadata"]["uid"]}
         if resource.group:
             details["group"] = resource.group
-        return JSONResponse({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-                             "details": details})
+        return JSONResponse(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        )
 
 
 def _full_path(request: Request) -> str:
@@ -309,7 +367,7 @@ def _check_body(content: Any, *, target: Target, resource: Resource) -> None:
         raise status.bad_request("the body of the request is not an object")
     if content.get("kind", resource.kind) != resource.kind:
         raise status.bad_request(
-            f"{content['kind']} in version \"{content.get('apiVersion')}\" cannot be handled as a {resource.kind}: "
+            f'{content["kind"]} in version "{content.get("apiVersion")}" cannot be handled as a {resource.kind}: '
             f"converting ({content['kind']}) to ({resource.api_version}.{resource.kind}): unknown conversion"
         )
     if content.get("apiVersion", resource.api_version) != resource.api_version:
@@ -319,8 +377,9 @@ def _check_body(content: Any, *, target: Target, resource: Resource) -> None:
         )
     metadata = content.get("metadata") or {}
     if metadata.get("namespace", target.namespace) != target.namespace:
-        raise status.bad_request("the namespace of the provided object does not match the namespace sent on the "
-                                 "request")
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     if target.name and metadata.get("name", target.name) != target.name:
         raise status.bad_request(
             f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"

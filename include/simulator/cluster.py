@@ -43,14 +43,22 @@ class Cluster:
     The properties and methods below `# For tests` may be called from any thread, also after the simulation has ended.
     """
 
-    def __init__(self, name: str, *, number: int, network: Network, timing: Timing, reachable: bool,
-                 rules: tuple[Rule, ...], fault: Fault | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        number: int,
+        network: Network,
+        timing: Timing,
+        reachable: bool,
+        rules: tuple[Rule, ...],
+        fault: Fault | None,
+    ) -> None:
         self.name = name
         self._network = network
         self._timing = timing
         self._faults = Faults(fault)
-        self._machine = Machine(name=f"{name}-node1", address=f"10.20.{number}.1",
-                                pod_prefix=f"10.233.{64 + number}")
+        self._machine = Machine(name=f"{name}-node1", address=f"10.20.{number}.1", pod_prefix=f"10.233.{64 + number}")
         self._signing_key = secrets.token_urlsafe(32)
         self._airflow_token = secrets.token_urlsafe(32)
         self._authority = Authority(f"{name}-ca")
@@ -68,10 +76,17 @@ class Cluster:
         names, addresses = ("localhost", *sorted(SERVICE_NAMES)), ("127.0.0.1", self._machine.address, SERVICE_ADDRESS)
         self._server_pair = self._authority.issue_server("kube-apiserver", names=names, addresses=addresses)
         self._https = HttpsServer(self._api, pair=self._server_pair, authority=self._authority.certificate)
-        network.add_server(Server(
-            cluster=name, address=self._machine.address, port=API_PORT, real_port=self._https.port,
-            reachable=reachable, names=names, addresses=addresses,
-        ))
+        network.add_server(
+            Server(
+                cluster=name,
+                address=self._machine.address,
+                port=API_PORT,
+                real_port=self._https.port,
+                reachable=reachable,
+                names=names,
+                addresses=addresses,
+            )
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._actors: list[asyncio.Task[None]] = []
         self._clients: list[Client] = []
@@ -87,17 +102,25 @@ class Cluster:
         node = self._machine.name
         laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
         self._seen = checksum(laid["spec"]) if laid else None
-        workloads = Workloads(self._connect_as("system:kube-controller-manager"), node=node,
-                              signing_key=self._signing_key)
+        workloads = Workloads(
+            self._connect_as("system:kube-controller-manager"), node=node, signing_key=self._signing_key
+        )
         programs: dict[str, Program] = {
             "kubesphere/ks-installer": self._run_installer,
             "kubesphere/ks-apiserver": ks_apiserver.run,
             "kubesphere/ks-controller-manager": cluster_controller.run,
         }
         kubelet = Kubelet(
-            self._connect_as(f"system:node:{node}"), cluster=self.name, node=node, address=self._machine.address,
-            pod_prefix=self._machine.pod_prefix, network=self._network, timing=self._timing, programs=programs,
-            connect=self._connect_account, logs=self.state.logs,
+            self._connect_as(f"system:node:{node}"),
+            cluster=self.name,
+            node=node,
+            address=self._machine.address,
+            pod_prefix=self._machine.pod_prefix,
+            network=self._network,
+            timing=self._timing,
+            programs=programs,
+            connect=self._connect_account,
+            logs=self.state.logs,
         )
         self._actors = [asyncio.create_task(_keep_running(actor)) for actor in (workloads.run, kubelet.run)]
         for pod in self.store.select(resources.PODS):
@@ -120,8 +143,9 @@ class Cluster:
 
     def _connect(self, token: str) -> Client:
         context = tls_context(authority=self._authority.certificate)
-        return Client(self._network, cluster=self.name, server=f"https://{SERVICE_ADDRESS}:443", context=context,
-                      token=token)
+        return Client(
+            self._network, cluster=self.name, server=f"https://{SERVICE_ADDRESS}:443", context=context, token=token
+        )
 
     def _connect_as(self, user: str) -> Client:
         client = self._connect(self._system_tokens[user])
@@ -151,11 +175,18 @@ class Cluster:
         """Return a kubeconfig of user `airflow` (token) or `admin` (client certificate). Raises KeyError."""
         users: dict[str, dict[str, Any]] = {
             "airflow": {"token": self._airflow_token},
-            "admin": {"client-certificate-data": _encode(self._admin.certificate),
-                      "client-key-data": _encode(self._admin.key)},
+            "admin": {
+                "client-certificate-data": _encode(self._admin.certificate),
+                "client-key-data": _encode(self._admin.key),
+            },
         }
-        return kubeconfigs.build(name=self.name, server=server or self.server, user=users[user], user_name=user,
-                                 authority=self._authority.certificate)
+        return kubeconfigs.build(
+            name=self.name,
+            server=server or self.server,
+            user=users[user],
+            user_name=user,
+            authority=self._authority.certificate,
+        )
 
     def audit(self) -> list[Entry]:
         """Return an entry for each answered request, oldest first."""
@@ -173,9 +204,7 @@ class Cluster:
     def object(self, plural: str, name: str, namespace: str | None = None) -> Object:
         """Return a copy of an object. Raises KeyError when there is none."""
         resource = resources.find(plural)
-        found = self._in_loop(
-            lambda: copy.deepcopy(self.store.find(resource, name=name, namespace=namespace or ""))
-        )
+        found = self._in_loop(lambda: copy.deepcopy(self.store.find(resource, name=name, namespace=namespace or "")))
         if found is None:
             raise KeyError(f"{plural}/{name} on {self.name}")
         return found
@@ -184,8 +213,9 @@ class Cluster:
         """Merge-patch an object as a person would with kubectl. Raises ApiError."""
         resource = resources.find(plural)
         target = Target(verb="patch", resource=resource, namespace=namespace or "", name=name)
-        record = functools.partial(self._api.record, "person", target=target, content_type="",
-                                   path=resource.path(name, namespace=namespace))
+        record = functools.partial(
+            self._api.record, "person", target=target, content_type="", path=resource.path(name, namespace=namespace)
+        )
 
         def change() -> Object:
             try:
@@ -220,8 +250,11 @@ class Cluster:
         for pair in (self._admin, self._server_pair):
             found |= {pair.key, _encode(pair.key)}
         events = [(event.resource, event.object) for event in self.store.history()]
-        events += [(kind, item) for kind in (resources.SECRETS, resources.CLUSTERCONFIGURATIONS)
-                   for item in self.store.select(kind)]
+        events += [
+            (kind, item)
+            for kind in (resources.SECRETS, resources.CLUSTERCONFIGURATIONS)
+            for item in self.store.select(kind)
+        ]
         for resource, item in events:
             if resource == resources.CLUSTERCONFIGURATIONS:
                 found.add(((item.get("spec") or {}).get("authentication") or {}).get("jwtSecret") or "")
@@ -257,7 +290,8 @@ def _is_clusters_own(secret: Object) -> bool:
     """Say whether a Secret is KubeSphere's or Kubernetes' own: others keep what is no secret, too."""
     metadata = secret["metadata"]
     return (
-        metadata["name"] == "kubesphere-secret" or metadata.get("namespace") == "kube-federation-system"
+        metadata["name"] == "kubesphere-secret"
+        or metadata.get("namespace") == "kube-federation-system"
         or secret.get("type") == "kubernetes.io/service-account-token"
     )
 

@@ -19,8 +19,14 @@ LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 # The order in which KubeSphere's Go structures write their fields.
 _AUTHENTICATION_ORDER: Final = (
-    "authenticateRateLimiterMaxTries", "authenticateRateLimiterDuration", "maximumClockSkew",
-    "loginHistoryRetentionPeriod", "loginHistoryMaximumEntries", "multipleLogin", "jwtSecret", "oauthOptions",
+    "authenticateRateLimiterMaxTries",
+    "authenticateRateLimiterDuration",
+    "maximumClockSkew",
+    "loginHistoryRetentionPeriod",
+    "loginHistoryMaximumEntries",
+    "multipleLogin",
+    "jwtSecret",
+    "oauthOptions",
     "kubectlImage",
 )
 
@@ -74,9 +80,11 @@ def render(spec: dict[str, Any], *, secret: str) -> str:
             "  agentImage: kubesphere/tower:v0.2.1",
             "  proxyPublishService: tower.kubesphere-system.svc",
         ]
-        for source, key in (("proxyPublishAddress", "proxyPublishAddress"),
-                            ("clusterControllerResyncPeriod", "clusterControllerResyncPeriod"),
-                            ("hostClusterName", "hostClusterName")):
+        for source, key in (
+            ("proxyPublishAddress", "proxyPublishAddress"),
+            ("clusterControllerResyncPeriod", "clusterControllerResyncPeriod"),
+            ("hostClusterName", "hostClusterName"),
+        ):
             if multicluster.get(source):
                 lines.append(f"  {key}: {multicluster[source]}")
     elif role == "member":
@@ -88,8 +96,10 @@ def render(spec: dict[str, Any], *, secret: str) -> str:
 def build_manifest(text: str) -> dict[str, Any]:
     """Return the ConfigMap as ks-installer applies it: its annotation holds the whole text, the secret included."""
     manifest: dict[str, Any] = {
-        "apiVersion": CONFIGMAPS.api_version, "kind": CONFIGMAPS.kind,
-        "metadata": {"annotations": {}, "name": NAME, "namespace": NAMESPACE}, "data": {KEY: text},
+        "apiVersion": CONFIGMAPS.api_version,
+        "kind": CONFIGMAPS.kind,
+        "metadata": {"annotations": {}, "name": NAME, "namespace": NAMESPACE},
+        "data": {KEY: text},
     }
     applied = json.dumps(manifest, separators=(",", ":"), sort_keys=True) + "\n"
     metadata = {"name": NAME, "namespace": NAMESPACE, "annotations": {LAST_APPLIED: applied}}

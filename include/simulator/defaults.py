@@ -51,9 +51,7 @@ def complete(resource: Resource, *, content: dict[str, Any], allocator: Allocato
         spec.setdefault("progressDeadlineSeconds", 600)
         spec.setdefault("revisionHistoryLimit", 10)
         if not spec.get("strategy"):
-            spec["strategy"] = {
-                "type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}
-            }
+            spec["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
 
 
 def find_missing(resource: Resource, *, content: dict[str, Any]) -> str | None:

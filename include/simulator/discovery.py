@@ -25,8 +25,11 @@ def describe(path: list[str], *, store: Store) -> dict[str, Any] | None:
     """Return the document at a discovery path (`/api`, `/apis`, a group, a group version), or None."""
     served = [resource for resource in resources.ALL if store.serves(resource)]
     if path == ["api"]:
-        return {"kind": "APIVersions", "versions": ["v1"],
-                "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "10.233.0.1:443"}]}
+        return {
+            "kind": "APIVersions",
+            "versions": ["v1"],
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "10.233.0.1:443"}],
+        }
     if path == ["apis"]:
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": _groups(served)}
     if len(path) == 2 and path[0] == "apis":
@@ -53,8 +56,11 @@ def _groups(served: list[Resource]) -> list[dict[str, Any]]:
 
 def _entries(resource: Resource) -> list[dict[str, Any]]:
     entry: dict[str, Any] = {
-        "name": resource.plural, "singularName": resource.singular if resource.custom else "",
-        "namespaced": resource.namespaced, "kind": resource.kind, "verbs": list(resources.VERBS),
+        "name": resource.plural,
+        "singularName": resource.singular if resource.custom else "",
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": list(resources.VERBS),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -63,6 +69,13 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
         verbs = {"status": ["get", "patch", "update"], "log": ["get"]}.get(
             name, ["create", "delete", "get", "patch", "update"]
         )
-        entries.append({"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced,
-                        "kind": resource.kind, "verbs": verbs})
+        entries.append(
+            {
+                "name": f"{resource.plural}/{name}",
+                "singularName": "",
+                "namespaced": resource.namespaced,
+                "kind": resource.kind,
+                "verbs": verbs,
+            }
+        )
     return entries

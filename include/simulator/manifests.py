@@ -17,8 +17,16 @@ KUBEFED_DEPLOYMENTS: Final = ("kubefed-controller-manager", "kubefed-admission-w
 VERSION: Final = "v3.4.1"
 
 
-def deployment(name: str, *, namespace: str, image: str, account: str, container: str = "",
-               labels: dict[str, str] | None = None, command: list[str] | None = None) -> Object:
+def deployment(
+    name: str,
+    *,
+    namespace: str,
+    image: str,
+    account: str,
+    container: str = "",
+    labels: dict[str, str] | None = None,
+    command: list[str] | None = None,
+) -> Object:
     """Return a Deployment of one replica and one container."""
     labels = labels or {"app": name}
     described: Object = {"name": container or name, "image": image}
@@ -27,7 +35,8 @@ def deployment(name: str, *, namespace: str, image: str, account: str, container
     return {
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {
-            "replicas": 1, "selector": {"matchLabels": labels},
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {"containers": [described], "serviceAccountName": account},
@@ -36,14 +45,14 @@ def deployment(name: str, *, namespace: str, image: str, account: str, container
     }
 
 
-def service(name: str, *, namespace: str, port: int, target: int, labels: dict[str, str] | None = None,
-            type_: str = "ClusterIP") -> Object:
+def service(
+    name: str, *, namespace: str, port: int, target: int, labels: dict[str, str] | None = None, type_: str = "ClusterIP"
+) -> Object:
     """Return a Service with one unnamed port."""
     labels = labels or {"app": name}
     return {
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "spec": {"type": type_, "selector": labels,
-                 "ports": [{"port": port, "targetPort": target, "protocol": "TCP"}]},
+        "spec": {"type": type_, "selector": labels, "ports": [{"port": port, "targetPort": target, "protocol": "TCP"}]},
     }
 
 
@@ -63,13 +72,24 @@ def definition(kind: Resource) -> Object:
     return {
         "metadata": {"name": kind.qualified},
         "spec": {
-            "group": kind.group, "scope": "Namespaced" if kind.namespaced else "Cluster",
-            "names": {"plural": kind.plural, "singular": kind.singular, "kind": kind.kind,
-                      "listKind": f"{kind.kind}List", "shortNames": list(kind.short_names)},
-            "versions": [{
-                "name": kind.version, "served": True, "storage": True, **subresources,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }],
+            "group": kind.group,
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "names": {
+                "plural": kind.plural,
+                "singular": kind.singular,
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "shortNames": list(kind.short_names),
+            },
+            "versions": [
+                {
+                    "name": kind.version,
+                    "served": True,
+                    "storage": True,
+                    **subresources,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                }
+            ],
         },
     }
 
@@ -78,7 +98,11 @@ def multicluster() -> list[tuple[Resource, str | None, Object]]:
     """Return what role ks-multicluster puts on a host: tower and kubefed (kubesphere-facts 2.3, 4)."""
     tower_labels = {"app": "tower", "app.kubernetes.io/name": "tower"}
     tower = deployment(
-        "tower", namespace=SYSTEM_NAMESPACE, image="kubesphere/tower:v0.2.1", account="kubesphere", labels=tower_labels,
+        "tower",
+        namespace=SYSTEM_NAMESPACE,
+        image="kubesphere/tower:v0.2.1",
+        account="kubesphere",
+        labels=tower_labels,
         command=["/proxy", "--ca-cert=/ca.crt", "--ca-key=/ca.key", "--v=4"],
     )
     published = service("tower", namespace=SYSTEM_NAMESPACE, port=8080, target=8080, type_="LoadBalancer")
@@ -99,7 +123,9 @@ def cluster(name: str, *, kubeconfig: str, host: bool = False) -> Object:
     return {
         "metadata": {"name": name, "labels": labels} if host else {"name": name},
         "spec": {
-            "joinFederation": True, "enable": True, **({"provider": "kubesphere"} if host else {}),
+            "joinFederation": True,
+            "enable": True,
+            **({"provider": "kubesphere"} if host else {}),
             "connection": {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()},
         },
     }
@@ -114,8 +140,10 @@ def federation_role(name: str) -> Object:
     """Return the ClusterRole of that account."""
     return {
         "metadata": {"name": f"kubefed-controller-manager:{federation_account(name)}"},
-        "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
-                  {"nonResourceURLs": ["*"], "verbs": ["get"]}],
+        "rules": [
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+            {"nonResourceURLs": ["*"], "verbs": ["get"]},
+        ],
     }
 
 
@@ -133,8 +161,11 @@ def federation_token_secret(name: str, *, suffix: str) -> Object:
     """Return the Secret that is to receive the account's token."""
     account = federation_account(name)
     return {
-        "metadata": {"name": f"{account}-token-{suffix}", "namespace": FEDERATION_NAMESPACE,
-                     "annotations": {"kubernetes.io/service-account.name": account}},
+        "metadata": {
+            "name": f"{account}-token-{suffix}",
+            "namespace": FEDERATION_NAMESPACE,
+            "annotations": {"kubernetes.io/service-account.name": account},
+        },
         "type": "kubernetes.io/service-account-token",
     }
 

@@ -88,8 +88,9 @@ class Network:
             raise DialError(f"dial tcp {shown}: connect: connection refused")
         raise DialError(f"dial tcp {shown}: connect: no route to host")
 
-    def client(self, cluster: str, *, context: ssl.SSLContext | None = None, server_name: str | None = None,
-               **options: Any) -> httpx.AsyncClient:
+    def client(
+        self, cluster: str, *, context: ssl.SSLContext | None = None, server_name: str | None = None, **options: Any
+    ) -> httpx.AsyncClient:
         """Return an HTTP client as a pod of that cluster has it.
 
         `context` verifies and identifies for TLS; `server_name` is verified instead of the name in the URL.
@@ -105,8 +106,9 @@ class _Transport(httpx.AsyncBaseTransport):
     socket of a connection whose TLS handshake is cancelled.
     """
 
-    def __init__(self, network: Network, *, cluster: str, context: ssl.SSLContext | None,
-                 server_name: str | None) -> None:
+    def __init__(
+        self, network: Network, *, cluster: str, context: ssl.SSLContext | None, server_name: str | None
+    ) -> None:
         self._network = network
         self._server_name = server_name
         self._under_way: set[asyncio.Task[httpx.Response]] = set()

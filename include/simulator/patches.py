@@ -10,7 +10,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 MERGE_KEYS: Final = {
-    "containers": "name", "initContainers": "name", "volumes": "name", "env": "name", "conditions": "type",
+    "containers": "name",
+    "initContainers": "name",
+    "volumes": "name",
+    "env": "name",
+    "conditions": "type",
     "ports": "containerPort",
 }
 

@@ -45,15 +45,14 @@ class Proxy:
             raise status.bad_request(f"container {container} is not valid for pod {name}")
         address = pod["status"].get("hostIP")
         if not address:
-            raise status.bad_request(
-                f'container "{container}" in pod "{name}" is waiting to start: ContainerCreating'
-            )
+            raise status.bad_request(f'container "{container}" in pod "{name}" is waiting to start: ContainerCreating')
         for option in ("tailLines", "sinceSeconds"):
             if not request.query_params.get(option, "0").isdigit():
                 raise status.bad_request(f'{option}: Invalid value: "{request.query_params[option]}"')
         url = f"https://{address}:{KUBELET_PORT}/containerLogs/{namespace}/{name}/{container}"
-        return await self._send("GET", url=url, params=dict(request.query_params), headers={}, content=b"",
-                                failure="Get containerLogs: ")
+        return await self._send(
+            "GET", url=url, params=dict(request.query_params), headers={}, content=b"", failure="Get containerLogs: "
+        )
 
     async def forward_to_pod(self, request: Request, *, namespace: str, name: str, path: str) -> Response:
         """Forward to `NAME`, `NAME:PORT` or `SCHEME:NAME:PORT`. Raises ApiError."""
@@ -70,7 +69,8 @@ class Proxy:
         service = self._store.get(resources.SERVICES, name=plain_name, namespace=namespace)
         listed = service["spec"].get("ports") or []
         wanted = [
-            entry for entry in listed
+            entry
+            for entry in listed
             if (not port and len(listed) == 1) or port in {str(entry["port"]), entry.get("name", "") or None}
         ]
         if not wanted:
@@ -88,12 +88,17 @@ class Proxy:
             raise status.bad_request("the dryRun parameter is not supported by a proxy")
         headers = {key: value for key, value in request.headers.items() if key not in _DROPPED_REQUEST_HEADERS}
         return await self._send(
-            request.method, url=f"{base}/{path}", params=request.query_params.multi_items(), headers=headers,
-            content=await request.body(), failure="error trying to reach service: ",
+            request.method,
+            url=f"{base}/{path}",
+            params=request.query_params.multi_items(),
+            headers=headers,
+            content=await request.body(),
+            failure="error trying to reach service: ",
         )
 
-    async def _send(self, method: str, *, url: str, params: Any, headers: dict[str, str], content: bytes,
-                    failure: str) -> Response:
+    async def _send(
+        self, method: str, *, url: str, params: Any, headers: dict[str, str], content: bytes, failure: str
+    ) -> Response:
         try:
             answer = await self._client.request(method, url, params=params, headers=headers, content=content)
         except (DialError, httpx.HTTPError) as error:

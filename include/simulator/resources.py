@@ -74,10 +74,25 @@ class Resource:
         return "/".join(parts)
 
 
-def _core(plural: str, kind: str, *, short: str = "", namespaced: bool = True, status: bool = False,
-          subresources: tuple[str, ...] = ()) -> Resource:
-    return Resource(group="", version="v1", plural=plural, kind=kind, namespaced=namespaced, status=status,
-                    short_names=(short,) if short else (), subresources=subresources)
+def _core(
+    plural: str,
+    kind: str,
+    *,
+    short: str = "",
+    namespaced: bool = True,
+    status: bool = False,
+    subresources: tuple[str, ...] = (),
+) -> Resource:
+    return Resource(
+        group="",
+        version="v1",
+        plural=plural,
+        kind=kind,
+        namespaced=namespaced,
+        status=status,
+        short_names=(short,) if short else (),
+        subresources=subresources,
+    )
 
 
 NAMESPACES: Final = _core("namespaces", "Namespace", short="ns", namespaced=False, status=True)
@@ -90,55 +105,122 @@ SECRETS: Final = _core("secrets", "Secret")
 SERVICEACCOUNTS: Final = _core("serviceaccounts", "ServiceAccount", short="sa")
 EVENTS: Final = _core("events", "Event", short="ev")
 DEPLOYMENTS: Final = Resource(
-    group="apps", version="v1", plural="deployments", kind="Deployment", namespaced=True, short_names=("deploy",),
-    status=True, generation="spec",
+    group="apps",
+    version="v1",
+    plural="deployments",
+    kind="Deployment",
+    namespaced=True,
+    short_names=("deploy",),
+    status=True,
+    generation="spec",
 )
 CLUSTERROLES: Final = Resource(
     group="rbac.authorization.k8s.io", version="v1", plural="clusterroles", kind="ClusterRole", namespaced=False
 )
 CLUSTERROLEBINDINGS: Final = Resource(
-    group="rbac.authorization.k8s.io", version="v1", plural="clusterrolebindings", kind="ClusterRoleBinding",
+    group="rbac.authorization.k8s.io",
+    version="v1",
+    plural="clusterrolebindings",
+    kind="ClusterRoleBinding",
     namespaced=False,
 )
 STORAGECLASSES: Final = Resource(
-    group="storage.k8s.io", version="v1", plural="storageclasses", kind="StorageClass", namespaced=False,
+    group="storage.k8s.io",
+    version="v1",
+    plural="storageclasses",
+    kind="StorageClass",
+    namespaced=False,
     short_names=("sc",),
 )
 DEFINITIONS: Final = Resource(
-    group="apiextensions.k8s.io", version="v1", plural="customresourcedefinitions", kind="CustomResourceDefinition",
-    namespaced=False, short_names=("crd", "crds"), generation="spec", status=True,
+    group="apiextensions.k8s.io",
+    version="v1",
+    plural="customresourcedefinitions",
+    kind="CustomResourceDefinition",
+    namespaced=False,
+    short_names=("crd", "crds"),
+    generation="spec",
+    status=True,
 )
 
 CLUSTERCONFIGURATIONS: Final = Resource(
-    group="installer.kubesphere.io", version="v1alpha1", plural="clusterconfigurations", kind="ClusterConfiguration",
-    namespaced=True, short_names=("cc",), custom=True, generation="content",
+    group="installer.kubesphere.io",
+    version="v1alpha1",
+    plural="clusterconfigurations",
+    kind="ClusterConfiguration",
+    namespaced=True,
+    short_names=("cc",),
+    custom=True,
+    generation="content",
 )
 CLUSTERS: Final = Resource(
-    group="cluster.kubesphere.io", version="v1alpha1", plural="clusters", kind="Cluster", namespaced=False,
-    custom=True, generation="content",
+    group="cluster.kubesphere.io",
+    version="v1alpha1",
+    plural="clusters",
+    kind="Cluster",
+    namespaced=False,
+    custom=True,
+    generation="content",
 )
 USERS: Final = Resource(
-    group="iam.kubesphere.io", version="v1alpha2", plural="users", kind="User", namespaced=False, custom=True,
-    generation="spec", status=True,
+    group="iam.kubesphere.io",
+    version="v1alpha2",
+    plural="users",
+    kind="User",
+    namespaced=False,
+    custom=True,
+    generation="spec",
+    status=True,
 )
 WORKSPACES: Final = Resource(
-    group="tenant.kubesphere.io", version="v1alpha1", plural="workspaces", kind="Workspace", namespaced=False,
-    custom=True, generation="content",
+    group="tenant.kubesphere.io",
+    version="v1alpha1",
+    plural="workspaces",
+    kind="Workspace",
+    namespaced=False,
+    custom=True,
+    generation="content",
 )
 KUBEFEDCLUSTERS: Final = Resource(
-    group="core.kubefed.io", version="v1beta1", plural="kubefedclusters", kind="KubeFedCluster", namespaced=True,
-    custom=True, status=True, generation="spec",
+    group="core.kubefed.io",
+    version="v1beta1",
+    plural="kubefedclusters",
+    kind="KubeFedCluster",
+    namespaced=True,
+    custom=True,
+    status=True,
+    generation="spec",
 )
 FEDERATEDWORKSPACES: Final = Resource(
-    group="types.kubefed.io", version="v1beta1", plural="federatedworkspaces", kind="FederatedWorkspace",
-    namespaced=False, custom=True, status=True, generation="spec",
+    group="types.kubefed.io",
+    version="v1beta1",
+    plural="federatedworkspaces",
+    kind="FederatedWorkspace",
+    namespaced=False,
+    custom=True,
+    status=True,
+    generation="spec",
 )
 
 KUBESPHERE_KINDS: Final = (CLUSTERCONFIGURATIONS, CLUSTERS, USERS, WORKSPACES)
 KUBEFED_KINDS: Final = (KUBEFEDCLUSTERS, FEDERATEDWORKSPACES)
 ALL: Final = (
-    NAMESPACES, NODES, PODS, SERVICES, ENDPOINTS, CONFIGMAPS, SECRETS, SERVICEACCOUNTS, EVENTS, DEPLOYMENTS,
-    CLUSTERROLES, CLUSTERROLEBINDINGS, STORAGECLASSES, DEFINITIONS, *KUBESPHERE_KINDS, *KUBEFED_KINDS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    SERVICES,
+    ENDPOINTS,
+    CONFIGMAPS,
+    SECRETS,
+    SERVICEACCOUNTS,
+    EVENTS,
+    DEPLOYMENTS,
+    CLUSTERROLES,
+    CLUSTERROLEBINDINGS,
+    STORAGECLASSES,
+    DEFINITIONS,
+    *KUBESPHERE_KINDS,
+    *KUBEFED_KINDS,
 )
 
 

@@ -23,7 +23,8 @@ HOST_CLUSTER: Final = "host"
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SECRET: Final = re.compile(r"[A-Za-z0-9]+")
 _RESOURCES: Final = {
-    "*", *(kind.plural for kind in resources.ALL),
+    "*",
+    *(kind.plural for kind in resources.ALL),
     *(f"{kind.plural}/{name}" for kind in resources.ALL for name in kind.subresources),
     *(f"{kind.plural}/status" for kind in resources.ALL if kind.status),
 }
@@ -171,7 +172,9 @@ class _Reader:
         return Host(
             name=self._name(known, path="host", default="host"),
             role=self._choice(known, "role", path="host.", choices=("none", "host"), default="none"),
-            jwt_in_spec=jwt, forbid=self._rules(known, path="host"), installer=self._fault(known, path="host"),
+            jwt_in_spec=jwt,
+            forbid=self._rules(known, path="host"),
+            installer=self._fault(known, path="host"),
         )
 
     def _member(self, source: Any, *, path: str) -> Member:
@@ -187,7 +190,8 @@ class _Reader:
             other_host=self._optional_name(known, "other_host", path=path),
             reachable=self._flag(known, "reachable", path=path, default=True),
             installed=self._flag(known, "installed", path=path, default=True),
-            forbid=self._rules(known, path=path), installer=self._fault(known, path=path),
+            forbid=self._rules(known, path=path),
+            installer=self._fault(known, path=path),
         )
 
     def _mapping(self, source: Any, *, path: str, keys: set[str]) -> dict[str, Any]:

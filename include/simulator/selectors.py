@@ -9,7 +9,12 @@ from typing import Any, Final
 Predicate = Callable[[dict[str, Any]], bool]
 
 FIELDS: Final = {
-    "metadata.name", "metadata.namespace", "spec.nodeName", "status.phase", "type", "involvedObject.name",
+    "metadata.name",
+    "metadata.namespace",
+    "spec.nodeName",
+    "status.phase",
+    "type",
+    "involvedObject.name",
     "involvedObject.kind",
 }
 _SET = re.compile(r"^(?P<key>\S+)\s+(?P<operator>in|notin)\s+\((?P<values>[^)]*)\)$")

@@ -38,11 +38,21 @@ class HttpsServer:
         pair.load_into(context)
         context.load_verify_locations(cadata=authority)
         context.verify_mode = ssl.CERT_OPTIONAL
-        self._server = uvicorn.Server(uvicorn.Config(
-            application, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False,
-            log_level="warning", timeout_graceful_shutdown=1, timeout_keep_alive=60, backlog=256,
-            ssl_context_factory=lambda _config, _default: context,
-        ))
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                application,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                log_level="warning",
+                timeout_graceful_shutdown=1,
+                timeout_keep_alive=60,
+                backlog=256,
+                ssl_context_factory=lambda _config, _default: context,
+            )
+        )
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

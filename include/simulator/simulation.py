@@ -46,8 +46,9 @@ class Simulation:
             raise
         return self
 
-    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None,
-                 _traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
         try:
             asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(timeout=30)
         finally:
@@ -80,8 +81,13 @@ class Simulation:
 
     def _add(self, described: Host | Member, *, number: int) -> None:
         self.clusters[described.name] = Cluster(
-            described.name, number=number, network=self._network, timing=self._scenario.timing,
-            reachable=getattr(described, "reachable", True), rules=described.forbid, fault=described.installer,
+            described.name,
+            number=number,
+            network=self._network,
+            timing=self._scenario.timing,
+            reachable=getattr(described, "reachable", True),
+            rules=described.forbid,
+            fault=described.installer,
         )
 
     def _lay_host(self, host: Host) -> None:
@@ -119,7 +125,10 @@ class Simulation:
             kubeconfig = cluster.kubeconfig("admin", server=cluster.pod_server)
             certificate = kubeconfig["users"][0]["user"]["client-certificate-data"]
             self.clusters[self._scenario.host.name].state.lay_joined(
-                cluster.state, name=member.joined, kubeconfig=yaml.safe_dump(kubeconfig), server=cluster.pod_server,
+                cluster.state,
+                name=member.joined,
+                kubeconfig=yaml.safe_dump(kubeconfig),
+                server=cluster.pod_server,
                 token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(member.joined)),
                 expiry=certificates.expiry(states.decode(certificate)),
             )

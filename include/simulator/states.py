@@ -49,9 +49,14 @@ class State:
         created = self.store.create(resource, content=content, namespace=namespace)
         if resource.status and "status" in content:
             created = self.store.replace(
-                resource, name=created["metadata"]["name"], namespace=namespace, subresource="status",
-                content={"metadata": {"resourceVersion": created["metadata"]["resourceVersion"]},
-                         "status": content["status"]},
+                resource,
+                name=created["metadata"]["name"],
+                namespace=namespace,
+                subresource="status",
+                content={
+                    "metadata": {"resourceVersion": created["metadata"]["resourceVersion"]},
+                    "status": content["status"],
+                },
             )
         return created
 
@@ -59,35 +64,64 @@ class State:
         """Lay down what every cluster has, KubeSphere or not."""
         for name in ("kube-system", "default", "kube-public", "kube-node-lease"):
             self.put(resources.NAMESPACES, {"metadata": {"name": name}})
-        self.put(resources.CONFIGMAPS, namespace="kube-system",
-                 content={"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": self.authority}})
-        self.put(resources.STORAGECLASSES, {
-            "metadata": {"name": "local",
-                         "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-            "provisioner": "openebs.io/local",
-        })
+        self.put(
+            resources.CONFIGMAPS,
+            namespace="kube-system",
+            content={"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": self.authority}},
+        )
+        self.put(
+            resources.STORAGECLASSES,
+            {
+                "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+                "provisioner": "openebs.io/local",
+            },
+        )
         now = store.timestamp()
-        self.put(resources.NODES, {
-            "metadata": {"name": self.machine.name,
-                         "labels": {"kubernetes.io/hostname": self.machine.name,
-                                    "node-role.kubernetes.io/control-plane": ""}},
-            "spec": {"podCIDR": f"{self.machine.pod_prefix}.0/24"},
-            "status": {
-                "addresses": [{"type": "InternalIP", "address": self.machine.address}],
-                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
-                                "lastTransitionTime": now, "lastHeartbeatTime": now}],
-                "nodeInfo": {
-                    "architecture": "amd64", "bootID": str(uuid.uuid4()), "containerRuntimeVersion": "containerd://1.6.4",
-                    "kernelVersion": "5.4.0", "kubeProxyVersion": "v1.22.12", "kubeletVersion": "v1.22.12",
-                    "machineID": uuid.uuid4().hex, "operatingSystem": "linux", "osImage": "Ubuntu 20.04.6 LTS",
-                    "systemUUID": str(uuid.uuid4()),
+        self.put(
+            resources.NODES,
+            {
+                "metadata": {
+                    "name": self.machine.name,
+                    "labels": {
+                        "kubernetes.io/hostname": self.machine.name,
+                        "node-role.kubernetes.io/control-plane": "",
+                    },
+                },
+                "spec": {"podCIDR": f"{self.machine.pod_prefix}.0/24"},
+                "status": {
+                    "addresses": [{"type": "InternalIP", "address": self.machine.address}],
+                    "conditions": [
+                        {
+                            "type": "Ready",
+                            "status": "True",
+                            "reason": "KubeletReady",
+                            "lastTransitionTime": now,
+                            "lastHeartbeatTime": now,
+                        }
+                    ],
+                    "nodeInfo": {
+                        "architecture": "amd64",
+                        "bootID": str(uuid.uuid4()),
+                        "containerRuntimeVersion": "containerd://1.6.4",
+                        "kernelVersion": "5.4.0",
+                        "kubeProxyVersion": "v1.22.12",
+                        "kubeletVersion": "v1.22.12",
+                        "machineID": uuid.uuid4().hex,
+                        "operatingSystem": "linux",
+                        "osImage": "Ubuntu 20.04.6 LTS",
+                        "systemUUID": str(uuid.uuid4()),
+                    },
                 },
             },
-        })
-        self.put(resources.SERVICES, namespace="default", content={
-            "metadata": {"name": "kubernetes"},
-            "spec": {"clusterIP": "10.233.0.1", "ports": [{"name": "https", "port": 443, "targetPort": 6443}]},
-        })
+        )
+        self.put(
+            resources.SERVICES,
+            namespace="default",
+            content={
+                "metadata": {"name": "kubernetes"},
+                "spec": {"clusterIP": "10.233.0.1", "ports": [{"name": "https", "port": 443, "targetPort": 6443}]},
+            },
+        )
 
     def lay_kubesphere(self, spec: Object, *, secret: str, settings: str) -> None:
         """Lay down an installed KubeSphere: `spec` of its ClusterConfiguration, secret in force, ConfigMap text."""
@@ -97,28 +131,44 @@ class State:
             self.put(resources.SERVICEACCOUNTS, {"metadata": {"name": account}}, namespace=SYSTEM_NAMESPACE)
         for kind in resources.KUBESPHERE_KINDS:
             self.put(resources.DEFINITIONS, manifests.definition(kind))
-        self.put(resources.USERS, {
-            "metadata": {"name": "admin", "annotations": {"iam.kubesphere.io/globalrole": "platform-admin"}},
-            "spec": {"email": "admin@kubesphere.io"}, "status": {"state": "Active"},
-        })
+        self.put(
+            resources.USERS,
+            {
+                "metadata": {"name": "admin", "annotations": {"iam.kubesphere.io/globalrole": "platform-admin"}},
+                "spec": {"email": "admin@kubesphere.io"},
+                "status": {"state": "Active"},
+            },
+        )
         self.put(resources.WORKSPACES, {"metadata": {"name": "system-workspace"}, "spec": {"manager": "admin"}})
         self.put(resources.SECRETS, manifests.secret(secret), namespace=SYSTEM_NAMESPACE)
         self.put(resources.CONFIGMAPS, configuration.build_manifest(settings), namespace=SYSTEM_NAMESPACE)
         enabled = {"status": "enabled", "enabledTime": "2026-01-31T10:00:00UTC"}
-        self.put(resources.CLUSTERCONFIGURATIONS, namespace=SYSTEM_NAMESPACE, content={
-            "metadata": {"name": "ks-installer", "labels": {"version": VERSION}}, "spec": spec,
-            "status": {"core": {**enabled, "version": VERSION}, "monitoring": enabled,
-                       "clusterId": f"{uuid.uuid4()}-1769853600"},
-        })
-        self.put(resources.SERVICES, namespace=SYSTEM_NAMESPACE,
-                 content=manifests.service("ks-apiserver", namespace=SYSTEM_NAMESPACE, port=80, target=9090))
+        self.put(
+            resources.CLUSTERCONFIGURATIONS,
+            namespace=SYSTEM_NAMESPACE,
+            content={
+                "metadata": {"name": "ks-installer", "labels": {"version": VERSION}},
+                "spec": spec,
+                "status": {
+                    "core": {**enabled, "version": VERSION},
+                    "monitoring": enabled,
+                    "clusterId": f"{uuid.uuid4()}-1769853600",
+                },
+            },
+        )
+        self.put(
+            resources.SERVICES,
+            namespace=SYSTEM_NAMESPACE,
+            content=manifests.service("ks-apiserver", namespace=SYSTEM_NAMESPACE, port=80, target=9090),
+        )
         for name, image, account, container in (
             ("ks-apiserver", "kubesphere/ks-apiserver", "kubesphere", ""),
             ("ks-controller-manager", "kubesphere/ks-controller-manager", "kubesphere", ""),
             ("ks-installer", "kubesphere/ks-installer", "ks-installer", "installer"),
         ):
-            manifest = manifests.deployment(name, namespace=SYSTEM_NAMESPACE, image=f"{image}:{VERSION}",
-                                            account=account, container=container)
+            manifest = manifests.deployment(
+                name, namespace=SYSTEM_NAMESPACE, image=f"{image}:{VERSION}", account=account, container=container
+            )
             self.lay_deployment(manifest, namespace=SYSTEM_NAMESPACE)
         self._log_installer(installer_log.banner(node=self.machine.address, moment=_earlier(90)), minutes=90)
 
@@ -132,13 +182,21 @@ class State:
         )
         laid = self.put(resources.PODS, pod, namespace=namespace)
         status = workloads.build_status(created, pods=[laid])
-        self.store.patch(resources.DEPLOYMENTS, name=created["metadata"]["name"], namespace=namespace,
-                         patch={"status": status}, subresource="status")
+        self.store.patch(
+            resources.DEPLOYMENTS,
+            name=created["metadata"]["name"],
+            namespace=namespace,
+            patch={"status": status},
+            subresource="status",
+        )
         for service in self.store.select(resources.SERVICES, namespace=namespace):
             subsets = workloads.build_subsets(service, pods=[laid])
             if subsets:
-                self.put(resources.ENDPOINTS, namespace=namespace,
-                         content={"metadata": {"name": service["metadata"]["name"]}, "subsets": subsets})
+                self.put(
+                    resources.ENDPOINTS,
+                    namespace=namespace,
+                    content={"metadata": {"name": service["metadata"]["name"]}, "subsets": subsets},
+                )
 
     def lay_host(self, *, kubeconfig: str, token: str) -> None:
         """Lay down what role host adds: tower, kubefed, and the host's own Cluster."""
@@ -151,14 +209,24 @@ class State:
                 self.put(resource, manifest, namespace=namespace or "")
         for kind in resources.KUBEFED_KINDS:
             self.put(resources.DEFINITIONS, manifests.definition(kind))
-        self.store.patch(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace=SYSTEM_NAMESPACE, patch={
-            "status": {"multicluster": {"status": "enabled", "enabledTime": "2026-01-31T10:05:00UTC"}}
-        })
-        self.lay_joined(self, name=HOST_CLUSTER, kubeconfig=kubeconfig, server="https://10.233.0.1:443",
-                        token=token)
+        self.store.patch(
+            resources.CLUSTERCONFIGURATIONS,
+            name="ks-installer",
+            namespace=SYSTEM_NAMESPACE,
+            patch={"status": {"multicluster": {"status": "enabled", "enabledTime": "2026-01-31T10:05:00UTC"}}},
+        )
+        self.lay_joined(self, name=HOST_CLUSTER, kubeconfig=kubeconfig, server="https://10.233.0.1:443", token=token)
 
-    def lay_joined(self, member: State, *, name: str, kubeconfig: str, server: str, token: str,
-                   expiry: datetime.datetime | None = None) -> None:
+    def lay_joined(
+        self,
+        member: State,
+        *,
+        name: str,
+        kubeconfig: str,
+        server: str,
+        token: str,
+        expiry: datetime.datetime | None = None,
+    ) -> None:
         """Lay down a joined cluster: its Cluster and KubeFedCluster here, the accounts on the member.
 
         `token` is the token of the member's service account, `expiry` that of the kubeconfig's client certificate.
@@ -167,10 +235,16 @@ class State:
             member.put(resources.NAMESPACES, {"metadata": {"name": FEDERATION_NAMESPACE}})
         account, token_name = manifests.federation_account(name), secrets.token_hex(3)
         secret = manifests.federation_token_secret(name, suffix=token_name)
-        secret["data"] = {"token": _encode(token), "ca.crt": _encode(member.authority),
-                          "namespace": _encode(FEDERATION_NAMESPACE)}
-        member.put(resources.SERVICEACCOUNTS, namespace=FEDERATION_NAMESPACE,
-                   content={"metadata": {"name": account}, "secrets": [{"name": secret["metadata"]["name"]}]})
+        secret["data"] = {
+            "token": _encode(token),
+            "ca.crt": _encode(member.authority),
+            "namespace": _encode(FEDERATION_NAMESPACE),
+        }
+        member.put(
+            resources.SERVICEACCOUNTS,
+            namespace=FEDERATION_NAMESPACE,
+            content={"metadata": {"name": account}, "secrets": [{"name": secret["metadata"]["name"]}]},
+        )
         member.put(resources.SECRETS, secret, namespace=FEDERATION_NAMESPACE)
         member.put(resources.CLUSTERROLES, manifests.federation_role(name))
         member.put(resources.CLUSTERROLEBINDINGS, manifests.federation_binding(name))
@@ -178,17 +252,26 @@ class State:
         cluster["metadata"]["finalizers"] = [cluster_controller.FINALIZER]
         cluster["spec"]["connection"]["kubernetesAPIEndpoint"] = server
         cluster["status"] = {
-            "kubernetesVersion": "v1.22.12", "kubeSphereVersion": VERSION, "nodeCount": 1,
+            "kubernetesVersion": "v1.22.12",
+            "kubeSphereVersion": VERSION,
+            "nodeCount": 1,
             "uid": member.store.get(resources.NAMESPACES, name="kube-system")["metadata"]["uid"],
             "conditions": _conditions(expiry),
         }
         self.put(resources.CLUSTERS, cluster)
-        self.put(resources.SECRETS, manifests.federation_secret(name, token=_encode(token)),
-                 namespace=FEDERATION_NAMESPACE)
-        self.put(resources.KUBEFEDCLUSTERS, namespace=FEDERATION_NAMESPACE, content=manifests.kubefed_cluster(
-            name, endpoint=server, authority=_encode(member.authority),
-            labels=cluster["metadata"].get("labels", {}),
-        ))
+        self.put(
+            resources.SECRETS, manifests.federation_secret(name, token=_encode(token)), namespace=FEDERATION_NAMESPACE
+        )
+        self.put(
+            resources.KUBEFEDCLUSTERS,
+            namespace=FEDERATION_NAMESPACE,
+            content=manifests.kubefed_cluster(
+                name,
+                endpoint=server,
+                authority=_encode(member.authority),
+                labels=cluster["metadata"].get("labels", {}),
+            ),
+        )
 
     def log_failed_run(self, secret: str) -> None:
         """Lay down the log of a run that ended silently with this secret in its spec."""
@@ -216,9 +299,14 @@ def build_spec(*, role: str, jwt: str = "") -> Object:
         "authentication": {"adminPassword": "", "jwtSecret": jwt},
         "local_registry": "",
         "common": {"redis": {"enabled": False}, "openldap": {"enabled": False}, "es": {"enabled": False}},
-        "alerting": {"enabled": False}, "auditing": {"enabled": False}, "devops": {"enabled": False},
-        "events": {"enabled": False}, "logging": {"enabled": False}, "metrics_server": {"enabled": False},
-        "multicluster": {"clusterRole": role}, "openpitrix": {"store": {"enabled": False}},
+        "alerting": {"enabled": False},
+        "auditing": {"enabled": False},
+        "devops": {"enabled": False},
+        "events": {"enabled": False},
+        "logging": {"enabled": False},
+        "metrics_server": {"enabled": False},
+        "multicluster": {"clusterRole": role},
+        "openpitrix": {"store": {"enabled": False}},
         "servicemesh": {"enabled": False},
     }
 
@@ -227,8 +315,12 @@ def _conditions(expiry: datetime.datetime | None) -> list[Object]:
     now = store.timestamp()
     times = {"lastUpdateTime": now, "lastTransitionTime": now}
     conditions = [
-        {"type": "Federated", "status": "True", **times,
-         "message": "Cluster has joined federation control plane successfully"},
+        {
+            "type": "Federated",
+            "status": "True",
+            **times,
+            "message": "Cluster has joined federation control plane successfully",
+        },
         {"type": "Ready", "status": "True", "reason": "Ready", "message": "Cluster is available now", **times},
     ]
     if expiry is not None:

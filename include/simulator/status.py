@@ -47,8 +47,12 @@ def _details(resource: Resource, *, name: str) -> dict[str, Any]:
 
 def not_found(resource: Resource, *, name: str) -> ApiError:
     """Return the error for an object that does not exist."""
-    return ApiError(404, reason="NotFound", message=f'{resource.qualified} "{name}" not found',
-                    details=_details(resource, name=name))
+    return ApiError(
+        404,
+        reason="NotFound",
+        message=f'{resource.qualified} "{name}" not found',
+        details=_details(resource, name=name),
+    )
 
 
 def no_such_resource() -> ApiError:
@@ -59,15 +63,23 @@ def no_such_resource() -> ApiError:
 def already_exists(resource: Resource, *, name: str, deleting: bool) -> ApiError:
     """Return the error for a create whose name is taken, maybe by an object that is being deleted."""
     prefix = "object is being deleted: " if deleting else ""
-    return ApiError(409, reason="AlreadyExists", message=f'{prefix}{resource.qualified} "{name}" already exists',
-                    details=_details(resource, name=name))
+    return ApiError(
+        409,
+        reason="AlreadyExists",
+        message=f'{prefix}{resource.qualified} "{name}" already exists',
+        details=_details(resource, name=name),
+    )
 
 
 def conflict(resource: Resource, *, name: str, cause: str | None = None) -> ApiError:
     """Return the error for a write based on an older version, or with a precondition that does not hold."""
     cause = cause or "the object has been modified; please apply your changes to the latest version and try again"
-    return ApiError(409, reason="Conflict", details=_details(resource, name=name),
-                    message=f'Operation cannot be fulfilled on {resource.qualified} "{name}": {cause}')
+    return ApiError(
+        409,
+        reason="Conflict",
+        details=_details(resource, name=name),
+        message=f'Operation cannot be fulfilled on {resource.qualified} "{name}": {cause}',
+    )
 
 
 def invalid(resource: Resource, *, name: str, field: str, problem: str, reason: str = "FieldValueInvalid") -> ApiError:
@@ -75,8 +87,12 @@ def invalid(resource: Resource, *, name: str, field: str, problem: str, reason: 
     details = {"name": name} if name else {}
     details |= {"group": resource.group} if resource.group else {}
     causes = [{"reason": reason, "message": problem, "field": field}]
-    return ApiError(422, reason="Invalid", details={**details, "kind": resource.kind, "causes": causes},
-                    message=f'{resource.qualified_kind} "{name}" is invalid: {field}: {problem}')
+    return ApiError(
+        422,
+        reason="Invalid",
+        details={**details, "kind": resource.kind, "causes": causes},
+        message=f'{resource.qualified_kind} "{name}" is invalid: {field}: {problem}',
+    )
 
 
 def forbidden(resource: Resource, *, user: str, verb: str, name: str, namespace: str, subresource: str) -> ApiError:
@@ -85,9 +101,11 @@ def forbidden(resource: Resource, *, user: str, verb: str, name: str, namespace:
     subject = f'{resource.qualified} "{name}"' if name else resource.qualified
     what = f"{resource.plural}/{subresource}" if subresource else resource.plural
     return ApiError(
-        403, reason="Forbidden", details=_details(resource, name=name),
+        403,
+        reason="Forbidden",
+        details=_details(resource, name=name),
         message=f'{subject} is forbidden: User "{user}" cannot {verb} resource "{what}" in API group '
-                f'"{resource.group}" {where}',
+        f'"{resource.group}" {where}',
     )
 
 
@@ -108,15 +126,23 @@ def expired(asked: int, *, oldest: int) -> ApiError:
 
 def method_not_allowed() -> ApiError:
     """Return the error for a method that the resource does not support."""
-    return ApiError(405, reason="MethodNotAllowed", details={},
-                    message="the server does not allow this method on the requested resource")
+    return ApiError(
+        405,
+        reason="MethodNotAllowed",
+        details={},
+        message="the server does not allow this method on the requested resource",
+    )
 
 
 def unsupported_media_type(accepted: tuple[str, ...]) -> ApiError:
     """Return the error for a patch of a content type that is not taken."""
-    return ApiError(415, reason="UnsupportedMediaType", details={},
-                    message="the body of the request was in an unknown format - accepted media types include: "
-                            + ", ".join(accepted))
+    return ApiError(
+        415,
+        reason="UnsupportedMediaType",
+        details={},
+        message="the body of the request was in an unknown format - accepted media types include: "
+        + ", ".join(accepted),
+    )
 
 
 def unavailable(message: str) -> ApiError:

@@ -22,8 +22,15 @@ from include.simulator.resources import Resource
 Object = dict[str, Any]
 
 _SYSTEM_FIELDS = (
-    "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
-    "generateName", "resourceVersion",
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "generateName",
+    "resourceVersion",
 )
 
 
@@ -137,15 +144,24 @@ class Store:
         _drop_empty(metadata)
         missing = defaults.find_missing(resource, content=created)
         if missing is not None:
-            raise status.invalid(resource, name=name, field=missing, problem="Required value",
-                                 reason="FieldValueRequired")
+            raise status.invalid(
+                resource, name=name, field=missing, problem="Required value", reason="FieldValueRequired"
+            )
         defaults.complete(resource, content=created, allocator=self._allocator)
         if not dry_run:
             self._commit("ADDED", resource=resource, new=created, previous=None)
         return created
 
-    def replace(self, resource: Resource, *, name: str, content: Object, namespace: str = "", subresource: str = "",
-                dry_run: bool = False) -> Object:
+    def replace(
+        self,
+        resource: Resource,
+        *,
+        name: str,
+        content: Object,
+        namespace: str = "",
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Object:
         """Store a new version of an object; an unchanged one is not written and starts no event.
 
         Raises ApiError 404, 409 (stale resourceVersion or other uid), 422.
@@ -154,14 +170,19 @@ class Store:
         before, given = old["metadata"], content.get("metadata") or {}
         if given.get("uid") and given["uid"] != before["uid"]:
             raise status.conflict(
-                resource, name=name,
+                resource,
+                name=name,
                 cause=f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {before['uid']}",
             )
         if given.get("resourceVersion") and given["resourceVersion"] != before["resourceVersion"]:
             raise status.conflict(resource, name=name)
         if not given.get("resourceVersion") and resource.custom:
-            raise status.invalid(resource, name=name, field="metadata.resourceVersion",
-                                 problem="Invalid value: 0x0: must be specified for an update")
+            raise status.invalid(
+                resource,
+                name=name,
+                field="metadata.resourceVersion",
+                problem="Invalid value: 0x0: must be specified for an update",
+            )
         new = self._next_version(resource, old=old, content=content, subresource=subresource)
         if new == old:
             return old
@@ -174,8 +195,17 @@ class Store:
             return new
         return self._commit("MODIFIED", resource=resource, new=new, previous=old)
 
-    def patch(self, resource: Resource, *, name: str, patch: Any, namespace: str = "", subresource: str = "",
-              strategic: bool = False, dry_run: bool = False) -> Object:
+    def patch(
+        self,
+        resource: Resource,
+        *,
+        name: str,
+        patch: Any,
+        namespace: str = "",
+        subresource: str = "",
+        strategic: bool = False,
+        dry_run: bool = False,
+    ) -> Object:
         """Apply a merge patch to an object. Raises what `replace` raises, and ApiError 400 or 422 for a bad patch."""
         old = self.get(resource, name=name, namespace=namespace)
         if not isinstance(patch, dict):
@@ -184,19 +214,31 @@ class Store:
             content = (patches.merge_strategic if strategic else patches.merge)(old, patch=patch)
         except patches.DirectiveError as error:
             raise status.bad_request(str(error)) from error
-        return self.replace(resource, name=name, content=content, namespace=namespace, subresource=subresource,
-                            dry_run=dry_run)
+        return self.replace(
+            resource, name=name, content=content, namespace=namespace, subresource=subresource, dry_run=dry_run
+        )
 
-    def delete(self, resource: Resource, *, name: str, namespace: str = "", uid: str | None = None,
-               version: str | None = None, grace: int | None = None, dry_run: bool = False) -> tuple[Object, bool]:
+    def delete(
+        self,
+        resource: Resource,
+        *,
+        name: str,
+        namespace: str = "",
+        uid: str | None = None,
+        version: str | None = None,
+        grace: int | None = None,
+        dry_run: bool = False,
+    ) -> tuple[Object, bool]:
         """Delete an object, or mark it while finalizers (or a pod's kubelet) hold it.
 
         Returns the object and whether it is gone. Raises ApiError 404, and 409 when a precondition does not hold.
         """
         old = self.get(resource, name=name, namespace=namespace)
         metadata = old["metadata"]
-        for field, wanted, held in (("UID", uid, metadata["uid"]),
-                                    ("ResourceVersion", version, metadata["resourceVersion"])):
+        for field, wanted, held in (
+            ("UID", uid, metadata["uid"]),
+            ("ResourceVersion", version, metadata["resourceVersion"]),
+        ):
             if wanted is not None and wanted != held:
                 cause = f"Precondition failed: {field} in precondition: {wanted}, {field} in object meta: {held}"
                 raise status.conflict(resource, name=name, cause=cause)
@@ -236,9 +278,12 @@ class Store:
         if "deletionTimestamp" in before and added:
             found = ", ".join(f'"{finalizer}"' for finalizer in sorted(added))
             raise status.invalid(
-                resource, name=before["name"], field="metadata.finalizers", reason="FieldValueForbidden",
+                resource,
+                name=before["name"],
+                field="metadata.finalizers",
+                reason="FieldValueForbidden",
                 problem="Forbidden: no new finalizers can be added if the object is being deleted, found new "
-                        f"finalizers []string{{{found}}}",
+                f"finalizers []string{{{found}}}",
             )
         new["apiVersion"], new["kind"] = resource.api_version, resource.kind
         if resource.status:
@@ -284,12 +329,16 @@ def _choose_name(resource: Resource, *, metadata: Object) -> str:
     if not name and metadata.get("generateName"):
         name = metadata["generateName"] + "".join(secrets.choice("bcdfghjklmnpqrstvwxz2456789") for _ in range(5))
     if not name:
-        raise status.invalid(resource, name="", field="metadata.name", reason="FieldValueRequired",
-                             problem="Required value: name or generateName is required")
+        raise status.invalid(
+            resource,
+            name="",
+            field="metadata.name",
+            reason="FieldValueRequired",
+            problem="Required value: name or generateName is required",
+        )
     problem = resources.name_problem(resource, name=name)
     if problem:
-        raise status.invalid(resource, name=name, field="metadata.name",
-                             problem=f'Invalid value: "{name}": {problem}')
+        raise status.invalid(resource, name=name, field="metadata.name", problem=f'Invalid value: "{name}": {problem}')
     return name
 
 

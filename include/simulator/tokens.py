@@ -57,9 +57,7 @@ def verify(token: str, *, key: str) -> dict[str, Any]:
 
 def static_admin_token(secret: str) -> str:
     """Return the static token that ks-installer makes of a jwtSecret (kubesphere-facts 7.6)."""
-    return sign(
-        {"email": "admin@kubesphere.io", "username": "admin", "token_type": "static_token"}, key=secret
-    )
+    return sign({"email": "admin@kubesphere.io", "username": "admin", "token_type": "static_token"}, key=secret)
 
 
 def service_account_token(*, namespace: str, name: str, key: str) -> str:

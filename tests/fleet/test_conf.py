@@ -34,7 +34,9 @@ def test_the_connection_is_direct_unless_said_otherwise():
         pytest.param({"connection": "vpn"}, "connection", "direct or proxy", id="unknown-connection-type"),
         pytest.param({"connection": "proxy"}, "connection", "not supported yet", id="proxy-not-yet"),
         pytest.param({"member_server": "http://10.0.0.1"}, "member_server", "https://", id="server-without-tls"),
-        pytest.param({"member_server": "https://10.0.0.1/k8s"}, "member_server", "without a path", id="server-with-path"),
+        pytest.param(
+            {"member_server": "https://10.0.0.1/k8s"}, "member_server", "without a path", id="server-with-path"
+        ),
         pytest.param({"member_server": "https://u@10.0.0.1"}, "member_server", "https://", id="server-with-user"),
         pytest.param({"kubesphere_api_endpoint": "10.0.0.1:80"}, "kubesphere_api_endpoint", "http", id="endpoint"),
         pytest.param({"ready_timeout": 0}, "ready_timeout", "seconds", id="no-time"),

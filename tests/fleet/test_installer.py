@@ -32,7 +32,7 @@ def test_the_log_tells_what_the_installer_does(lines, activity):
 
 
 def test_only_the_last_run_tells():
-    text = "\n".join([START, "fatal: old trouble", START, FATAL, RECAP])
+    text = f"{START}\nfatal: old trouble\n{START}\n{FATAL}\n{RECAP}"
     lines = installer.telling_lines(text)
     assert len(lines) == 2
     assert not any("old trouble" in line for line in lines)

@@ -18,7 +18,10 @@ def make_kubeconfig(*, user=None, **cluster):
         "current-context": "a",
         "contexts": [{"name": "a", "context": {"cluster": "c", "user": "u"}}, {"name": "b", "context": {}}],
         "clusters": [
-            {"name": "c", "cluster": {"server": "https://192.168.10.5:6443", "certificate-authority-data": PEM, **cluster}}
+            {
+                "name": "c",
+                "cluster": {"server": "https://192.168.10.5:6443", "certificate-authority-data": PEM, **cluster},
+            }
         ],
         "users": [{"name": "u", "user": {"token": "s3cr3t-t0ken"} if user is None else user}],
     }

@@ -67,7 +67,16 @@ def test_repr_of_config_and_trust_shows_no_secret():
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("2m0s", 120.0), ("120s", 120.0), ("1h", 3600.0), ("500ms", 0.5), ("0.5s", 0.5), ("", None), ("2x", None), ("12", None)],
+    [
+        ("2m0s", 120.0),
+        ("120s", 120.0),
+        ("1h", 3600.0),
+        ("500ms", 0.5),
+        ("0.5s", 0.5),
+        ("", None),
+        ("2x", None),
+        ("12", None),
+    ],
 )
 def test_durations_of_go_become_seconds(text, seconds):
     assert kubesphere.seconds(text) == seconds
@@ -102,9 +111,7 @@ def test_a_host_keeps_its_secret():
 
 def test_a_missing_secret_key_is_added_since_the_installer_dies_without_it():
     configuration = make_configuration(role="host", authentication={})
-    assert kubesphere.configuration_patch(configuration, role="host") == {
-        "spec": {"authentication": {"jwtSecret": ""}}
-    }
+    assert kubesphere.configuration_patch(configuration, role="host") == {"spec": {"authentication": {"jwtSecret": ""}}}
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,10 @@ def call():
         client.update_params_for_auth(client_headers, [], ["BearerToken"])
         try:
             answer = client.rest_client.request(
-                method, client.configuration.host + path, query_params=query, body=body,
+                method,
+                client.configuration.host + path,
+                query_params=query,
+                body=body,
                 headers={"Content-Type": "application/json", **client_headers, **(headers or {})},
             )
         except kubernetes.client.ApiException as error:
@@ -93,12 +96,17 @@ def installer_log():
     """Return the lines of the newest ks-installer pod, read as the API gives them."""
 
     def read(cluster, client):
-        pods = [pod for pod in cluster.objects("pods", "kubesphere-system")
-                if pod["metadata"]["labels"]["app"] == "ks-installer"]
+        pods = [
+            pod
+            for pod in cluster.objects("pods", "kubesphere-system")
+            if pod["metadata"]["labels"]["app"] == "ks-installer"
+        ]
         newest = max(pods, key=lambda pod: int(pod["metadata"]["resourceVersion"]))
-        return kubernetes.client.CoreV1Api(client).read_namespaced_pod_log(
-            newest["metadata"]["name"], "kubesphere-system", _preload_content=False
-        ).data.decode()
+        return (
+            kubernetes.client.CoreV1Api(client)
+            .read_namespaced_pod_log(newest["metadata"]["name"], "kubesphere-system", _preload_content=False)
+            .data.decode()
+        )
 
     return read
 
@@ -108,11 +116,18 @@ def queue_length():
     """Return the length of the installer's queue, read through the pod proxy."""
 
     def read(cluster, client):
-        pod = next(pod["metadata"]["name"] for pod in cluster.objects("pods", "kubesphere-system")
-                   if pod["metadata"]["labels"]["app"] == "ks-installer")
-        text = kubernetes.client.CoreV1Api(client).connect_get_namespaced_pod_proxy_with_path(
-            f"{pod}:9115", "kubesphere-system", "queue", _preload_content=False
-        ).data.decode()
+        pod = next(
+            pod["metadata"]["name"]
+            for pod in cluster.objects("pods", "kubesphere-system")
+            if pod["metadata"]["labels"]["app"] == "ks-installer"
+        )
+        text = (
+            kubernetes.client.CoreV1Api(client)
+            .connect_get_namespaced_pod_proxy_with_path(
+                f"{pod}:9115", "kubesphere-system", "queue", _preload_content=False
+            )
+            .data.decode()
+        )
         return int(text.splitlines()[0].removeprefix("Queue length "))
 
     return read

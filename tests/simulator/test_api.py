@@ -10,8 +10,7 @@ import pytest
 from include.simulator.simulation import Simulation
 
 CLUSTER = "/apis/cluster.kubesphere.io/v1alpha1/clusters"
-CONFIGURATION = ("/apis/installer.kubesphere.io/v1alpha1/namespaces/kubesphere-system/clusterconfigurations/"
-                 "ks-installer")
+CONFIGURATION = "/apis/installer.kubesphere.io/v1alpha1/namespaces/kubesphere-system/clusterconfigurations/ks-installer"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
@@ -19,10 +18,16 @@ STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
-    forbid = [{"verb": "patch", "resource": "clusterconfigurations"}, {"verb": "get", "resource": "pods/log"},
-              {"verb": "*", "resource": "storageclasses"}]
-    scenario = {"host": {"forbid": forbid}, "members": [{"name": "bare", "installed": False}],
-                "timing": {"queue": 0, "run": 0.05, "reload": 0, "sync": 0, "kubelet": 0}}
+    forbid = [
+        {"verb": "patch", "resource": "clusterconfigurations"},
+        {"verb": "get", "resource": "pods/log"},
+        {"verb": "*", "resource": "storageclasses"},
+    ]
+    scenario = {
+        "host": {"forbid": forbid},
+        "members": [{"name": "bare", "installed": False}],
+        "timing": {"queue": 0, "run": 0.05, "reload": 0, "sync": 0, "kubelet": 0},
+    }
     with Simulation(scenario, directory=tmp_path_factory.mktemp("api")) as simulation:
         host = simulation.clusters["host"]
         host.bare = simulation.clusters["bare"]
@@ -50,8 +55,12 @@ def config_map(name, **data):
 
 
 def cluster(name, **metadata):
-    return {"apiVersion": "cluster.kubesphere.io/v1alpha1", "kind": "Cluster",
-            "metadata": {"name": name, **metadata}, "spec": {"provider": "x"}}
+    return {
+        "apiVersion": "cluster.kubesphere.io/v1alpha1",
+        "kind": "Cluster",
+        "metadata": {"name": name, **metadata},
+        "spec": {"provider": "x"},
+    }
 
 
 def test_creating_twice_is_already_exists(send):
@@ -149,11 +158,18 @@ def test_custom_objects_take_merge_patches_only(send, content_type):
 
 def test_a_strategic_patch_merges_containers_by_name(send):
     path = "/apis/apps/v1/namespaces/default/deployments"
-    template = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a", "image": "one"},
-                                                                              {"name": "b", "image": "two"}]}}
-    send("POST", path, {
-        "metadata": {"name": "web"},
-        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "a"}}, "template": template}})
+    template = {
+        "metadata": {"labels": {"app": "a"}},
+        "spec": {"containers": [{"name": "a", "image": "one"}, {"name": "b", "image": "two"}]},
+    }
+    send(
+        "POST",
+        path,
+        {
+            "metadata": {"name": "web"},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "a"}}, "template": template},
+        },
+    )
     patch = {"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "three"}]}}}}
     _, patched = send("PATCH", f"{path}/web", patch, STRATEGIC)
     images = {item["name"]: item["image"] for item in patched["spec"]["template"]["spec"]["containers"]}
@@ -199,7 +215,9 @@ def test_a_finalizer_holds_an_object_until_it_is_removed(send):
     assert marked["metadata"]["generation"] == 2
     code, body = send("POST", CLUSTER, cluster("held"))
     assert (code, body["message"]) == (
-        409, 'object is being deleted: clusters.cluster.kubesphere.io "held" already exists')
+        409,
+        'object is being deleted: clusters.cluster.kubesphere.io "held" already exists',
+    )
     more = {"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}
     assert send("PATCH", f"{CLUSTER}/held", more, MERGE)[0] == 422
     send("PATCH", f"{CLUSTER}/held", {"metadata": {"finalizers": None}}, MERGE)
@@ -214,14 +232,18 @@ def test_a_delete_honours_its_preconditions(send):
     assert (code, body["status"], body["details"]["name"]) == (200, "Success", "kept")
 
 
-@pytest.mark.parametrize(("query", "names"), [
-    ({"labelSelector": "tier=a"}, ["s1"]),
-    ({"labelSelector": "tier"}, ["s1", "s2"]),
-    ({"labelSelector": "tier in (a, b),!extra"}, ["s1"]),
-    ({"labelSelector": "tier!=a,tier"}, ["s2"]),
-    ({"labelSelector": "tier notin (a),extra=yes"}, ["s2"]),
-    ({"fieldSelector": "metadata.name=s2"}, ["s2"]),
-], ids=lambda value: "/".join(value.values()) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"labelSelector": "tier=a"}, ["s1"]),
+        ({"labelSelector": "tier"}, ["s1", "s2"]),
+        ({"labelSelector": "tier in (a, b),!extra"}, ["s1"]),
+        ({"labelSelector": "tier!=a,tier"}, ["s2"]),
+        ({"labelSelector": "tier notin (a),extra=yes"}, ["s2"]),
+        ({"fieldSelector": "metadata.name=s2"}, ["s2"]),
+    ],
+    ids=lambda value: "/".join(value.values()) if isinstance(value, dict) else "",
+)
 def test_lists_are_selected(send, query, names):
     for name, labels in (("s1", {"tier": "a"}), ("s2", {"tier": "b", "extra": "yes"})):
         send("POST", CONFIG_MAPS, {"metadata": {"name": name, "labels": labels}})
@@ -251,8 +273,9 @@ def test_a_watch_from_a_version_shows_what_came_after(send, client):
     _, created = send("POST", CONFIG_MAPS, config_map("followed"))
     send("PATCH", f"{CONFIG_MAPS}/followed", {"data": {"a": "1"}}, MERGE)
     send("DELETE", f"{CONFIG_MAPS}/followed")
-    events = watch(client, resource_version=created["metadata"]["resourceVersion"],
-                   field_selector="metadata.name=followed")
+    events = watch(
+        client, resource_version=created["metadata"]["resourceVersion"], field_selector="metadata.name=followed"
+    )
     assert events == [("MODIFIED", "followed"), ("DELETED", "followed")]
 
 
@@ -307,17 +330,27 @@ def test_subresources_are_forbidden_by_their_own_name(host, send):
 def test_a_rule_binds_airflow_and_not_the_administrator(host, call, connect, send):
     path = "/apis/storage.k8s.io/v1/storageclasses"
     code, body = send("GET", path)
-    assert (code, body["message"]) == (403, (
-        'storageclasses.storage.k8s.io is forbidden: User "airflow" cannot list resource "storageclasses" in API group '
-        '"storage.k8s.io" at the cluster scope'))
+    assert (code, body["message"]) == (
+        403,
+        (
+            'storageclasses.storage.k8s.io is forbidden: User "airflow" cannot list resource "storageclasses" in API group '
+            '"storage.k8s.io" at the cluster scope'
+        ),
+    )
     assert call(connect(host, "admin"), "GET", path)[0] == 200
     assert host.audit()[-1].user == "admin", "the user of a client certificate is its common name"
 
 
-@pytest.mark.parametrize("path", [
-    "/apis/example.com/v1/things", "/nothing", "/apis/core.kubefed.io/v1beta1/kubefedclusters",
-    "/api/v1/namespaces/default/clusters", "/apis/cluster.kubesphere.io/v1alpha1/namespaces/default/clusters",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/apis/example.com/v1/things",
+        "/nothing",
+        "/apis/core.kubefed.io/v1beta1/kubefedclusters",
+        "/api/v1/namespaces/default/clusters",
+        "/apis/cluster.kubesphere.io/v1alpha1/namespaces/default/clusters",
+    ],
+)
 def test_a_path_that_is_not_served_is_not_found_as_text(client, call, path):
     """Without kubefed, which comes with the host role, its kinds are as unknown as any other."""
     assert call(client, "GET", path) == (404, "404 page not found\n")
@@ -327,9 +360,15 @@ def test_a_bare_cluster_does_not_know_kubesphere(host, connect, call):
     assert call(connect(host.bare), "GET", CONFIGURATION)[0] == 404
 
 
-@pytest.mark.parametrize(("method", "path"), [
-    ("DELETE", CLUSTER), ("PATCH", CLUSTER), ("POST", f"{CLUSTER}/x"), ("POST", "/api/v1/configmaps"),
-])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", CLUSTER),
+        ("PATCH", CLUSTER),
+        ("POST", f"{CLUSTER}/x"),
+        ("POST", "/api/v1/configmaps"),
+    ],
+)
 def test_a_method_that_is_not_supported_is_refused(send, method, path):
     code, body = send(method, path, {}, MERGE)
     assert (code, body["reason"]) == (405, "MethodNotAllowed")
@@ -347,13 +386,22 @@ def test_discovery_serves_the_dynamic_client(client):
     assert (kind.name, kind.namespaced) == ("clusters", False)
 
 
-@pytest.mark.parametrize(("api", "method"), [
-    ("CoreV1Api", "list_namespace"), ("CoreV1Api", "list_node"), ("CoreV1Api", "list_pod_for_all_namespaces"),
-    ("CoreV1Api", "list_service_for_all_namespaces"), ("CoreV1Api", "list_endpoints_for_all_namespaces"),
-    ("CoreV1Api", "list_secret_for_all_namespaces"), ("CoreV1Api", "list_config_map_for_all_namespaces"),
-    ("CoreV1Api", "list_service_account_for_all_namespaces"), ("AppsV1Api", "list_deployment_for_all_namespaces"),
-    ("ApiextensionsV1Api", "list_custom_resource_definition"), ("RbacAuthorizationV1Api", "list_cluster_role"),
-])
+@pytest.mark.parametrize(
+    ("api", "method"),
+    [
+        ("CoreV1Api", "list_namespace"),
+        ("CoreV1Api", "list_node"),
+        ("CoreV1Api", "list_pod_for_all_namespaces"),
+        ("CoreV1Api", "list_service_for_all_namespaces"),
+        ("CoreV1Api", "list_endpoints_for_all_namespaces"),
+        ("CoreV1Api", "list_secret_for_all_namespaces"),
+        ("CoreV1Api", "list_config_map_for_all_namespaces"),
+        ("CoreV1Api", "list_service_account_for_all_namespaces"),
+        ("AppsV1Api", "list_deployment_for_all_namespaces"),
+        ("ApiextensionsV1Api", "list_custom_resource_definition"),
+        ("RbacAuthorizationV1Api", "list_cluster_role"),
+    ],
+)
 def test_typed_clients_can_read_every_kind(host, client, wait_for, api, method):
     wait_for(lambda: host.objects("endpoints"))
     listed = getattr(getattr(kubernetes.client, api)(client), method)()
@@ -383,7 +431,14 @@ def test_every_request_is_in_the_audit_log(host, send):
     send("POST", CONFIG_MAPS, config_map("audited"))
     entry = host.audit()[-1]
     assert (entry.user, entry.verb, entry.group, entry.resource, entry.subresource, entry.namespace, entry.code) == (
-        "airflow", "create", "", "configmaps", "", "default", 201)
+        "airflow",
+        "create",
+        "",
+        "configmaps",
+        "",
+        "default",
+        201,
+    )
     assert entry.content_type == "application/json"
     send("GET", CONFIG_MAPS, labelSelector="a")
     assert host.audit()[-1].path == f"{CONFIG_MAPS}?labelSelector=a"

@@ -16,11 +16,19 @@ def create(connect):
 
     def send(host, name, kubeconfig, **spec):
         text = kubeconfig if isinstance(kubeconfig, str) else yaml.safe_dump(kubeconfig)
-        kubernetes.client.CustomObjectsApi(connect(host)).create_cluster_custom_object(**KIND, body={
-            "apiVersion": "cluster.kubesphere.io/v1alpha1", "kind": "Cluster", "metadata": {"name": name},
-            "spec": {"joinFederation": True, **spec, "connection": {
-                "type": "direct", "kubeconfig": base64.b64encode(text.encode()).decode()}},
-        })
+        kubernetes.client.CustomObjectsApi(connect(host)).create_cluster_custom_object(
+            **KIND,
+            body={
+                "apiVersion": "cluster.kubesphere.io/v1alpha1",
+                "kind": "Cluster",
+                "metadata": {"name": name},
+                "spec": {
+                    "joinFederation": True,
+                    **spec,
+                    "connection": {"type": "direct", "kubeconfig": base64.b64encode(text.encode()).decode()},
+                },
+            },
+        )
 
     return send
 
@@ -32,8 +40,10 @@ def reason(wait_for):
     def read(host, name):
         def find():
             listed = (host.object("clusters", name).get("status") or {}).get("conditions") or []
-            return next((entry["reason"] for entry in listed
-                         if entry["type"] == "Federated" and entry["status"] == "False"), None)
+            return next(
+                (entry["reason"] for entry in listed if entry["type"] == "Federated" and entry["status"] == "False"),
+                None,
+            )
 
         return wait_for(find)
 
@@ -41,8 +51,9 @@ def reason(wait_for):
 
 
 def settings(cluster):
-    return yaml.safe_load(cluster.object("configmaps", "kubesphere-config", "kubesphere-system")["data"][
-        "kubesphere.yaml"])
+    return yaml.safe_load(
+        cluster.object("configmaps", "kubesphere-config", "kubesphere-system")["data"]["kubesphere.yaml"]
+    )
 
 
 def test_a_joined_member_holds_the_accounts_and_the_host_the_rest(simulate, create, wait_for, conditions):
@@ -72,8 +83,12 @@ def test_ready_proves_neither_the_role_nor_the_secret(simulate, create, wait_for
 def test_the_controller_rewrites_both_configs_with_the_name_of_the_cluster(simulate, create, wait_for):
     simulation = simulate(members=[{"name": "m1", "role": "member"}])
     host, member = simulation.clusters.values()
-    host.edit("clusterconfigurations", "ks-installer", {"spec": {"multicluster": {"clusterRole": "host"}}},
-              "kubesphere-system")
+    host.edit(
+        "clusterconfigurations",
+        "ks-installer",
+        {"spec": {"multicluster": {"clusterRole": "host"}}},
+        "kubesphere-system",
+    )
     wait_for(lambda: settings(host)["multicluster"].get("clusterName") == "host")
     create(host, "m1", member.kubeconfig("admin", server=member.pod_server))
     wait_for(lambda: settings(member)["multicluster"].get("clusterName") == "m1")
@@ -86,8 +101,12 @@ def test_the_controller_rewrites_both_configs_with_the_name_of_the_cluster(simul
 def test_the_host_cluster_appears_after_the_config_was_loaded(simulate, wait_for, conditions):
     host = simulate().clusters["host"]
     assert host.objects("clusters") == []
-    host.edit("clusterconfigurations", "ks-installer", {"spec": {"multicluster": {"clusterRole": "host"}}},
-              "kubesphere-system")
+    host.edit(
+        "clusterconfigurations",
+        "ks-installer",
+        {"spec": {"multicluster": {"clusterRole": "host"}}},
+        "kubesphere-system",
+    )
     own = wait_for(lambda: host.object("clusters", "host"))
     assert own["metadata"]["labels"] == {"cluster-role.kubesphere.io/host": "", "kubesphere.io/managed": "true"}
     wait_for(lambda: conditions(host.object("clusters", "host")) == {"Federated": "True", "Ready": "True"})
@@ -101,13 +120,16 @@ def test_an_address_of_the_machine_is_refused_inside_a_pod(simulate, create, rea
     assert reason(host, "m1").endswith(f"dial tcp 127.0.0.1:{port}: connect: connection refused")
 
 
-@pytest.mark.parametrize(("server", "text"), [
-    ("https://lb.kubesphere.local:6443",
-     "dial tcp: lookup lb.kubesphere.local on 169.254.25.10:53: no such host"),
-    ("https://192.168.99.1:6443", "dial tcp 192.168.99.1:6443: connect: no route to host"),
-    ("https://10.20.1.1:7443", "dial tcp 10.20.1.1:7443: connect: connection refused"),
-    ("https://10.20.0.1:6443", "x509: certificate signed by unknown authority"),
-], ids=["unknown name", "unknown address", "wrong port", "another cluster"])
+@pytest.mark.parametrize(
+    ("server", "text"),
+    [
+        ("https://lb.kubesphere.local:6443", "dial tcp: lookup lb.kubesphere.local on 169.254.25.10:53: no such host"),
+        ("https://192.168.99.1:6443", "dial tcp 192.168.99.1:6443: connect: no route to host"),
+        ("https://10.20.1.1:7443", "dial tcp 10.20.1.1:7443: connect: connection refused"),
+        ("https://10.20.0.1:6443", "x509: certificate signed by unknown authority"),
+    ],
+    ids=["unknown name", "unknown address", "wrong port", "another cluster"],
+)
 def test_what_the_hosts_pods_cannot_reach_is_the_reason(simulate, create, reason, server, text):
     simulation = simulate(host={"role": "host"}, members=[{"name": "m1"}])
     host, member = simulation.clusters.values()
@@ -130,8 +152,10 @@ def test_missing_rights_are_the_reason(simulate, create, reason):
     simulation = simulate(host={"role": "host"}, members=[{"name": "m1", "forbid": forbid}])
     host, member = simulation.clusters.values()
     create(host, "m1", member.kubeconfig("airflow", server=member.pod_server))
-    assert reason(host, "m1").endswith('User "airflow" cannot create resource "clusterroles" in API group '
-                                       '"rbac.authorization.k8s.io" at the cluster scope')
+    assert reason(host, "m1").endswith(
+        'User "airflow" cannot create resource "clusterroles" in API group '
+        '"rbac.authorization.k8s.io" at the cluster scope'
+    )
 
 
 def test_a_bare_cluster_is_refused_for_its_missing_workspaces(simulate, create, reason):
@@ -145,16 +169,20 @@ def test_a_workspace_placed_elsewhere_is_a_conflict(simulate, create, reason):
     simulation = simulate(host={"role": "host"}, members=[{"name": "m1"}])
     host, member = simulation.clusters.values()
     member.edit("workspaces", "system-workspace", {"metadata": {"labels": {"kubefed.io/managed": "true"}}})
-    host.put("federatedworkspaces", {"metadata": {"name": "system-workspace"},
-                                     "spec": {"placement": {"clusters": [{"name": "other"}]}}})
+    host.put(
+        "federatedworkspaces",
+        {"metadata": {"name": "system-workspace"}, "spec": {"placement": {"clusters": [{"name": "other"}]}}},
+    )
     create(host, "m1", member.kubeconfig("admin", server=member.pod_server))
     assert reason(host, "m1") == (
         "The workspace system-workspace is found in the target member cluster m1, which is conflict with the workspace "
-        "on host")
+        "on host"
+    )
 
 
-def test_a_token_kubeconfig_gets_ready_with_a_certificate_condition_that_tells_no_date(simulate, create, wait_for,
-                                                                                       conditions):
+def test_a_token_kubeconfig_gets_ready_with_a_certificate_condition_that_tells_no_date(
+    simulate, create, wait_for, conditions
+):
     simulation = simulate(host={"role": "host"}, members=[{"name": "m1"}])
     host, member = simulation.clusters.values()
     create(host, "m1", member.kubeconfig("airflow", server=member.pod_server))
@@ -167,8 +195,13 @@ def test_a_kubeconfig_with_an_exec_plugin_executes_nothing_and_gets_no_condition
     simulation = simulate(host={"role": "host"}, members=[{"name": "m1"}])
     host, member = simulation.clusters.values()
     kubeconfig = member.kubeconfig("admin", server=member.pod_server)
-    kubeconfig["users"][0]["user"] = {"exec": {
-        "apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": [str(tmp_path / "executed")]}}
+    kubeconfig["users"][0]["user"] = {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "touch",
+            "args": [str(tmp_path / "executed")],
+        }
+    }
     create(host, "m1", kubeconfig)
     wait_for(lambda: host.object("clusters", "m1")["metadata"].get("finalizers"))
     assert host.object("clusters", "m1")["status"] == {}
@@ -204,12 +237,16 @@ def test_deleting_cleans_the_host_and_leaves_the_member(simulate, connect, wait_
     assert settings(member)["multicluster"]["clusterName"] == "first"
 
 
-
-
-@pytest.mark.parametrize("spec", [
-    {}, {"joinFederation": True}, {"joinFederation": True, "connection": {"type": "direct", "kubeconfig": "?"}},
-    {"joinFederation": True, "connection": "direct"},
-], ids=["empty", "no connection", "no base64", "no mapping"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"joinFederation": True},
+        {"joinFederation": True, "connection": {"type": "direct", "kubeconfig": "?"}},
+        {"joinFederation": True, "connection": "direct"},
+    ],
+    ids=["empty", "no connection", "no base64", "no mapping"],
+)
 def test_a_cluster_that_makes_no_sense_does_not_stop_the_work_on_others(simulate, create, wait_for, conditions, spec):
     simulation = simulate(host={"role": "host"}, members=[{"name": "m1"}])
     host, member = simulation.clusters.values()

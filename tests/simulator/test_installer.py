@@ -28,8 +28,9 @@ def runs(text):
     return text.count("TASK_RUN HookRun@KUBE_EVENTS kubesphere/installRunner.py")
 
 
-def test_a_changed_spec_is_one_run_and_status_or_nothing_changed_is_none(simulate, connect, wait_for, installer_log,
-                                                                         queue_length):
+def test_a_changed_spec_is_one_run_and_status_or_nothing_changed_is_none(
+    simulate, connect, wait_for, installer_log, queue_length
+):
     host = simulate().clusters["host"]
     client = connect(host)
     host.edit(*CONFIGURATION, {"spec": {"multicluster": {"clusterRole": "none"}}}, NAMESPACE)
@@ -61,8 +62,12 @@ def test_a_host_gets_tower_kubefed_and_its_definitions_and_only_then_the_config(
     assert tower["spec"]["type"] == "LoadBalancer"
     assert tower["status"] == {"loadBalancer": {}}
     assert 30000 <= tower["spec"]["ports"][0]["nodePort"] <= 32767
-    assert host.object("deployments", "kubefed-controller-manager", "kube-federation-system")["status"][
-        "availableReplicas"] == 1
+    assert (
+        host.object("deployments", "kubefed-controller-manager", "kube-federation-system")["status"][
+            "availableReplicas"
+        ]
+        == 1
+    )
     assert host.object("customresourcedefinitions", "kubefedclusters.core.kubefed.io")
 
 
@@ -117,8 +122,11 @@ def test_a_restart_of_the_pod_is_one_full_run(simulate, connect, wait_for, insta
     )
 
     def installers():
-        return {pod["metadata"]["name"] for pod in host.objects("pods", NAMESPACE)
-                if pod["metadata"]["labels"]["app"] == "ks-installer"}
+        return {
+            pod["metadata"]["name"]
+            for pod in host.objects("pods", NAMESPACE)
+            if pod["metadata"]["labels"]["app"] == "ks-installer"
+        }
 
     wait_for(lambda: len(installers()) == 1 and not installers() & before)
     text = wait_for(lambda: "Welcome to KubeSphere!" in installer_log(host, client) and installer_log(host, client))
@@ -132,8 +140,9 @@ def test_an_old_banner_is_in_the_log_from_the_start(simulate, connect, installer
     assert runs(text) == 0
 
 
-def test_a_silent_failure_prints_the_secret_and_changes_nothing(simulate, connect, wait_for, installer_log,
-                                                                queue_length):
+def test_a_silent_failure_prints_the_secret_and_changes_nothing(
+    simulate, connect, wait_for, installer_log, queue_length
+):
     host = simulate(host={"installer": {"fail": "silent"}}).clusters["host"]
     client, before = connect(host), settings(host)
     patch = {"spec": {**HOST["spec"], "authentication": {"jwtSecret": "leaked123"}}}
@@ -161,8 +170,9 @@ def test_a_component_failure_writes_the_config_and_no_banner(simulate, connect, 
     client = connect(host)
     banners = installer_log(host, client).count("Welcome to KubeSphere!")
     host.edit(*CONFIGURATION, HOST, NAMESPACE)
-    text = wait_for(lambda: "Task 'multicluster' failed:" in installer_log(host, client)
-                    and installer_log(host, client))
+    text = wait_for(
+        lambda: "Task 'multicluster' failed:" in installer_log(host, client) and installer_log(host, client)
+    )
     assert "*" * 150 in text
     assert text.count("Welcome to KubeSphere!") == banners
     assert is_host(host)

@@ -38,7 +38,11 @@ def test_the_static_token_is_accepted_and_another_clusters_is_not(simulate, ask)
     code, text = ask(member, ADMIN, bearer=token(host))
     body = json.loads(text)
     assert (code, body["kind"], body["reason"], body["message"]) == (
-        401, "Status", "Unauthorized", "Unauthorized: signature is invalid")
+        401,
+        "Status",
+        "Unauthorized",
+        "Unauthorized: signature is invalid",
+    )
 
 
 def test_refusals_are_told_apart_by_their_text(simulate, ask):
@@ -64,7 +68,8 @@ def test_authorization_is_stripped_by_the_proxy_so_that_the_request_is_anonymous
     code, text = ask(host, ADMIN)
     assert code == 403
     assert json.loads(text)["message"].startswith(
-        'users.iam.kubesphere.io "admin" is forbidden: User "system:anonymous" cannot get resource "users"')
+        'users.iam.kubesphere.io "admin" is forbidden: User "system:anonymous" cannot get resource "users"'
+    )
 
 
 def test_the_version_and_the_components_need_no_user(simulate, ask):
@@ -74,26 +79,32 @@ def test_the_version_and_the_components_need_no_user(simulate, ask):
 
 
 def test_a_forwarded_request_reaches_the_member_with_the_same_secret(simulate, ask, wait_for, conditions):
-    simulation = simulate(host={"role": "host"}, members=[
-        {"name": "m1", "role": "member", "secret": "host", "joined": "m1"},
-        {"name": "m2", "role": "member", "secret": "own", "joined": "m2"},
-    ])
+    simulation = simulate(
+        host={"role": "host"},
+        members=[
+            {"name": "m1", "role": "member", "secret": "host", "joined": "m1"},
+            {"name": "m2", "role": "member", "secret": "own", "joined": "m2"},
+        ],
+    )
     host, m1, _ = simulation.clusters.values()
     wait_for(lambda: all(conditions(item).get("Ready") == "True" for item in host.objects("clusters")))
     code, text = ask(host, "/api/clusters/m1/v1/namespaces/kube-system", bearer=token(host))
     assert code == 200
     assert json.loads(text)["metadata"]["uid"] == m1.object("namespaces", "kube-system")["metadata"]["uid"]
     assert ask(host, "/kapis/clusters/m1/iam.kubesphere.io/v1alpha2/users/admin", bearer=token(host))[0] == 200
-    for path in ("/api/clusters/m2/v1/namespaces/kube-system",
-                 "/kapis/clusters/m2/iam.kubesphere.io/v1alpha2/users/admin"):
+    for path in (
+        "/api/clusters/m2/v1/namespaces/kube-system",
+        "/kapis/clusters/m2/iam.kubesphere.io/v1alpha2/users/admin",
+    ):
         code, text = ask(host, path, bearer=token(host))
         assert (code, json.loads(text)["message"]) == (401, "Unauthorized: signature is invalid")
     assert ask(host, "/api/clusters/host/v1/namespaces/kube-system", bearer=token(host))[0] == 200
 
 
 def test_a_cluster_that_is_not_ready_is_an_internal_error(simulate, ask, wait_for, conditions):
-    simulation = simulate(host={"role": "host"}, members=[
-        {"name": "m1", "role": "member", "joined": "m1", "reachable": False}])
+    simulation = simulate(
+        host={"role": "host"}, members=[{"name": "m1", "role": "member", "joined": "m1", "reachable": False}]
+    )
     host = simulation.clusters["host"]
     wait_for(lambda: conditions(host.object("clusters", "m1")).get("Ready") == "False")
     code, text = ask(host, "/api/clusters/m1/v1/namespaces/kube-system", bearer=token(host))
@@ -107,10 +118,18 @@ def test_a_changed_config_is_loaded_some_time_later(simulate, ask, wait_for, cal
     member = simulation.clusters["m1"]
     old, new = token(member), tokens.static_admin_token("changed1")
     assert ask(member, ADMIN, bearer=new)[0] == 401
-    member.edit("clusterconfigurations", "ks-installer", {"spec": {"authentication": {"jwtSecret": "changed1"}}},
-                "kubesphere-system")
-    wait_for(lambda: "changed1" in member.object("configmaps", "kubesphere-config", "kubesphere-system")["data"][
-        "kubesphere.yaml"])
+    member.edit(
+        "clusterconfigurations",
+        "ks-installer",
+        {"spec": {"authentication": {"jwtSecret": "changed1"}}},
+        "kubesphere-system",
+    )
+    wait_for(
+        lambda: (
+            "changed1"
+            in member.object("configmaps", "kubesphere-config", "kubesphere-system")["data"]["kubesphere.yaml"]
+        )
+    )
     client, header = connect(member), {"X-KubeSphere-Authorization": f"Bearer {new}"}
     assert call(client, "GET", PROXY + ADMIN, headers=header)[0] == 401, "the ConfigMap alone proves nothing"
     codes = []
@@ -129,11 +148,15 @@ def test_an_empty_secret_keeps_it_from_serving(simulate, wait_for, call, connect
     wait_for(lambda: host.object("endpoints", "ks-apiserver", "kubesphere-system").get("subsets"))
     client = connect(host)
     wait_for(lambda: call(client, "GET", PROXY + "/healthz")[0] == 200)
-    host.edit("configmaps", "kubesphere-config", {"data": {"kubesphere.yaml": "authentication: {}"}},
-              "kubesphere-system")
+    host.edit(
+        "configmaps", "kubesphere-config", {"data": {"kubesphere.yaml": "authentication: {}"}}, "kubesphere-system"
+    )
     wait_for(lambda: call(client, "GET", PROXY + "/healthz")[0] == 503)
-    pod = next(pod["metadata"]["name"] for pod in host.objects("pods", "kubesphere-system")
-               if pod["metadata"]["labels"]["app"] == "ks-apiserver")
+    pod = next(
+        pod["metadata"]["name"]
+        for pod in host.objects("pods", "kubesphere-system")
+        if pod["metadata"]["labels"]["app"] == "ks-apiserver"
+    )
     path = f"/api/v1/namespaces/kubesphere-system/pods/{pod}/log"
     wait_for(lambda: "JWT secret MUST not be empty" in call(client, "GET", path)[1])
 
@@ -145,7 +168,10 @@ def test_a_service_without_endpoints_is_unavailable(simulate, wait_for, call, co
     wait_for(lambda: not host.object("endpoints", "ks-apiserver", "kubesphere-system").get("subsets"))
     code, text = call(client, "GET", PROXY + "/kapis/version")
     assert (code, json.loads(text)["reason"], json.loads(text)["message"]) == (
-        503, "ServiceUnavailable", 'no endpoints available for service ":ks-apiserver:80"')
+        503,
+        "ServiceUnavailable",
+        'no endpoints available for service ":ks-apiserver:80"',
+    )
 
 
 @pytest.mark.parametrize("name", [":ks-apiserver:80", "ks-apiserver:80", "ks-apiserver", "http:ks-apiserver:80"])

@@ -23,19 +23,24 @@ def normalise(event):
     item = event["object"]
     connection = item["spec"]["connection"]
     name = item["metadata"]["name"]
-    text = json.dumps({
-        "type": event["type"],
-        "metadata": sorted(set(item["metadata"]) - {"managedFields", "labels", "annotations"}),
-        "finalizers": item["metadata"].get("finalizers", []),
-        "grace": item["metadata"].get("deletionGracePeriodSeconds"),
-        "spec": {**item["spec"], "connection": {**connection, "kubeconfig": "<kubeconfig>"}},
-        "conditions": [
-            {key: value if key not in {"lastUpdateTime", "lastTransitionTime"} else "<time>"
-             for key, value in condition.items()}
-            for condition in item.get("status", {}).get("conditions", [])
-        ],
-        "status": sorted(item["status"]) if "status" in item else None,
-    }, sort_keys=True)
+    text = json.dumps(
+        {
+            "type": event["type"],
+            "metadata": sorted(set(item["metadata"]) - {"managedFields", "labels", "annotations"}),
+            "finalizers": item["metadata"].get("finalizers", []),
+            "grace": item["metadata"].get("deletionGracePeriodSeconds"),
+            "spec": {**item["spec"], "connection": {**connection, "kubeconfig": "<kubeconfig>"}},
+            "conditions": [
+                {
+                    key: value if key not in {"lastUpdateTime", "lastTransitionTime"} else "<time>"
+                    for key, value in condition.items()
+                }
+                for condition in item.get("status", {}).get("conditions", [])
+            ],
+            "status": sorted(item["status"]) if "status" in item else None,
+        },
+        sort_keys=True,
+    )
     text = text.replace(f"{name}-kubesphere", "<name>-kubesphere")
     text = re.sub(r"\d+\.\d+\.\d+\.\d+:\d+", "<address>", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC", "<expiry>", text)
@@ -52,15 +57,28 @@ def record(client, *, name, kubeconfig, enough, extra):
     api = kubernetes.client.CustomObjectsApi(client)
     kind = {"group": "cluster.kubesphere.io", "version": "v1alpha1", "plural": "clusters"}
     start = api.list_cluster_custom_object(**kind)["metadata"]["resourceVersion"]
-    api.create_cluster_custom_object(**kind, body={
-        "apiVersion": "cluster.kubesphere.io/v1alpha1", "kind": "Cluster", "metadata": {"name": name},
-        "spec": {"joinFederation": True, **extra,
-                 "connection": {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()}},
-    })
+    api.create_cluster_custom_object(
+        **kind,
+        body={
+            "apiVersion": "cluster.kubesphere.io/v1alpha1",
+            "kind": "Cluster",
+            "metadata": {"name": name},
+            "spec": {
+                "joinFederation": True,
+                **extra,
+                "connection": {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()},
+            },
+        },
+    )
     events, deleted = [], False
     watch = kubernetes.watch.Watch()
-    for event in watch.stream(api.list_cluster_custom_object, **kind, resource_version=start, timeout_seconds=20,
-                              field_selector=f"metadata.name={name}"):
+    for event in watch.stream(
+        api.list_cluster_custom_object,
+        **kind,
+        resource_version=start,
+        timeout_seconds=20,
+        field_selector=f"metadata.name={name}",
+    ):
         events.append({"type": event["type"], "object": event["object"]})
         if not deleted and enough(event["object"]):
             deleted = True
@@ -77,15 +95,17 @@ def load(name):
 @pytest.fixture
 def prepared(simulate, connect, wait_for, conditions):
     """A host, and members as they were recorded: without nodes, and with a ks-apiserver that does not answer."""
-    simulation = simulate(host={"role": "host"},
-                          members=[{"name": "d1"}, {"name": "u1", "reachable": False}])
+    simulation = simulate(host={"role": "host"}, members=[{"name": "d1"}, {"name": "u1", "reachable": False}])
     for name in ("d1", "u1"):
         client = connect(simulation.clusters[name])
         core = kubernetes.client.CoreV1Api(client)
         core.delete_node(f"{name}-node1")
         kubernetes.client.AppsV1Api(client).delete_namespaced_deployment("ks-apiserver", "kubesphere-system")
-        wait_for(lambda cluster=simulation.clusters[name]: not cluster.object(
-            "endpoints", "ks-apiserver", "kubesphere-system").get("subsets"))
+        wait_for(
+            lambda cluster=simulation.clusters[name]: (
+                not cluster.object("endpoints", "ks-apiserver", "kubesphere-system").get("subsets")
+            )
+        )
     wait_for(lambda: conditions(simulation.clusters["host"].object("clusters", "host")).get("Ready") == "True")
     return simulation
 
@@ -93,7 +113,9 @@ def prepared(simulate, connect, wait_for, conditions):
 def test_a_direct_join_and_its_deletion_go_as_recorded(prepared, connect, conditions):
     member = prepared.clusters["d1"]
     events = record(
-        connect(prepared.clusters["host"]), name="d1", extra={"enable": True, "provider": ""},
+        connect(prepared.clusters["host"]),
+        name="d1",
+        extra={"enable": True, "provider": ""},
         kubeconfig=yaml.safe_dump(member.kubeconfig("admin", server=member.pod_server)),
         enough=lambda item: conditions(item).get("Ready") == "True",
     )
@@ -103,7 +125,9 @@ def test_a_direct_join_and_its_deletion_go_as_recorded(prepared, connect, condit
 def test_a_join_to_an_unreachable_member_goes_as_recorded(prepared, connect, conditions):
     member = prepared.clusters["u1"]
     events = record(
-        connect(prepared.clusters["host"]), name="u1", extra={"enable": True, "provider": ""},
+        connect(prepared.clusters["host"]),
+        name="u1",
+        extra={"enable": True, "provider": ""},
         kubeconfig=yaml.safe_dump(member.kubeconfig("admin", server=member.pod_server)),
         enough=lambda item: conditions(item).get("Ready") == "False",
     )
@@ -112,7 +136,10 @@ def test_a_join_to_an_unreachable_member_goes_as_recorded(prepared, connect, con
 
 def test_a_kubeconfig_that_is_none_goes_as_recorded_without_any_condition(prepared, connect):
     events = record(
-        connect(prepared.clusters["host"]), name="g1", kubeconfig="this is not a kubeconfig", extra={},
+        connect(prepared.clusters["host"]),
+        name="g1",
+        kubeconfig="this is not a kubeconfig",
+        extra={},
         enough=lambda item: "finalizers" in item["metadata"],
     )
     assert collapse(map(normalise, events)) == collapse(load("direct-bad-kubeconfig"))
@@ -122,7 +149,9 @@ def test_each_event_of_a_cluster_raises_its_generation_until_it_is_deleted(prepa
     """As recorded: there is no status subresource, so that status counts, and so does the mark of deletion."""
     member = prepared.clusters["d1"]
     events = record(
-        connect(prepared.clusters["host"]), name="d1", extra={},
+        connect(prepared.clusters["host"]),
+        name="d1",
+        extra={},
         kubeconfig=yaml.safe_dump(member.kubeconfig("admin", server=member.pod_server)),
         enough=lambda item: conditions(item).get("Ready") == "True",
     )

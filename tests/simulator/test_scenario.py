@@ -22,14 +22,20 @@ REFUSED = [
     ({"members": [{"name": "a"}, {"name": "a"}]}, "members[1].name: 'a' is another cluster's name already"),
     ({"members": [{"name": "a", "joined": "a"}]}, "members[0].joined: nothing can be joined while host.role is none"),
     ({"host": {"role": "host"}, "members": [{"name": "a", "joined": "host"}]}, "is the name of the host's own Cluster"),
-    ({"host": {"role": "host"}, "members": [{"name": "a", "joined": "x"}, {"name": "b", "joined": "x"}]},
-     "members[1].joined: another member is joined as 'x'"),
+    (
+        {"host": {"role": "host"}, "members": [{"name": "a", "joined": "x"}, {"name": "b", "joined": "x"}]},
+        "members[1].joined: another member is joined as 'x'",
+    ),
     ({"members": [{"name": "a", "role": "member", "secret": "host", "spec_ahead": True}]}, "so nothing is ahead"),
     ({"members": [{"name": "a", "other_host": "x"}]}, "a member of another host has role member"),
-    ({"members": [{"name": "a", "role": "member", "secret": "host", "other_host": "x"}]},
-     "the secret of another host is not this host's"),
-    ({"members": [{"name": "a", "installed": False, "role": "member"}]},
-     "members[0].role: cannot be set where KubeSphere is not installed"),
+    (
+        {"members": [{"name": "a", "role": "member", "secret": "host", "other_host": "x"}]},
+        "the secret of another host is not this host's",
+    ),
+    (
+        {"members": [{"name": "a", "installed": False, "role": "member"}]},
+        "members[0].role: cannot be set where KubeSphere is not installed",
+    ),
     ({"aliases": {"other": "nobody"}}, "aliases.other: there is no cluster 'nobody'"),
     ({"members": [{"name": "a"}], "aliases": {"a": "host"}}, "aliases.a: is a cluster's own connection id"),
 ]
@@ -55,8 +61,9 @@ def test_an_empty_scenario_is_one_host_without_a_role():
 
 def test_a_scenario_is_read_from_a_file(tmp_path):
     path = tmp_path / "scenario.yaml"
-    path.write_text("members: [{name: m1, secret: host, forbid: [{verb: get, resource: pods/proxy}]}]\n"
-                    "timing: {run: 3}\n")
+    path.write_text(
+        "members: [{name: m1, secret: host, forbid: [{verb: get, resource: pods/proxy}]}]\ntiming: {run: 3}\n"
+    )
     loaded = scenario.load(path)
     assert loaded.members[0].secret is scenario.Origin.HOST
     assert loaded.members[0].forbid == (Rule(verb="get", resource="pods/proxy"),)

@@ -34,12 +34,19 @@ def spec(cluster):
 def test_the_files_are_private_and_the_connections_in_airflows_form(simulate, tmp_path):
     simulation = simulate(members=[{"name": "m1"}], aliases={"other": "m1"})
     assert {path.name for path in tmp_path.iterdir()} == {
-        "host.kubeconfig", "host.admin.kubeconfig", "m1.kubeconfig", "m1.admin.kubeconfig", "connections.json"}
+        "host.kubeconfig",
+        "host.admin.kubeconfig",
+        "m1.kubeconfig",
+        "m1.admin.kubeconfig",
+        "connections.json",
+    }
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
     connections = json.loads((tmp_path / "connections.json").read_text())
     assert connections == simulation.connections
-    assert connections["host"] == {"conn_type": "kubernetes",
-                                   "extra": {"kube_config_path": str(tmp_path / "host.kubeconfig")}}
+    assert connections["host"] == {
+        "conn_type": "kubernetes",
+        "extra": {"kube_config_path": str(tmp_path / "host.kubeconfig")},
+    }
     assert connections["m1"]["extra"]["kube_config"] == simulation.clusters["m1"].kubeconfig()
     assert connections["other"] == connections["m1"]
 
@@ -91,9 +98,13 @@ def test_a_spec_ahead_is_a_run_that_failed_silently_before(simulate, connect, in
 
 
 def test_members_start_with_the_secret_they_are_given(simulate):
-    simulation = simulate(host={"role": "host"}, members=[
-        {"name": "same", "role": "member", "secret": "host"}, {"name": "own", "other_host": "elsewhere",
-                                                               "role": "member"}])
+    simulation = simulate(
+        host={"role": "host"},
+        members=[
+            {"name": "same", "role": "member", "secret": "host"},
+            {"name": "own", "other_host": "elsewhere", "role": "member"},
+        ],
+    )
     host, same, own = simulation.clusters.values()
     assert secret(same) == settings(same)["authentication"]["jwtSecret"] == secret(host)
     assert secret(own) != secret(host)
@@ -101,18 +112,21 @@ def test_members_start_with_the_secret_they_are_given(simulate):
 
 
 def test_a_joined_member_is_ready_and_stays_so_without_another_write_to_it(simulate, wait_for, conditions):
-    simulation = simulate(timing={"resync": 0.2}, host={"role": "host"}, members=[
-        {"name": "m1", "role": "member", "secret": "host", "joined": "first"}])
+    simulation = simulate(
+        timing={"resync": 0.2},
+        host={"role": "host"},
+        members=[{"name": "m1", "role": "member", "secret": "host", "joined": "first"}],
+    )
     host, member = simulation.clusters.values()
     before = host.object("clusters", "first")
-    assert conditions(before) == {
-        "Federated": "True", "Ready": "True", "KubeConfigCertExpiresInSevenDays": "False"}
+    assert conditions(before) == {"Federated": "True", "Ready": "True", "KubeConfigCertExpiresInSevenDays": "False"}
     assert before["status"]["uid"] == member.object("namespaces", "kube-system")["metadata"]["uid"]
     wait_for(lambda: host.object("clusters", "first")["status"]["conditions"] != before["status"]["conditions"])
     assert conditions(host.object("clusters", "first")) == conditions(before)
     config = member.object("configmaps", "kubesphere-config", SYSTEM)
     assert config["metadata"]["resourceVersion"] == next(
-        item["metadata"]["resourceVersion"] for item in member.objects("configmaps", SYSTEM))
+        item["metadata"]["resourceVersion"] for item in member.objects("configmaps", SYSTEM)
+    )
     assert not [entry for entry in member.writes("admin") if entry.resource == "configmaps"]
 
 
@@ -156,15 +170,23 @@ def test_clusters_differ_in_their_authorities_and_addresses(simulate):
     host, member = simulation.clusters.values()
     assert host.server != member.server
     assert host.pod_server != member.pod_server
-    bundles = {cluster.kubeconfig()["clusters"][0]["cluster"]["certificate-authority-data"]
-               for cluster in simulation.clusters.values()}
+    bundles = {
+        cluster.kubeconfig()["clusters"][0]["cluster"]["certificate-authority-data"]
+        for cluster in simulation.clusters.values()
+    }
     assert len(bundles) == 2
 
 
 def run(*arguments):
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-m", "include.simulator", *map(str, arguments)], cwd=ROOT, text=True,
-                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "include.simulator", *map(str, arguments)],
+        cwd=ROOT,
+        text=True,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

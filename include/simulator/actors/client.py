@@ -49,8 +49,16 @@ class Change:
 class Client:
     """Talks to one API server as one user, from a pod of one cluster. Used within the simulation's event loop."""
 
-    def __init__(self, network: Network, *, cluster: str, server: str, context: ssl.SSLContext,
-                 token: str | None = None, server_name: str | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        cluster: str,
+        server: str,
+        context: ssl.SSLContext,
+        token: str | None = None,
+        server_name: str | None = None,
+    ) -> None:
         self.server = server
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = network.client(cluster, context=context, server_name=server_name, headers=headers)
@@ -89,14 +97,16 @@ class Client:
         path = resource.path(metadata["name"], namespace=metadata.get("namespace"))
         return await self._json("PUT", path=path, content=content)
 
-    async def patch(self, resource: Resource, *, name: str, patch: Object, namespace: str | None = None,
-                    subresource: str = "") -> Object:
+    async def patch(
+        self, resource: Resource, *, name: str, patch: Object, namespace: str | None = None, subresource: str = ""
+    ) -> Object:
         """Merge-patch an object. Raises RequestError."""
         path = resource.path(name, namespace=namespace, subresource=subresource)
         return await self._json("PATCH", path=path, content=patch, content_type="application/merge-patch+json")
 
-    async def delete(self, resource: Resource, *, name: str, namespace: str | None = None,
-                     options: Object | None = None) -> None:
+    async def delete(
+        self, resource: Resource, *, name: str, namespace: str | None = None, options: Object | None = None
+    ) -> None:
         """Delete an object; one that is gone already is no error. Raises RequestError."""
         try:
             await self._json("DELETE", path=resource.path(name, namespace=namespace), content=options)
@@ -113,8 +123,9 @@ class Client:
                 raise
         return await self.get(resource, name=content["metadata"]["name"], namespace=namespace)
 
-    async def request(self, method: str, *, path: str, headers: dict[str, str] | None = None,
-                      patience: float = 30) -> httpx.Response:
+    async def request(
+        self, method: str, *, path: str, headers: dict[str, str] | None = None, patience: float = 30
+    ) -> httpx.Response:
         """Send a request to any path of the server and return the answer as it is. Raises RequestError.
 
         `patience` is how many seconds may pass without an answer.
@@ -163,8 +174,15 @@ class Client:
                 if line:
                     yield json.loads(line)
 
-    async def _json(self, method: str, *, path: str, content: Object | None = None,
-                    content_type: str = "application/json", params: dict[str, str] | None = None) -> Object:
+    async def _json(
+        self,
+        method: str,
+        *,
+        path: str,
+        content: Object | None = None,
+        content_type: str = "application/json",
+        params: dict[str, str] | None = None,
+    ) -> Object:
         headers = {"Content-Type": content_type} if content is not None else {}
         body = json.dumps(content).encode() if content is not None else None
         answer = await self._send(method, path=path, headers=headers, body=body, params=params)
@@ -178,15 +196,25 @@ class Client:
                 # client-go's words for a path that the server does not serve at all.
                 raise RequestError("the server could not find the requested resource", code=404) from None
             failure = {}
-        raise RequestError(str(failure.get("message") or f"the server answered {answer.status_code}"),
-                           code=answer.status_code, reason=str(failure.get("reason", "")))
+        raise RequestError(
+            str(failure.get("message") or f"the server answered {answer.status_code}"),
+            code=answer.status_code,
+            reason=str(failure.get("reason", "")),
+        )
 
-    async def _send(self, method: str, *, path: str, headers: dict[str, str], body: bytes | None = None,
-                    params: dict[str, str] | None = None, patience: float = 30) -> httpx.Response:
+    async def _send(
+        self,
+        method: str,
+        *,
+        path: str,
+        headers: dict[str, str],
+        body: bytes | None = None,
+        params: dict[str, str] | None = None,
+        patience: float = 30,
+    ) -> httpx.Response:
         url = self.server + path
         try:
-            return await self._http.request(method, url, headers=headers, content=body, params=params,
-                                            timeout=patience)
+            return await self._http.request(method, url, headers=headers, content=body, params=params, timeout=patience)
         except httpx.TimeoutException as error:
             raise RequestError(f'{method.title()} "{url}": context deadline exceeded') from error
         except (DialError, httpx.HTTPError, httpx.InvalidURL) as error:

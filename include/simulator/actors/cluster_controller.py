@@ -118,8 +118,9 @@ class ClusterController:
         if not found:
             config = await self._client.get(resources.CONFIGMAPS, name="kube-root-ca.crt", namespace="kube-system")
             text = host_kubeconfig(config["data"]["ca.crt"])
-            await self._client.create(resources.CLUSTERS,
-                                      content=manifests.cluster(self._host_name, kubeconfig=text, host=True))
+            await self._client.create(
+                resources.CLUSTERS, content=manifests.cluster(self._host_name, kubeconfig=text, host=True)
+            )
 
     async def _sync(self, name: str) -> None:
         """Do one round for a Cluster (kubesphere-facts 6.3). Raises RequestError and KubeconfigError."""
@@ -159,15 +160,30 @@ class ClusterController:
             await federation.join(host=self._client, member=member, access=access, name=name, labels=labels)
         except (RequestError, federation.WorkspaceConflictError) as error:
             self._container.log(f"Failed to join federation for cluster {name}, error {error}")
-            _set_condition(status, type_="Federated", value="False", reason=str(error),
-                           message="Cluster can not join federation control plane")
-            _set_condition(status, type_="Ready", value="False",
-                           reason="Cluster join federation control plane failed", message="Cluster is Not Ready now")
+            _set_condition(
+                status,
+                type_="Federated",
+                value="False",
+                reason=str(error),
+                message="Cluster can not join federation control plane",
+            )
+            _set_condition(
+                status,
+                type_="Ready",
+                value="False",
+                reason="Cluster join federation control plane failed",
+                message="Cluster is Not Ready now",
+            )
             await self._write(cluster)
             return
         await asyncio.sleep(self._container.timing.sync)
-        _set_condition(status, type_="Federated", value="True", reason="",
-                       message="Cluster has joined federation control plane successfully")
+        _set_condition(
+            status,
+            type_="Federated",
+            value="True",
+            reason="",
+            message="Cluster has joined federation control plane successfully",
+        )
         cluster["spec"]["connection"].setdefault("kubernetesAPIEndpoint", access.server)
         await self._describe(cluster, member=member)
         _set_condition(status, type_="Ready", value="True", reason="Ready", message="Cluster is available now")
@@ -199,8 +215,10 @@ class ClusterController:
     async def _are_own_nodes(self, nodes: list[Object]) -> bool:
         """Say whether these are the host's nodes: as many, and the first is the same machine (5.3)."""
         own = await self._client.select(resources.NODES)
-        return bool(nodes) and len(own) == len(nodes) and (
-            own[0]["status"]["nodeInfo"]["machineID"] == nodes[0]["status"]["nodeInfo"]["machineID"]
+        return (
+            bool(nodes)
+            and len(own) == len(nodes)
+            and (own[0]["status"]["nodeInfo"]["machineID"] == nodes[0]["status"]["nodeInfo"]["machineID"])
         )
 
     def _check_certificate(self, status: Object, *, access: kubeconfigs.Access) -> None:
@@ -245,7 +263,10 @@ def marshal(cluster: Object) -> Object:
 def host_kubeconfig(authority: str) -> str:
     """Return the kubeconfig in the host's own Cluster: the pod's service account, useless outside the pod."""
     document = kubeconfigs.build(
-        name="local", server=f"https://{SERVICE_ADDRESS}:443", authority=authority, user_name="kubesphere",
+        name="local",
+        server=f"https://{SERVICE_ADDRESS}:443",
+        authority=authority,
+        user_name="kubesphere",
         user={"tokenFile": kubeconfigs.ACCOUNT_FILE},
     )
     return kubeconfigs.dump(document)

@@ -29,11 +29,16 @@ async def join(*, host: Client, member: Client, access: Access, name: str, label
     found = await member.find(resources.SERVICEACCOUNTS, name=account, namespace=FEDERATION_NAMESPACE)
     await member.ensure(resources.NAMESPACES, content={"metadata": {"name": FEDERATION_NAMESPACE}})
     if found is None:
-        found = await member.ensure(resources.SERVICEACCOUNTS, namespace=FEDERATION_NAMESPACE,
-                                    content={"metadata": {"name": account, "namespace": FEDERATION_NAMESPACE}})
+        found = await member.ensure(
+            resources.SERVICEACCOUNTS,
+            namespace=FEDERATION_NAMESPACE,
+            content={"metadata": {"name": account, "namespace": FEDERATION_NAMESPACE}},
+        )
     found = await _ensure_token_secret(member, account=found, name=name)
-    for resource, content in ((resources.CLUSTERROLES, manifests.federation_role(name)),
-                              (resources.CLUSTERROLEBINDINGS, manifests.federation_binding(name))):
+    for resource, content in (
+        (resources.CLUSTERROLES, manifests.federation_role(name)),
+        (resources.CLUSTERROLEBINDINGS, manifests.federation_binding(name)),
+    ):
         existing = await member.find(resource, name=content["metadata"]["name"])
         if existing is None:
             await member.create(resource, content=content)
@@ -59,7 +64,8 @@ async def _ensure_token_secret(member: Client, *, account: Object, name: str) ->
     if account.get("secrets"):
         return account
     secret = await member.create(
-        resources.SECRETS, namespace=FEDERATION_NAMESPACE,
+        resources.SECRETS,
+        namespace=FEDERATION_NAMESPACE,
         content=manifests.federation_token_secret(name, suffix=secrets.token_hex(3)),
     )
     reference = {"name": secret["metadata"]["name"]}
@@ -74,8 +80,7 @@ async def _read_token(member: Client, *, account: Object) -> str:
     """
     deadline = time.monotonic() + _TOKEN_WAIT_SECONDS
     while True:
-        secret = await member.get(resources.SECRETS, name=account["secrets"][0]["name"],
-                                  namespace=FEDERATION_NAMESPACE)
+        secret = await member.get(resources.SECRETS, name=account["secrets"][0]["name"], namespace=FEDERATION_NAMESPACE)
         token = (secret.get("data") or {}).get("token")
         if token:
             return str(token)
@@ -93,8 +98,9 @@ async def _write_host_secret(host: Client, *, name: str, token: str) -> None:
         await host.replace(resources.SECRETS, content={**existing, "data": content["data"]})
 
 
-async def _ensure_kubefed_cluster(host: Client, *, member: Client, access: Access, name: str,
-                                  labels: dict[str, str]) -> None:
+async def _ensure_kubefed_cluster(
+    host: Client, *, member: Client, access: Access, name: str, labels: dict[str, str]
+) -> None:
     authority = base64.b64encode((access.authority or "").encode()).decode()
     content = manifests.kubefed_cluster(name, endpoint=access.server, authority=authority, labels=labels)
     if access.insecure:
@@ -120,8 +126,9 @@ async def _check_workspaces(host: Client, *, member: Client, name: str) -> None:
     except RequestError as error:
         if error.code == 404 and not error.reason:
             kind = resources.WORKSPACES.qualified
-            raise RequestError(f"the server could not find the requested resource (get {kind})",
-                               reason="NotFound") from error
+            raise RequestError(
+                f"the server could not find the requested resource (get {kind})", reason="NotFound"
+            ) from error
         raise
     for workspace in workspaces:
         workspace_name = workspace["metadata"]["name"]

@@ -64,10 +64,17 @@ def failed_token_lines(secret: str, *, moment: datetime.datetime) -> str:
     The shell command holds the secret, unquoted (kubesphere-facts 2.4); Ansible prints the command of a failed task.
     """
     result = {
-        "changed": True, "cmd": f"/root/jwt-script/jwt.sh {secret}", "delta": "0:00:00.013904",
-        "end": moment.strftime("%Y-%m-%d %H:%M:%S.%f"), "msg": "non-zero return code", "rc": 127,
-        "start": moment.strftime("%Y-%m-%d %H:%M:%S.%f"), "stderr": "/bin/sh: openssl: not found",
-        "stderr_lines": ["/bin/sh: openssl: not found"], "stdout": "", "stdout_lines": [],
+        "changed": True,
+        "cmd": f"/root/jwt-script/jwt.sh {secret}",
+        "delta": "0:00:00.013904",
+        "end": moment.strftime("%Y-%m-%d %H:%M:%S.%f"),
+        "msg": "non-zero return code",
+        "rc": 127,
+        "start": moment.strftime("%Y-%m-%d %H:%M:%S.%f"),
+        "stderr": "/bin/sh: openssl: not found",
+        "stderr_lines": ["/bin/sh: openssl: not found"],
+        "stdout": "",
+        "stdout_lines": [],
     }
     title = "TASK [ks-core/init-token : KubeSphere | Getting KubeSphere Token] "
     fatal = f"fatal: [localhost]: FAILED! => {json.dumps(result)}"
@@ -86,12 +93,19 @@ def failed_component_lines(component: str, *, moment: datetime.datetime) -> str:
     """Return the report on a component whose playbook failed."""
     stdout = 'fatal: [localhost]: FAILED! => Error: UPGRADE FAILED: "kubefed" has no deployed releases'
     event = {
-        "counter": 57, "created": _stamp(moment), "end_line": 55, "event": "runner_on_failed",
+        "counter": 57,
+        "created": _stamp(moment),
+        "end_line": 55,
+        "event": "runner_on_failed",
         "event_data": {
-            "duration": 38.1, "play": "localhost", "role": f"ks-{component}", "task": f"{component} | installing",
+            "duration": 38.1,
+            "play": "localhost",
+            "role": f"ks-{component}",
+            "task": f"{component} | installing",
             "res": {"changed": True, "msg": "All items completed", "stderr": stdout},
         },
-        "stdout": stdout, "uuid": str(uuid.uuid4()),
+        "stdout": stdout,
+        "uuid": str(uuid.uuid4()),
     }
     return f"Task '{component}' failed:\n{'*' * 150}\n{json.dumps(event, indent=2)}\n{'*' * 150}"
 

@@ -82,9 +82,13 @@ class Run:
         if (found.get("status") or {}).get("clusterId"):
             status["clusterId"] = found["status"]["clusterId"]
         await self._client.create(
-            resources.CLUSTERCONFIGURATIONS, namespace=NAMESPACE,
-            content={"metadata": {"name": "ks-installer", "namespace": NAMESPACE, "labels": {"version": VERSION}},
-                     "spec": found.get("spec") or {}, "status": status},
+            resources.CLUSTERCONFIGURATIONS,
+            namespace=NAMESPACE,
+            content={
+                "metadata": {"name": "ks-installer", "namespace": NAMESPACE, "labels": {"version": VERSION}},
+                "spec": found.get("spec") or {},
+                "status": status,
+            },
         )
         self._container.log("Create cluster configuration successfully")
 
@@ -92,9 +96,11 @@ class Run:
         spec, status = found.get("spec") or {}, found.get("status") or {}
         if failure is Failure.CRASH:
             await self._spend(0.1)
-            raise HookFailedError("Traceback (most recent call last):\n"
-                                  f'  File "/hooks/{installer_log.HOOK}", line 513, in generate_new_cluster'
-                                  "_configuration\nKeyError: 'es'")
+            raise HookFailedError(
+                "Traceback (most recent call last):\n"
+                f'  File "/hooks/{installer_log.HOOK}", line 513, in generate_new_cluster'
+                "_configuration\nKeyError: 'es'"
+            )
         is_host = (spec.get("multicluster") or {}).get("clusterRole") == "host"
         await self._preinstall(spec, failure=failure, is_host=is_host)
         failed = await self._install_components(
@@ -119,8 +125,9 @@ class Run:
             self._container.log(installer_log.task_lines(f"{play} : {play} | prepare", result="ok"))
             await self._spend(share)
             if play == "common" and is_host:
-                await self._client.ensure(resources.NAMESPACES,
-                                          content={"metadata": {"name": manifests.FEDERATION_NAMESPACE}})
+                await self._client.ensure(
+                    resources.NAMESPACES, content={"metadata": {"name": manifests.FEDERATION_NAMESPACE}}
+                )
             self._container.log(installer_log.recap(ok=12, failed=0))
         self._container.log(installer_log.play_header("localhost"))
         await self._init_token(spec, failure=failure)
@@ -177,8 +184,9 @@ class Run:
         # helm upgrade --install --wait, 10 times 1800 s at most
         for name in manifests.KUBEFED_DEPLOYMENTS:
             while True:
-                deployment = await self._client.get(resources.DEPLOYMENTS, name=name,
-                                                    namespace=manifests.FEDERATION_NAMESPACE)
+                deployment = await self._client.get(
+                    resources.DEPLOYMENTS, name=name, namespace=manifests.FEDERATION_NAMESPACE
+                )
                 if (deployment.get("status") or {}).get("availableReplicas"):
                     break
                 await asyncio.sleep(min(max(self._container.timing.kubelet, 0.02), 0.5))
@@ -201,13 +209,13 @@ class Run:
         if await self._client.find(resources.CONFIGMAPS, name=configuration.NAME, namespace=NAMESPACE) is None:
             await self._client.create(resources.CONFIGMAPS, content=manifest, namespace=NAMESPACE)
         else:
-            await self._client.patch(resources.CONFIGMAPS, name=configuration.NAME, patch=manifest,
-                                     namespace=NAMESPACE)
+            await self._client.patch(resources.CONFIGMAPS, name=configuration.NAME, patch=manifest, namespace=NAMESPACE)
         self._container.log(installer_log.task_lines("ks-core/config : KubeSphere | Applying config"))
 
     async def _write_status(self, status: dict[str, Any]) -> None:
-        await self._client.patch(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace=NAMESPACE,
-                                 patch={"status": status})
+        await self._client.patch(
+            resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace=NAMESPACE, patch={"status": status}
+        )
 
     async def _report_id(self, status: Object) -> None:
         """Role telemetry: give the cluster an id, once."""

@@ -29,8 +29,14 @@ MEMBER_PATH: Final = "/api/v1/namespaces/kubesphere-system/services/:ks-apiserve
 _KEPT_HEADERS: Final = ("accept", "content-type", "x-kubesphere-authorization")
 
 _VERSION: Final = {
-    "gitVersion": "v3.4.1", "gitMajor": "3", "gitMinor": "4", "gitCommit": "c8f0f3ddfa4ccd3e8e8d8e1c8d0d0a1b2c3d4e5f",
-    "gitTreeState": "clean", "buildDate": "2023-11-09T07:17:15Z", "goVersion": "go1.19.13", "compiler": "gc",
+    "gitVersion": "v3.4.1",
+    "gitMajor": "3",
+    "gitMinor": "4",
+    "gitCommit": "c8f0f3ddfa4ccd3e8e8d8e1c8d0d0a1b2c3d4e5f",
+    "gitTreeState": "clean",
+    "buildDate": "2023-11-09T07:17:15Z",
+    "goVersion": "go1.19.13",
+    "compiler": "gc",
     "platform": "linux/amd64",
 }
 
@@ -161,8 +167,18 @@ class _Application:
         return _copy(answer)
 
     def _enabled_components(self) -> dict[str, bool]:
-        names = ("alerting", "auditing", "devops", "events", "logging", "network", "notification", "openpitrix",
-                 "servicemesh", "whizard")
+        names = (
+            "alerting",
+            "auditing",
+            "devops",
+            "events",
+            "logging",
+            "network",
+            "notification",
+            "openpitrix",
+            "servicemesh",
+            "whizard",
+        )
         is_host = configuration.read_multicluster(self._loaded).get("clusterRole") == "host"
         return {**dict.fromkeys(names, False), "metrics-server": True, "multicluster": is_host}
 
@@ -176,8 +192,11 @@ def _with_query(path: str, request: Request) -> str:
 
 
 def _copy(answer: httpx.Response) -> Response:
-    return Response(answer.content, status_code=answer.status_code,
-                    media_type=answer.headers.get("content-type", "application/json"))
+    return Response(
+        answer.content,
+        status_code=answer.status_code,
+        media_type=answer.headers.get("content-type", "application/json"),
+    )
 
 
 def _forbidden(parts: list[str]) -> Response:
@@ -190,8 +209,10 @@ def _forbidden(parts: list[str]) -> Response:
         group, plural, name = "", "/".join(parts), ""
     subject = plural + (f".{group}" if group else "") + (f' "{name}"' if name else "")
     refused = status.ApiError(
-        403, reason="Forbidden", details={"name": name, "group": group, "kind": plural},
+        403,
+        reason="Forbidden",
+        details={"name": name, "group": group, "kind": plural},
         message=f'{subject} is forbidden: User "{ANONYMOUS}" cannot get resource "{plural}" in API group "{group}" at '
-                "the cluster scope",
+        "the cluster scope",
     )
     return Response(json.dumps(refused.body()), status_code=403, media_type="application/json")

@@ -73,8 +73,10 @@ def parse(text: bytes) -> Access:
     return Access(
         server=server if "://" in server else f"https://{server}",
         authority=_decode(cluster, key="certificate-authority-data"),
-        insecure=bool(cluster.get("insecure-skip-tls-verify")), server_name=cluster.get("tls-server-name"),
-        token=str(token) if token else None, certificate=_decode(user, key="client-certificate-data"),
+        insecure=bool(cluster.get("insecure-skip-tls-verify")),
+        server_name=cluster.get("tls-server-name"),
+        token=str(token) if token else None,
+        certificate=_decode(user, key="client-certificate-data"),
         key=_decode(user, key="client-key-data"),
     )
 
@@ -92,21 +94,28 @@ def connect(access: Access, *, network: Network, cluster: str) -> Client:
             Pair(certificate=access.certificate, key=access.key).load_into(context)
     except (ssl.SSLError, ValueError) as error:
         raise KubeconfigError("tls: failed to find any PEM data in certificate or key input") from error
-    return Client(network, cluster=cluster, server=access.server, context=context, token=access.token,
-                  server_name=access.server_name)
+    return Client(
+        network,
+        cluster=cluster,
+        server=access.server,
+        context=context,
+        token=access.token,
+        server_name=access.server_name,
+    )
 
 
 def build(*, name: str, server: str, authority: str, user: dict[str, Any], user_name: str) -> dict[str, Any]:
     """Return a kubeconfig with one context; the authority is PEM."""
     encoded = base64.b64encode(authority.encode()).decode()
     return {
-        "apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": f"{user_name}@{name}",
+        "apiVersion": "v1",
+        "kind": "Config",
+        "preferences": {},
+        "current-context": f"{user_name}@{name}",
         "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": encoded}}],
         "users": [{"name": user_name, "user": user}],
         "contexts": [{"name": f"{user_name}@{name}", "context": {"cluster": name, "user": user_name}}],
     }
-
-
 
 
 def dump(document: dict[str, Any]) -> str:
@@ -120,8 +129,9 @@ def _entry(document: dict[str, Any], *, kind: str, name: Any, field: str) -> dic
             return dict(entry[field])
     if kind == "users":
         return {}
-    raise KubeconfigError("invalid configuration: no configuration has been provided, try setting KUBERNETES_MASTER "
-                          "environment variable")
+    raise KubeconfigError(
+        "invalid configuration: no configuration has been provided, try setting KUBERNETES_MASTER environment variable"
+    )
 
 
 def _decode(section: dict[str, Any], *, key: str) -> str | None:

@@ -76,9 +76,20 @@ class Kubelet:
     is what containers have written before the simulation began, by pod name.
     """
 
-    def __init__(self, client: Client, *, cluster: str, node: str, address: str, pod_prefix: str, network: Network,
-                 timing: Timing, programs: Mapping[str, Program], connect: Callable[[str, str], Client],
-                 logs: Mapping[str, list[Line]]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        cluster: str,
+        node: str,
+        address: str,
+        pod_prefix: str,
+        network: Network,
+        timing: Timing,
+        programs: Mapping[str, Program],
+        connect: Callable[[str, str], Client],
+        logs: Mapping[str, list[Line]],
+    ) -> None:
         self._client = client
         self._cluster = cluster
         self._node = node
@@ -98,8 +109,9 @@ class Kubelet:
     async def run(self) -> None:
         """Run pods until cancelled."""
         route = Route("/containerLogs/{namespace}/{pod}/{container}", self._serve_log)
-        self._network.listen(self._cluster, address=self._address, port=KUBELET_PORT,
-                             application=Starlette(routes=[route]))
+        self._network.listen(
+            self._cluster, address=self._address, port=KUBELET_PORT, application=Starlette(routes=[route])
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for change in self._client.follow(resources.PODS):
@@ -131,8 +143,9 @@ class Kubelet:
         metadata = pod["metadata"]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
         try:
-            await self._client.delete(resources.PODS, name=metadata["name"], namespace=metadata["namespace"],
-                                      options=options)
+            await self._client.delete(
+                resources.PODS, name=metadata["name"], namespace=metadata["namespace"], options=options
+            )
         except RequestError as error:
             log.debug("Removing pod %s failed: %s", metadata["name"], error)
 
@@ -150,8 +163,15 @@ class Kubelet:
         connect = functools.partial(self._connect, metadata["namespace"], spec.get("serviceAccountName", "default"))
         client = connect()
         container = Container(
-            cluster=self._cluster, pod=metadata["name"], address=address, client=client, connect=connect,
-            network=self._network, timing=self._timing, resumed=resumed, lines=lines,
+            cluster=self._cluster,
+            pod=metadata["name"],
+            address=address,
+            client=client,
+            connect=connect,
+            network=self._network,
+            timing=self._timing,
+            resumed=resumed,
+            lines=lines,
             started=self._started[metadata["uid"]],
         )
         try:
@@ -173,8 +193,11 @@ class Kubelet:
         while True:
             try:
                 await self._client.patch(
-                    resources.PODS, name=pod["metadata"]["name"], namespace=pod["metadata"]["namespace"],
-                    patch={"status": status}, subresource="status",
+                    resources.PODS,
+                    name=pod["metadata"]["name"],
+                    namespace=pod["metadata"]["namespace"],
+                    patch={"status": status},
+                    subresource="status",
                 )
                 return
             except RequestError as error:
@@ -195,10 +218,12 @@ class Kubelet:
             count = int(query["tailLines"])
             lines = lines[-count:] if count else []
         stamped = query.get("timestamps", "false").lower() not in {"false", "0"}
-        return PlainTextResponse("".join(
-            (f"{moment.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else "") + text + "\n"
-            for moment, text in lines
-        ))
+        return PlainTextResponse(
+            "".join(
+                (f"{moment.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else "") + text + "\n"
+                for moment, text in lines
+            )
+        )
 
 
 def running_status(containers: list[Object], *, address: str, host: str) -> Object:
@@ -206,13 +231,22 @@ def running_status(containers: list[Object], *, address: str, host: str) -> Obje
     now = store.timestamp()
     types = ("Initialized", "Ready", "ContainersReady", "PodScheduled")
     return {
-        "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "hostIP": host, "startTime": now,
+        "phase": "Running",
+        "podIP": address,
+        "podIPs": [{"ip": address}],
+        "hostIP": host,
+        "startTime": now,
         "conditions": [{"type": name, "status": "True", "lastTransitionTime": now} for name in types],
         "containerStatuses": [
             {
-                "name": container["name"], "image": container.get("image", ""), "imageID": "",
-                "containerID": f"containerd://{uuid.uuid4().hex}", "ready": True, "started": True,
-                "restartCount": 0, "state": {"running": {"startedAt": now}},
+                "name": container["name"],
+                "image": container.get("image", ""),
+                "imageID": "",
+                "containerID": f"containerd://{uuid.uuid4().hex}",
+                "ready": True,
+                "started": True,
+                "restartCount": 0,
+                "state": {"running": {"startedAt": now}},
             }
             for container in containers
         ],

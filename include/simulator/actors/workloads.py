@@ -45,10 +45,16 @@ def build_pod(deployment: Object, *, node: str) -> Object:
             "name": f"{metadata['name']}-{digest}-{suffix}",
             "labels": {**template["metadata"].get("labels", {}), HASH_LABEL: digest},
             "annotations": template["metadata"].get("annotations") or {},
-            "ownerReferences": [{
-                "apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"],
-                "controller": True, "blockOwnerDeletion": True,
-            }],
+            "ownerReferences": [
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "Deployment",
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
         },
         "spec": {**template["spec"], "nodeName": node},
     }
@@ -60,21 +66,31 @@ def build_status(deployment: Object, *, pods: list[Object]) -> Object:
     ready = sum(is_ready(pod) for pod in pods)
     updated = sum(pod["metadata"]["labels"].get(HASH_LABEL) == digest for pod in pods)
     available = ready >= wanted
-    reason = ("MinimumReplicasAvailable", "Deployment has minimum availability.") if available else (
-        "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+    reason = (
+        ("MinimumReplicasAvailable", "Deployment has minimum availability.")
+        if available
+        else ("MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+    )
     value = "True" if available else "False"
     known = {entry["type"]: entry for entry in deployment.get("status", {}).get("conditions") or []}
     now = store.timestamp()
     since = known.get("Available", {})
     condition = {
-        "type": "Available", "status": value, "reason": reason[0], "message": reason[1],
+        "type": "Available",
+        "status": value,
+        "reason": reason[0],
+        "message": reason[1],
         "lastUpdateTime": since.get("lastUpdateTime", now) if since.get("status") == value else now,
         "lastTransitionTime": since.get("lastTransitionTime", now) if since.get("status") == value else now,
     }
     return {
-        "observedGeneration": deployment["metadata"]["generation"], "replicas": len(pods) or None,
-        "updatedReplicas": updated or None, "readyReplicas": ready or None, "availableReplicas": ready or None,
-        "unavailableReplicas": max(wanted - ready, 0) or None, "conditions": [condition],
+        "observedGeneration": deployment["metadata"]["generation"],
+        "replicas": len(pods) or None,
+        "updatedReplicas": updated or None,
+        "readyReplicas": ready or None,
+        "availableReplicas": ready or None,
+        "unavailableReplicas": max(wanted - ready, 0) or None,
+        "conditions": [condition],
     }
 
 
@@ -82,7 +98,8 @@ def build_subsets(service: Object, *, pods: list[Object]) -> list[Object]:
     """Return the subsets of a Service's Endpoints: one with the ready pods that it selects, or none."""
     selector = service["spec"].get("selector") or {}
     chosen = [
-        pod for pod in pods
+        pod
+        for pod in pods
         if selector and is_ready(pod) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
     ]
     if not chosen:
@@ -136,7 +153,8 @@ class Workloads:
     async def _reconcile_deployment(self, deployment: Object, *, pods: list[Object]) -> None:
         metadata = deployment["metadata"]
         owned = [
-            pod for pod in pods
+            pod
+            for pod in pods
             if any(owner["uid"] == metadata["uid"] for owner in pod["metadata"].get("ownerReferences") or [])
             and "deletionTimestamp" not in pod["metadata"]
         ]
@@ -144,15 +162,21 @@ class Workloads:
         current = [pod for pod in owned if pod["metadata"]["labels"].get(HASH_LABEL) == digest]
         outdated = [pod for pod in owned if pod not in current]
         for _ in range(wanted - len(current)):
-            await self._client.create(resources.PODS, content=build_pod(deployment, node=self._node),
-                                      namespace=metadata["namespace"])
+            await self._client.create(
+                resources.PODS, content=build_pod(deployment, node=self._node), namespace=metadata["namespace"]
+            )
         surplus = current[wanted:] + (outdated if sum(map(is_ready, current)) >= wanted else [])
         for pod in surplus:
             await self._client.delete(resources.PODS, name=pod["metadata"]["name"], namespace=metadata["namespace"])
         fresh = build_status(deployment, pods=[pod for pod in owned if pod not in surplus])
         if {key: value for key, value in fresh.items() if value is not None} != deployment.get("status"):
-            await self._client.patch(resources.DEPLOYMENTS, name=metadata["name"], patch={"status": fresh},
-                                     namespace=metadata["namespace"], subresource="status")
+            await self._client.patch(
+                resources.DEPLOYMENTS,
+                name=metadata["name"],
+                patch={"status": fresh},
+                namespace=metadata["namespace"],
+                subresource="status",
+            )
 
     async def _remove_orphans(self, pods: list[Object], *, deployments: list[Object]) -> None:
         """Delete the pods of Deployments that are gone, which the garbage collector does in reality.
@@ -163,20 +187,20 @@ class Workloads:
         for pod in pods:
             owners = pod["metadata"].get("ownerReferences") or []
             if owners and not any(owner["uid"] in uids for owner in owners):
-                await self._client.delete(resources.PODS, name=pod["metadata"]["name"],
-                                          namespace=pod["metadata"]["namespace"])
+                await self._client.delete(
+                    resources.PODS, name=pod["metadata"]["name"], namespace=pod["metadata"]["namespace"]
+                )
 
     async def _reconcile_service(self, service: Object, *, pods: list[Object]) -> None:
         if not service["spec"].get("selector"):
             return
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-        subsets = build_subsets(
-            service, pods=[pod for pod in pods if pod["metadata"]["namespace"] == namespace]
-        )
+        subsets = build_subsets(service, pods=[pod for pod in pods if pod["metadata"]["namespace"] == namespace])
         existing = await self._client.find(resources.ENDPOINTS, name=name, namespace=namespace)
         if existing is None:
-            await self._client.create(resources.ENDPOINTS, namespace=namespace,
-                                      content={"metadata": {"name": name}, "subsets": subsets})
+            await self._client.create(
+                resources.ENDPOINTS, namespace=namespace, content={"metadata": {"name": name}, "subsets": subsets}
+            )
         elif existing.get("subsets", []) != subsets:
             await self._client.patch(resources.ENDPOINTS, name=name, namespace=namespace, patch={"subsets": subsets})
 

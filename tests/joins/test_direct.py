@@ -1,0 +1,360 @@
+"""Direct joins from beginning to end: what must come out of each situation that a person can be in."""
+
+import base64
+import threading
+
+import pytest
+import yaml
+from kubernetes import client, config
+
+HOST_OWN = {"role": "host"}
+TIMING = {"queue": 0.05, "run": 0.4, "reload": 0.2, "resync": 0.5, "kubelet": 0.05}
+
+
+def config_of(cluster):
+    return yaml.safe_load(
+        cluster.object("configmaps", "kubesphere-config", "kubesphere-system")["data"]["kubesphere.yaml"]
+    )
+
+
+def secret_of(cluster):
+    return config_of(cluster)["authentication"]["jwtSecret"]
+
+
+def is_ready(cluster):
+    conditions = cluster.get("status", {}).get("conditions", [])
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def writes(cluster):
+    """What the run wrote. Its user is not enough: the host's controller uses the credential that it was given."""
+    entries = [entry for entry in cluster.writes(user="airflow") if entry.agent == "join-member-cluster"]
+    return [f"{entry.verb} {entry.resource} {entry.name}" for entry in entries]
+
+
+def before_join(cluster):
+    data = cluster.object("secrets", "before-join", "kubesphere-system")["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def assert_joined(simulation, *, name="m1", member="m1"):
+    """Compare both clusters as a person with kubectl would; what the DAG says does not count."""
+    host, joined = simulation.clusters["host"], simulation.clusters[member]
+    cluster = host.object("clusters", name)
+    assert is_ready(cluster)
+    assert cluster["status"]["uid"] == joined.object("namespaces", "kube-system")["metadata"]["uid"]
+    assert secret_of(host) == secret_of(joined)
+    assert config_of(host)["multicluster"]["clusterRole"] == "host"
+    assert config_of(joined)["multicluster"]["clusterRole"] == "member"
+
+
+def assert_no_secret(run, simulation):
+    for cluster in simulation.clusters.values():
+        for secret in cluster.secrets():
+            assert secret not in run.output
+            assert secret not in str(run.reports)
+
+
+def test_a_fresh_host_and_a_fresh_member_end_joined(simulate, join):
+    simulation = simulate()
+    former = secret_of(simulation.clusters["m1"])
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert_joined(simulation)
+    assert run.tasks["resolve_tower_address"] == run.tasks["deploy_agent"] == "skipped"
+    report = run.reports["verify_join"]
+    assert report["result"] == "joined by this run"
+    assert "forwarded" in report["proof"]
+    assert len(report["changed"]) == 3
+    assert set(report["phase_seconds"]) > {"wait_installer", "wait_agent_ready"}
+    assert writes(simulation.clusters["host"]) == [
+        "create secrets before-join",
+        "patch clusterconfigurations ks-installer",
+        "create clusters m1",
+    ]
+    assert writes(simulation.clusters["m1"]) == [
+        "create secrets before-join",
+        "patch clusterconfigurations ks-installer",
+    ]
+    assert before_join(simulation.clusters["m1"])["secretInForce"] == former
+    assert before_join(simulation.clusters["m1"])["clusterRole"] == "none"
+    assert_no_secret(run, simulation)
+
+
+def test_a_host_that_is_a_host_already_is_not_configured_again(simulate, join):
+    simulation = simulate(host=HOST_OWN)
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert_joined(simulation)
+    assert writes(simulation.clusters["host"]) == ["create clusters m1"]
+
+
+def test_a_joined_member_is_verified_and_nothing_is_written(simulate, join):
+    simulation = simulate(host=HOST_OWN)
+    assert join(simulation).state == "success"
+    before = [len(writes(cluster)) for cluster in simulation.clusters.values()]
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert [len(writes(cluster)) for cluster in simulation.clusters.values()] == before
+    assert run.reports["verify_join"]["result"] == "joined already, nothing was written"
+    assert run.reports["verify_join"]["changed"] == []
+
+
+def test_a_member_that_a_person_joined_is_verified_and_nothing_is_written(simulate, join):
+    simulation = simulate(host=HOST_OWN, members=[{"role": "member", "secret": "host", "joined": "m1"}])
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert [writes(cluster) for cluster in simulation.clusters.values()] == [[], []]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"authentication": {"jwtSecret": "AnotherSecret0fThisMember"}}, id="secret"),
+        pytest.param({"multicluster": {"clusterRole": "none"}}, id="role"),
+    ],
+)
+def test_what_changed_on_a_joined_member_is_put_right(simulate, join, spec):
+    """Ready stays True through both: kubesphere-facts 6.6."""
+    simulation = simulate(host=HOST_OWN)
+    assert join(simulation).state == "success"
+    simulation.clusters["m1"].edit("clusterconfigurations", "ks-installer", {"spec": spec}, "kubesphere-system")
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert_joined(simulation)
+    assert len(run.reports["verify_join"]["changed"]) == 1
+
+
+def test_the_record_of_the_first_join_is_never_overwritten(simulate, join):
+    simulation = simulate(host=HOST_OWN)
+    member = simulation.clusters["m1"]
+    assert join(simulation).state == "success"
+    first = before_join(member)
+    member.edit(
+        "clusterconfigurations",
+        "ks-installer",
+        {"spec": {"multicluster": {"clusterRole": "none"}}},
+        "kubesphere-system",
+    )
+    assert join(simulation).state == "success"
+    assert before_join(member) == first
+
+
+def test_a_run_of_the_installer_that_failed_silently_earlier_is_forced_again(simulate, join):
+    simulation = simulate(host=HOST_OWN, members=[{"spec_ahead": True}])
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert_joined(simulation)
+    assert writes(simulation.clusters["m1"]) == ["patch deployments ks-installer"]
+    assert "forcing a new run" in run.output
+
+
+def test_a_run_of_the_installer_that_fails_once_is_forced_again(simulate, join):
+    simulation = simulate(host=HOST_OWN, members=[{"installer": {"fail": "silent", "runs": 1}}])
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert_joined(simulation)
+
+
+@pytest.mark.parametrize(
+    ("fail", "says"),
+    [
+        pytest.param("silent", "fatal:", id="silent"),
+        pytest.param("crash", "has crashed", id="crash"),
+    ],
+)
+def test_an_installer_that_keeps_failing_ends_the_run_with_its_own_words(simulate, join, fail, says):
+    simulation = simulate(host=HOST_OWN, members=[{"installer": {"fail": fail}}])
+    run = join(simulation)
+    assert run.failed == ["wait_installer"]
+    assert says in run.error
+    assert "member cluster (connection m1)" in run.error
+    assert_no_secret(run, simulation)
+    assert "create clusters m1" not in writes(simulation.clusters["host"])
+
+
+def test_a_host_whose_multicluster_component_fails_is_not_taken_for_finished(simulate, join):
+    """The ConfigMap says host all the same: P-6."""
+    simulation = simulate(host={"installer": {"fail": "component"}})
+    run = join(simulation)
+    assert run.failed == ["wait_installer"]
+    assert "status.multicluster is not enabled" in run.error
+    assert "Task 'multicluster' failed:" in run.error
+    assert_no_secret(run, simulation)
+
+
+def test_a_secret_that_the_host_is_about_to_get_is_waited_for(simulate, join):
+    simulation = simulate(host={"jwt_in_spec": "SecretThatIsNotInForceYet"})
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert_joined(simulation)
+    assert secret_of(simulation.clusters["m1"]) == "SecretThatIsNotInForceYet"
+    member = simulation.clusters["m1"]
+    assert writes(member).count("patch clusterconfigurations ks-installer") == 1
+
+
+def test_a_member_that_the_host_cannot_reach_ends_with_the_hosts_own_reason(simulate, join):
+    simulation = simulate(host=HOST_OWN, members=[{"reachable": False}])
+    run = join(simulation)
+    assert run.failed == ["wait_agent_ready"]
+    assert "connection refused" in run.error
+    assert "member_server" in run.error
+
+
+def test_a_wrong_address_is_mended_by_running_again_with_the_right_one(simulate, join):
+    simulation = simulate(host=HOST_OWN)
+    assert join(simulation, member_server="https://10.99.99.99:6443").failed == ["wait_agent_ready"]
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert_joined(simulation)
+
+
+def test_a_kubeconfig_of_loopback_is_refused_before_anything_is_written(simulate, join):
+    simulation = simulate(host=HOST_OWN)
+    run = join(simulation, without=["member_server"])
+    assert run.failed == ["check_conf"]
+    assert "loopback" in run.error
+    assert "Set member_server" in run.error
+    assert [writes(cluster) for cluster in simulation.clusters.values()] == [[], []]
+
+
+JUNK = base64.b64encode(b"this is no kubeconfig").decode()
+
+
+def create_by_hand(cluster, *, name, kubeconfig):
+    """Create a Cluster as a person does who pastes something into the dashboard."""
+    body = {
+        "apiVersion": "cluster.kubesphere.io/v1alpha1",
+        "kind": "Cluster",
+        "metadata": {"name": name},
+        "spec": {"joinFederation": True, "connection": {"type": "direct", "kubeconfig": kubeconfig}},
+    }
+    with config.new_client_from_config_dict(cluster.kubeconfig("admin")) as api:
+        client.CustomObjectsApi(api).create_cluster_custom_object("cluster.kubesphere.io", "v1alpha1", "clusters", body)
+
+
+def test_a_cluster_with_a_kubeconfig_that_is_none_is_refused(simulate, join):
+    simulation = simulate(host=HOST_OWN)
+    create_by_hand(simulation.clusters["host"], name="m1", kubeconfig=JUNK)
+    run = join(simulation)
+    assert run.failed == ["check_conf"]
+    assert "no usable kubeconfig" in run.error
+    assert writes(simulation.clusters["m1"]) == []
+
+
+def test_a_kubeconfig_that_becomes_none_during_the_wait_ends_the_wait(simulate, join):
+    """The host's controller never writes a condition on such a Cluster, so nothing would ever happen."""
+    simulation = simulate(host=HOST_OWN, timing={**TIMING, "sync": 0.7})
+    host = simulation.clusters["host"]
+    done = threading.Event()
+
+    def spoil():
+        while not done.wait(0.01):
+            try:
+                host.object("clusters", "m1")
+            except KeyError:
+                continue
+            host.edit("clusters", "m1", {"spec": {"connection": {"kubeconfig": JUNK}}})
+            return
+
+    person = threading.Thread(target=spoil)
+    person.start()
+    run = join(simulation)
+    done.set()
+    person.join()
+    assert run.failed == ["wait_agent_ready"]
+    assert "written no condition" in run.error
+    assert "kubeconfig that is none" in run.error
+
+
+@pytest.mark.parametrize(
+    ("scenario", "says"),
+    [
+        pytest.param(
+            {"members": [{}, {"name": "m2", "role": "member", "secret": "host", "joined": "m1"}]},
+            "belongs to another cluster",
+            id="name-taken",
+        ),
+        pytest.param(
+            {"members": [{"role": "member", "secret": "host", "joined": "other"}]},
+            "already, as other",
+            id="same-cluster-under-another-name",
+        ),
+        pytest.param(
+            {"members": [{"role": "member", "other_host": "theirs"}]}, "belongs to another host", id="other-host"
+        ),
+        pytest.param({"members": [{"installed": False}]}, "KubeSphere 3.x is not installed", id="not-installed"),
+    ],
+)
+def test_a_clash_is_refused_before_anything_is_written(simulate, join, scenario, says):
+    simulation = simulate(host=HOST_OWN, **scenario)
+    run = join(simulation)
+    assert run.failed == ["check_conf"]
+    assert says in run.error
+    assert not any(writes(cluster) for cluster in simulation.clusters.values())
+
+
+def test_a_credential_of_another_cluster_is_not_given_to_the_host(simulate, join):
+    simulation = simulate(host=HOST_OWN, members=[{}, {"name": "m2"}])
+    run = join(simulation, import_conn_id="m2")
+    assert run.failed == ["prepare_kubeconfig"]
+    assert "leads to another cluster" in run.error
+    assert "create clusters m1" not in writes(simulation.clusters["host"])
+
+
+@pytest.mark.parametrize(
+    ("side", "rule", "task"),
+    [
+        pytest.param("m1", {"verb": "patch", "resource": "clusterconfigurations"}, "configure_member", id="configure"),
+        pytest.param("host", {"verb": "create", "resource": "clusters"}, "import_cluster", id="import"),
+        pytest.param("m1", {"verb": "get", "resource": "namespaces"}, "check_conf", id="identity"),
+    ],
+)
+def test_a_missing_right_is_named(simulate, join, side, rule, task):
+    sides = {"host": HOST_OWN, "m1": {}}
+    sides[side] = {**sides[side], "forbid": [rule]}
+    simulation = simulate(host=sides["host"], members=[sides["m1"]])
+    run = join(simulation)
+    assert run.failed == [task]
+    assert f'User "airflow" cannot {rule["verb"]} resource "{rule["resource"]}"' in run.error
+    assert f"(connection {side})" in run.error
+    assert "Grant this right" in run.error
+
+
+@pytest.mark.parametrize(
+    ("on_host", "on_member", "proof"),
+    [
+        pytest.param(["services/proxy"], [], "a token signed with the host's jwtSecret", id="no-host-proxy"),
+        pytest.param(["services/proxy"], ["services/proxy"], "both ConfigMaps", id="no-proxy-at-all"),
+        pytest.param([], ["pods/proxy", "pods/log"], "forwarded", id="no-installer-queue-and-log"),
+        pytest.param(["secrets"], [], "both ConfigMaps", id="no-secrets-on-the-host"),
+    ],
+)
+def test_without_an_optional_right_the_join_does_with_less_and_says_so(simulate, join, on_host, on_member, proof):
+    simulation = simulate(
+        host={**HOST_OWN, "forbid": [{"verb": "get", "resource": resource} for resource in on_host]},
+        members=[{"forbid": [{"verb": "get", "resource": resource} for resource in on_member]}],
+    )
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert_joined(simulation)
+    assert proof in run.reports["verify_join"]["proof"]
+
+
+def test_waits_that_move_to_the_triggerer_end_the_same(simulate, join, monkeypatch):
+    simulation = simulate()
+    monkeypatch.setenv("AIRFLOW__FLEET__INLINE_WAIT", "0.05")
+    run = join(simulation)
+    assert run.state == "success", run.error
+    assert_joined(simulation)
+    assert "The wait goes on in the triggerer" in run.output
+    assert len(run.reports["verify_join"]["changed"]) == 3
+    assert_no_secret(run, simulation)
+
+
+def test_a_failure_in_the_triggerer_ends_the_task_with_its_words(simulate, join, monkeypatch):
+    simulation = simulate(host=HOST_OWN, members=[{"reachable": False}])
+    monkeypatch.setenv("AIRFLOW__FLEET__INLINE_WAIT", "0.05")
+    run = join(simulation)
+    assert run.failed == ["wait_agent_ready"]
+    assert "connection refused" in run.error
