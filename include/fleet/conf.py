@@ -185,7 +185,7 @@ class Conf:
 
 def problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of *raw*, each beginning with its key; none means that `parse` succeeds."""
-    found = [_sentence(error) for error in _VALIDATOR.iter_errors(dict(raw))]
+    found = [_sentence(error, raw) for error in _VALIDATOR.iter_errors(dict(raw))]
     if raw.get("member_conn_id") is not None and raw["member_conn_id"] == raw.get("host_conn_id"):
         found.append(
             f"member_conn_id: {raw['member_conn_id']!r} is the host's connection too; "
@@ -203,12 +203,12 @@ def parse(raw: Mapping[str, Any]) -> Conf:
     return Conf(**values)
 
 
-def _sentence(error: jsonschema.ValidationError) -> str:
+def _sentence(error: jsonschema.ValidationError, raw: Mapping[str, Any]) -> str:
     if error.validator == "required":
-        missing = next(key for key in error.validator_value if f"'{key}' is a required" in error.message)
+        missing = next(key for key in REQUIRED if f"'{key}' is a required" in error.message)
         return f"{missing}: missing; expected {SCHEMA[missing]['x-expected']}"
     if error.validator == "additionalProperties":
-        unknown = sorted(set(error.instance) - set(SCHEMA))
+        unknown = sorted(set(raw) - set(SCHEMA))
         return f"{', '.join(unknown)}: unknown key; known are {', '.join(SCHEMA)}"
     key = str(error.absolute_path[0])
     # Cut short: whoever pastes a kubeconfig into the wrong field must not find it in the log.

@@ -333,8 +333,8 @@ def test_a_rule_binds_airflow_and_not_the_administrator(host, call, connect, sen
     assert (code, body["message"]) == (
         403,
         (
-            'storageclasses.storage.k8s.io is forbidden: User "airflow" cannot list resource "storageclasses" in API group '
-            '"storage.k8s.io" at the cluster scope'
+            'storageclasses.storage.k8s.io is forbidden: User "airflow" cannot list resource "storageclasses" '
+            'in API group "storage.k8s.io" at the cluster scope'
         ),
     )
     assert call(connect(host, "admin"), "GET", path)[0] == 200
