@@ -1,0 +1,72 @@
+"""The DAG files: they parse fast, hold the promised tasks in the promised order, and explain themselves."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def dag(dagbag):
+    assert dagbag.import_errors == {}
+    return dagbag.dags["join_member_cluster"]
+
+
+def test_the_given_task_ids_are_there(dag):
+    assert {
+        "fetch_jwt",
+        "configure_host",
+        "configure_member",
+        "wait_installer",
+        "resolve_tower_address",
+        "import_cluster",
+        "wait_agent_ready",
+    } <= set(dag.task_ids)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        pytest.param("check_conf", "fetch_jwt", id="nothing-is-read-before-the-conf-is-checked"),
+        pytest.param("fetch_jwt", "configure_member", id="the-member-gets-the-hosts-secret"),
+        pytest.param("configure_host", "wait_installer", id="the-installer-is-waited-for-after-both"),
+        pytest.param("configure_member", "wait_installer", id="the-installer-is-waited-for-after-both-2"),
+        pytest.param("wait_installer", "import_cluster", id="the-host-can-take-a-cluster-only-as-a-host"),
+        pytest.param("wait_agent_ready", "verify_join", id="proof-comes-last"),
+    ],
+)
+def test_vital_orderings(dag, earlier, later):
+    assert later in dag.get_task(earlier).get_flat_relative_ids(upstream=False)
+
+
+def test_every_task_is_a_step_or_the_branch(dag):
+    from include.fleet import join
+
+    assert set(dag.task_ids) - set(join.STEPS) == {"choose_connection"}
+
+
+def test_the_page_of_the_dag_names_every_task(dag):
+    for task_id in dag.task_ids:
+        assert f"`{task_id}`" in dag.doc_md
+
+
+def test_the_form_shows_what_is_required_without_opening_a_section(dag):
+    for name in ("cluster", "host_conn_id", "member_conn_id"):
+        schema = dag.params.get_param(name).schema
+        assert "section" not in schema
+        assert schema["title"]
+
+
+def test_parsing_a_dag_imports_no_kubernetes_client():
+    """Every task parses its DAG again, and the client takes a second to import."""
+    code = (
+        "import importlib.util, sys\n"
+        "spec = importlib.util.spec_from_file_location('dag', 'dags/join_member_cluster.py')\n"
+        "spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
+        "print([name for name in ('kubernetes', 'kubernetes_asyncio', 'aiohttp', 'fastapi') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
