@@ -6,6 +6,7 @@ An object decides, the installer's queue tells "not yet" from "gave up", and its
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import enum
 import logging
@@ -31,6 +32,7 @@ _TELLING = re.compile(
     r"fatal:|failed=[1-9]|^Task '.+' failed:|Failed to ansible-playbook|Will retry after delay"
     r"|was not found !|is not supported|Traceback|Error:"
 )
+_FORMER = ("jwtSecret", "secretInForce")
 _LOOKS_SECRET = re.compile(r"(?i)((?:secret|token|password)\w*[\"']?\s*[=:]\s*[\"']?)([^\s\"',}]{4,})")
 
 
@@ -217,6 +219,10 @@ class _Follower:
 
     async def _telling(self, pod: kinds.Ref | None) -> list[str]:
         text = await _log(self._cluster, pod) if pod else ""
+        # The log can be older than the secret in force, so it is searched for the one before the join, too.
+        with contextlib.suppress(errors.FleetError):
+            before = await self._cluster.read(kubesphere.BEFORE_JOIN)
+            await self._cluster.keep_secret(*(kubesphere.secret_value(before, key) for key in _FORMER))
         return telling_lines(self._cluster.redacted(text))
 
 
