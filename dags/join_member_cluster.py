@@ -5,11 +5,13 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 there already is left alone, and a joined member is only verified.
 
 **Before the first run** create two Airflow connections of type *Kubernetes*, one to the host cluster and one to the
-member cluster. KubeSphere 3.4 is installed on both. For a direct connection the host's pods must reach the member's
-API server, and the kubeconfig that the host receives must be cluster-admin on the member.
+member cluster. KubeSphere 3.4 or 3.0 is installed on both. *Direct*: the host's pods must reach the member's API
+server, and the kubeconfig that the host receives must be cluster-admin on the member. *Proxy*: the member's pods must
+reach tower on the host, at its LoadBalancer's address or at one that you give.
 
-**What a run writes.** On the host: the role in ClusterConfiguration `ks-installer`, and the Cluster object. On the
-member: role and jwtSecret in its ClusterConfiguration. On each, before its first change, Secret `before-join` in
+**What a run writes.** On the host: the role in ClusterConfiguration `ks-installer` (and tower's address, if given),
+and the Cluster object. On the member: role and jwtSecret in its ClusterConfiguration, by proxy also Deployment
+`cluster-agent`. On each, before its first change, Secret `before-join` in
 `kubesphere-system`: what it was before. A changed jwtSecret logs out the member's users.
 
 | task | what it does | when it fails |
@@ -20,15 +22,15 @@ member: role and jwtSecret in its ClusterConfiguration. On each, before its firs
 | `wait_installer` | waits for ks-installer on both clusters; forces one new run if one died silently | the log shows the installer's telling lines; mend the cause, then clear the task |
 | `choose_connection` | picks the arm of the connection type | |
 | `prepare_kubeconfig` | makes the kubeconfig that the host receives, without files or plugins | give the connection a token or a certificate |
-| `resolve_tower_address` | the proxy arm, not supported yet | |
+| `resolve_tower_address` | waits until tower has an address | the log has the port to forward to and the line to add to the conf |
 | `import_cluster` | creates or mends the Cluster on the host | the name or the cluster is taken: the log says by whom |
-| `deploy_agent` | the proxy arm, not supported yet; skips itself on a direct connection | |
-| `wait_agent_ready` | waits until the host calls the member Ready | the log has the host's own reason, most often an address that its pods cannot reach |
+| `deploy_agent` | waits until the Cluster is initialised, then brings the agent with its token onto the member; skips itself on a direct connection | does tower run on the host? |
+| `wait_agent_ready` | waits until the host calls the member Ready | the log has the host's own reason or the agent's, most often an address that cannot be reached |
 | `verify_join` | compares secret, role, identity and connection, and reports | the log says which proof is missing |
 
 Clear a failed task once the cause is mended: it begins with what it finds. Restarting ks-apiserver by hand, as the
-guide has it, is no step here: KubeSphere 3.4 loads a changed configuration by itself, and before the installer has
-finished a restart would only load the old one.
+guide has it, is no step here: the installer restarts it (3.0) or it loads a changed configuration by itself (3.4),
+before the installer has finished a restart would only load the old one, and the agent's manifest is made without it.
 """
 
 from __future__ import annotations
@@ -75,8 +77,10 @@ with DAG(
             "configure_host",
             "configure_member",
             "wait_installer",
+            "resolve_tower_address",
             "prepare_kubeconfig",
             "import_cluster",
+            "deploy_agent",
             "wait_agent_ready",
         ],
     )

@@ -75,10 +75,16 @@ class Cluster:
         return found
 
     async def list(
-        self, kind: kinds.Kind, *, namespace: str | None = None, label_selector: str | None = None
+        self,
+        kind: kinds.Kind,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Return all objects of a kind in a namespace, that match the selector."""
-        query = [("labelSelector", label_selector)] if label_selector else []
+        """Return all objects of a kind in a namespace, that match the selectors."""
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        query = [(key, value) for key, value in selectors.items() if value]
         found = await self._call("list", kind.full_name, "GET", kind.path(namespace), query=query)
         return list(found["items"])
 

@@ -73,7 +73,8 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "type": "string",
         "enum": [kind.value for kind in Connection],
         "title": "Connection type",
-        "description": "direct: the host cluster's pods reach the member's API server. proxy: not supported yet.",
+        "description": "direct: the host cluster's pods reach the member's API server. proxy: an agent on the "
+        "member connects to tower on the host.",
         "x-expected": "direct or proxy",
     },
     "member_server": {
@@ -81,9 +82,18 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "type": ["null", "string"],
         "pattern": _URL.format(scheme="https"),
         "title": "Member's API server, as the host's pods reach it",
-        "description": "For a direct connection, for example https://192.168.10.5:6443. Empty: the server of "
+        "description": "Direct only, for example https://192.168.10.5:6443. Empty: the server of "
         "the imported kubeconfig, which must not be a loopback, link-local or *.local address.",
         "x-expected": "https://ADDRESS[:PORT] without a path",
+    },
+    "proxy_publish_address": {
+        "default": None,
+        "type": ["null", "string"],
+        "pattern": "^https?://[^/@?#\\s:]+:[0-9]{1,5}$",
+        "title": "Tower's address, as the member's pods reach it",
+        "description": "Proxy only, http[s]://host:port, for example http://139.198.120.120:8080. Empty: the address "
+        "that the host is configured with, else the one of tower's LoadBalancer.",
+        "x-expected": "http[s]://HOST:PORT without a path",
     },
     "import_conn_id": {
         "default": None,
@@ -104,6 +114,25 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "description": "Optional, as in the guide: http[s]://ADDRESS[:PORT]. Empty: the host goes through "
         "the member's API server.",
         "x-expected": "http[s]://ADDRESS[:PORT] without a path",
+    },
+    "replace_proxy_address": {
+        "default": False,
+        "type": "boolean",
+        "title": "Replace the host's address for all proxy members",
+        "section": _DETAILS,
+        "description": "Proxy only. Without it, an address that differs from the one in use is refused while other "
+        "proxy members depend on that one.",
+        "x-expected": "true or false",
+    },
+    "agent_image": {
+        "default": None,
+        "type": ["null", "string"],
+        "pattern": "^[^\\s]+$",
+        "title": "Image of the agent",
+        "section": _DETAILS,
+        "description": "Proxy only, for a member that pulls from a registry of its own. Empty: the image that the "
+        "host is configured with.",
+        "x-expected": "the name of an image",
     },
     "provider": {
         "default": None,
@@ -139,9 +168,12 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "member_installer_timeout": _timeout(
         "ks-installer on the member cluster", 1800, "A run on a member usually takes minutes."
     ),
+    "tower_timeout": _timeout(
+        "Until tower has an address", 300, "A LoadBalancer that never gets an address needs proxy_publish_address."
+    ),
     "ready_timeout": _timeout(
         "Until the member cluster is Ready",
-        900,
+        1200,
         "The host's controller looks at a member that failed only every 120 seconds.",
     ),
     "verify_timeout": _timeout(
@@ -152,6 +184,9 @@ SCHEMA: dict[str, dict[str, Any]] = {
 }
 
 REQUIRED = tuple(key for key, fields in SCHEMA.items() if "default" not in fields)
+
+DIRECT_ONLY = ("member_server", "import_conn_id", "kubesphere_api_endpoint")
+PROXY_ONLY = ("proxy_publish_address", "replace_proxy_address", "agent_image")
 
 _VALIDATOR = jsonschema.Draft202012Validator(
     {"type": "object", "properties": SCHEMA, "required": list(REQUIRED), "additionalProperties": False}
@@ -167,13 +202,17 @@ class Conf:
     member_conn_id: str
     connection: Connection
     member_server: str | None
+    proxy_publish_address: str | None
     import_conn_id: str | None
     kubesphere_api_endpoint: str | None
+    replace_proxy_address: bool
+    agent_image: str | None
     provider: str | None
     group: str | None
     description: str | None
     host_installer_timeout: int
     member_installer_timeout: int
+    tower_timeout: int
     ready_timeout: int
     verify_timeout: int
 
@@ -191,8 +230,9 @@ def problems(raw: Mapping[str, Any]) -> list[str]:
             f"member_conn_id: {raw['member_conn_id']!r} is the host's connection too; "
             "a host cluster cannot be its own member"
         )
-    if raw.get("connection") == Connection.PROXY.value:
-        found.append("connection: proxy is not supported yet; use direct")
+    kind = raw.get("connection", Connection.DIRECT.value)
+    other = {Connection.DIRECT.value: PROXY_ONLY, Connection.PROXY.value: DIRECT_ONLY}.get(str(kind), ())
+    found += [f"{key}: a {kind} connection does not use it; leave it out" for key in other if raw.get(key)]
     return sorted(found)
 
 

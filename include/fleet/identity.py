@@ -26,8 +26,12 @@ class Sides:
     """Whether the member uses the host's jwtSecret already."""
     clusters: Sequence[kubesphere.Object]
     """All Cluster objects of the host."""
-    server: str
-    """The member's address that the host is to use."""
+    connection: str
+    """The connection type that is asked for."""
+    server: str | None
+    """The member's address that the host is to use; None by proxy, where tower gives it one."""
+    agent_name: str
+    """The name under which an agent on the member announces itself, or ""."""
 
 
 def refusals(sides: Sides) -> list[str]:
@@ -54,10 +58,10 @@ def _about_name(sides: Sides) -> list[str]:
     if named is None:
         return []
     kind = named["spec"].get("connection", {}).get("type")
-    if kind != "direct":
+    if kind != sides.connection:
         return [
             (
-                f"Cluster {sides.name} has connection type {kind}, this run asks for direct; "
+                f"Cluster {sides.name} has connection type {kind}, this run asks for {sides.connection}; "
                 "take it out of the host first, or join with the type that it has"
             )
         ]
@@ -65,6 +69,9 @@ def _about_name(sides: Sides) -> list[str]:
     if uid or mark:
         owner = uid or mark
         return [] if owner == sides.member_uid else [_taken(sides.name, f"kube-system UID {owner}")]
+    if kind == "proxy":
+        connected = kubesphere.is_true(named, "AgentAvailable") and sides.agent_name != sides.name
+        return [_taken(sides.name, "the agent that is connected runs elsewhere")] if connected else []
     text = kubesphere.cluster_kubeconfig(named)
     if kubeconfig.essence(text) is None:
         return [
@@ -110,6 +117,8 @@ def _stands_for(item: kubesphere.Object, sides: Sides) -> bool:
 
 
 def _same_server(item: kubesphere.Object, sides: Sides) -> bool:
+    if sides.server is None:
+        return False
     return kubeconfig.server(kubesphere.cluster_kubeconfig(item)) == sides.server
 
 

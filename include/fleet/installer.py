@@ -108,6 +108,12 @@ async def state(cluster: clusters.Cluster) -> State | None:
         config.jwt_secret if config else None,
     )
     unmet = kubesphere.unmet(configuration, config, trust)
+    release = kubesphere.release(configuration)
+    if not unmet and release is not None and not release.reloads:
+        processes = {ref.name: await cluster.read(ref) for ref in kubesphere.PROCESSES}
+        following = kubesphere.restarted_unmet(processes)
+        if following:
+            return State(configuration, config, trust, unmet, following)
     if unmet or kubesphere.spec_role(configuration) != kubesphere.HOST:
         return State(configuration, config, trust, unmet)
     deployments = {ref.name: await cluster.read(ref) for ref in kubesphere.HOST_DEPLOYMENTS}

@@ -25,6 +25,8 @@ from include.fleet import (
     membership,
     redaction,
     settings,
+    tower,
+    tunnel,
     waits,
 )
 from include.fleet import conf as confs
@@ -37,6 +39,8 @@ Report = dict[str, Any]
 Airflow adds `changed`, what the step has written, and `seconds`.
 """
 
+_SEE_CONDITIONS = "See the conditions of the Cluster and the log of ks-controller-manager on the host."
+_NOT_INITIALISED = "Tower does this from 3.1 on, ks-controller-manager in 3.0: check that they run, and their logs."
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -73,8 +77,10 @@ async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
                 await clusters.source(raw[key])
             except errors.ConfError as error:
                 found += [f"{key}: {problem}" for problem in error.problems]
-    if not found and raw.get("connection", confs.Connection.DIRECT.value) == confs.Connection.DIRECT.value:
-        conf = confs.parse(raw)
+    if found:
+        return found
+    conf = confs.parse(raw)
+    if conf.connection is confs.Connection.DIRECT:
         try:
             await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
         except kubeconfig.KubeconfigError as error:
@@ -92,7 +98,7 @@ async def check_conf(join: Join) -> Report:
     for cluster in (join.host, join.member):
         await _supported(cluster)
     sides = await _sides(join)
-    reasons = identity.refusals(sides)
+    reasons = [*identity.refusals(sides), *_address_refusals(join.conf, sides)]
     if reasons:
         raise errors.RefusedError(join.conf.cluster, reasons)
     return {
@@ -121,13 +127,21 @@ async def fetch_jwt(join: Join) -> Report:
 
 
 async def configure_host(join: Join) -> Report:
-    """Have the host's ClusterConfiguration ask for the role host; the jwtSecret stays as it is.
+    """Have the host's ClusterConfiguration ask for the role host, and tower's address where the conf has one.
 
+    One patch, since two would be two runs of the installer. The jwtSecret stays as it is. ks-apiserver is not
+    restarted, as the guide does it: the installer or the process itself sees to that, and this project renders
+    the agent's manifest without it (kubesphere-facts 4.2).
     Where the jwtSecret that is asked for is not in force yet, this waits until it is, since the member must
     get the one that stays.
     """
+    address = join.conf.proxy_publish_address
+    if address:
+        reasons = _address_refusals(join.conf, await _sides(join))
+        if reasons:
+            raise errors.RefusedError(join.conf.cluster, reasons)
     configuration = await join.host.get(kubesphere.CONFIGURATION)
-    report = await _configure(join, join.host, configuration, role=kubesphere.HOST)
+    report = await _configure(join, join.host, configuration, role=kubesphere.HOST, address=address)
     if (await _host_trust(join)).pending:
         await _wait_for_host(join)
     return report
@@ -199,8 +213,31 @@ async def prepare_kubeconfig(join: Join) -> Report:
 
 
 async def resolve_tower_address(join: Join) -> Report:
-    """Refuse: joining by proxy is not supported yet, and check_conf has said so before."""
-    raise errors.UnsupportedError(f"Cluster {join.conf.cluster}: connection type proxy is not supported yet.")
+    """Wait until tower has an address at which agents find it, and return it.
+
+    The configured one, else the LoadBalancer's, which may be pending for a while or for ever. Raises
+    DeadlineError with the port to forward to and the line to add to the conf.
+    """
+    found = ""
+
+    async def look() -> waits.Pending | None:
+        nonlocal found
+        found = await tunnel.address(join.host, await _config(join.host))
+        if found:
+            return None
+        hint = await tunnel.no_address_hint(join.host)
+        return waits.Pending(f"tower has no address. {hint}", join.limits.slow_poll)
+
+    await waits.until(
+        look,
+        what=f"an address of tower on the {join.host}",
+        bells=[(join.host, tower.SERVICE), (join.host, kubesphere.CONFIG)],
+        limit=join.limit(join.conf.tower_timeout),
+        seconds=join.conf.tower_timeout,
+        hint="Or raise tower_timeout if the LoadBalancer is only slow.",
+        limits=join.limits,
+    )
+    return {"address": found, "unchanged": [f"tower is reached at {found}"]}
 
 
 async def import_cluster(join: Join) -> Report:
@@ -215,11 +252,11 @@ async def import_cluster(join: Join) -> Report:
     reasons = identity.refusals(sides)
     if reasons:
         raise errors.RefusedError(conf.cluster, reasons)
-    prepared = await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
-    wanted = kubesphere.direct_cluster(
+    prepared = await _importable(conf)
+    wanted = kubesphere.cluster_manifest(
         conf.cluster,
         uid=sides.member_uid,
-        kubeconfig=prepared.text,
+        kubeconfig=prepared.text if prepared else None,
         kubesphere_api_endpoint=conf.kubesphere_api_endpoint,
         provider=conf.provider,
         group=conf.group,
@@ -228,7 +265,7 @@ async def import_cluster(join: Join) -> Report:
     existing = next((item for item in sides.clusters if item["metadata"]["name"] == conf.cluster), None)
     if existing is None:
         await join.host.create(ref, wanted)
-        join.written.append(f"{ref} created on the host, direct, server {prepared.server}")
+        join.written.append(f"{ref} created on the host, {_described(prepared)}")
         return {}
     patch = kubesphere.difference(existing, _worth_changing(existing, wanted, conf=conf))
     if not patch:
@@ -239,9 +276,43 @@ async def import_cluster(join: Join) -> Report:
 
 
 async def deploy_agent(join: Join) -> Report | None:
-    """Do nothing on a direct connection: there is no agent. None makes the task a skipped one."""
-    log.info("Cluster %s is joined directly: there is no agent to deploy", join.conf.cluster)
-    return None
+    """Bring the agent onto the member, with the token of the Cluster as it is now; nothing on a direct connection.
+
+    Waits until the Cluster is initialised: before, its token is empty or changes (kubesphere-facts 6.5, P-18).
+    """
+    conf = join.conf
+    if conf.connection is confs.Connection.DIRECT:
+        log.info("Cluster %s is joined directly: there is no agent to deploy", conf.cluster)
+        return None
+    ref = kinds.Ref(kinds.CLUSTER, conf.cluster)
+    token = ""
+
+    async def look() -> waits.Pending | None:
+        nonlocal token
+        cluster = await join.host.get(ref)
+        connection = cluster["spec"].get("connection", {})
+        if not kubesphere.is_true(cluster, tower.INITIALIZED):
+            return waits.Pending("it is not initialised yet", join.limits.slow_poll)
+        if not connection.get("token") or not connection.get("kubernetesAPIEndpoint"):
+            return waits.Pending("it is initialised and has no token or endpoint yet", join.limits.slow_poll)
+        token = str(connection["token"])
+        return None
+
+    await _until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout, hint=_NOT_INITIALISED)
+    for side in (join.host, join.member):
+        await side.keep_secret(token)
+    config = await _config(join.host)
+    address = await tunnel.address(join.host, config)
+    if not address:
+        raise errors.UnavailableError(f"Tower on the {join.host} has lost its address since resolve_tower_address.")
+    wanted = tower.agent_deployment(
+        conf.cluster, token=token, address=address, image=conf.agent_image or config.agent_image
+    )
+    written = await tunnel.apply_agent(join.member, wanted, token=token)
+    if not written:
+        return {"unchanged": [f"{tower.AGENT} is on the member as it must be"]}
+    join.written.append(written)
+    return {}
 
 
 async def wait_agent_ready(join: Join) -> Report:
@@ -249,18 +320,16 @@ async def wait_agent_ready(join: Join) -> Report:
 
     A first Federated=False is no failure yet: the host's controller looks again (kubesphere-facts 6.2).
     """
-    name = join.conf.cluster
-    look = membership.ReadyLook(
-        join.host, name, uid=await _uid(join.member), resync=await _resync(join), limits=join.limits
-    )
+    look = membership.ReadyLook(await _membership(join))
     await _until_joined(join, look.look, what="to become Ready", seconds=join.conf.ready_timeout)
-    return {"unchanged": [f"Cluster {name} is Ready on the host"]}
+    return {"unchanged": [f"Cluster {join.conf.cluster} is Ready on the host"]}
 
 
 async def verify_join(join: Join) -> Report:
     """Prove the join: secret, role, identity and connection; and report what this run did."""
-    name, uid = join.conf.cluster, await _uid(join.member)
-    look = membership.ProofLook(join.host, join.member, name, uid=uid, resync=await _resync(join), limits=join.limits)
+    joining = await _membership(join)
+    name = joining.name
+    look = membership.ProofLook(joining)
     await _until_joined(join, look.look, what="to be proven as joined", seconds=join.conf.verify_timeout)
     reports = join.reports.values()
     changed = [line for report in reports for line in report.get("changed", ())]
@@ -269,7 +338,7 @@ async def verify_join(join: Join) -> Report:
         "cluster": name,
         "connection": join.conf.connection.value,
         "result": "joined by this run" if changed else "joined already, nothing was written",
-        "member_uid": uid,
+        "member_uid": joining.uid,
         "proof": look.proof.value,
         "changed": changed,
         "unchanged": [line for report in reports for line in report.get("unchanged", ())],
@@ -378,8 +447,9 @@ async def _configure(
     *,
     role: str,
     jwt_secret: str | None = None,
+    address: str | None = None,
 ) -> Report:
-    patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret)
+    patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
     if not patch:
         return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
     await _record_before(cluster, configuration, attempt=join.attempt)
@@ -387,7 +457,10 @@ async def _configure(
     version = configuration["metadata"]["resourceVersion"]
     await cluster.patch(kubesphere.CONFIGURATION, {"metadata": {"resourceVersion": version}, **patch})
     sentence = f"{kubesphere.CONFIGURATION} of the {cluster.role} changed:"
-    if "multicluster" in patch["spec"]:
+    changed = patch["spec"].get("multicluster", {})
+    if "proxyPublishAddress" in changed:
+        sentence += f" proxyPublishAddress {kubesphere.spec_address(configuration) or 'unset'} -> {address}"
+    if "clusterRole" in changed:
         sentence += f" role {kubesphere.spec_role(configuration)} -> {role}"
     if jwt_secret is not None and "authentication" in patch["spec"]:
         former = kubesphere.spec_secret(configuration)
@@ -442,14 +515,32 @@ async def _config(cluster: clusters.Cluster) -> kubesphere.Config:
     return config
 
 
-async def _resync(join: Join) -> float:
-    return (await _config(join.host)).resync or join.limits.resync
+async def _membership(join: Join) -> membership.Membership:
+    config, configuration = await _config(join.host), await join.host.get(kubesphere.CONFIGURATION)
+    release = kubesphere.release(configuration)
+    if release is None:
+        raise errors.UnsupportedError(f"The {join.host} runs KubeSphere {kubesphere.version(configuration)} now.")
+    return membership.Membership(
+        host=join.host,
+        member=join.member,
+        name=join.conf.cluster,
+        uid=await _uid(join.member),
+        resync=config.resync or join.limits.resync,
+        release=release,
+        limits=join.limits,
+    )
+
+
+async def _importable(conf: confs.Conf) -> kubeconfig.Kubeconfig | None:
+    if conf.connection is confs.Connection.PROXY:
+        return None
+    return await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
 
 
 async def _sides(join: Join) -> identity.Sides:
     conf = join.conf
     host, member = await _config(join.host), await _config(join.member)
-    prepared = await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+    prepared = await _importable(conf)
     return identity.Sides(
         name=conf.cluster,
         host_uid=await _uid(join.host),
@@ -458,8 +549,35 @@ async def _sides(join: Join) -> identity.Sides:
         member_config=member,
         host_secret_in_use=member.jwt_secret == (await _host_trust(join)).value,
         clusters=await join.host.list(kinds.CLUSTER),
-        server=prepared.server,
+        connection=conf.connection.value,
+        server=prepared.server if prepared else None,
+        agent_name=await tunnel.agent_name(join.member) if prepared is None else "",
     )
+
+
+def _address_refusals(conf: confs.Conf, sides: identity.Sides) -> list[str]:
+    """Return why tower's address must not be changed: other members' agents go to the one in use."""
+    asked, used = conf.proxy_publish_address, sides.host_config.proxy_publish_address
+    if not asked or not used or asked == used or conf.replace_proxy_address:
+        return []
+    others = [
+        item["metadata"]["name"]
+        for item in sides.clusters
+        if item["metadata"]["name"] != conf.cluster and item["spec"].get("connection", {}).get("type") == "proxy"
+    ]
+    if not others:
+        return []
+    return [
+        (
+            f"proxy_publish_address {asked} differs from {used}, which the host uses for {', '.join(others)}; leave it "
+            "out "
+            "to use that one, or set replace_proxy_address to move all proxy members"
+        )
+    ]
+
+
+def _described(prepared: kubeconfig.Kubeconfig | None) -> str:
+    return f"direct, server {prepared.server}" if prepared else "proxy"
 
 
 async def _wait_until_gone(join: Join, ref: kinds.Ref) -> None:
@@ -474,7 +592,9 @@ async def _wait_until_gone(join: Join, ref: kinds.Ref) -> None:
     await _until_joined(join, look, what="of an earlier join to be gone", seconds=join.conf.ready_timeout)
 
 
-async def _until_joined(join: Join, look: waits.Look, *, what: str, seconds: float) -> None:
+async def _until_joined(
+    join: Join, look: waits.Look, *, what: str, seconds: float, hint: str = _SEE_CONDITIONS
+) -> None:
     await waits.until(
         look,
         what=f"Cluster {join.conf.cluster} on the {join.host} {what}",
@@ -485,7 +605,7 @@ async def _until_joined(join: Join, look: waits.Look, *, what: str, seconds: flo
         ],
         limit=join.limit(seconds),
         seconds=seconds,
-        hint="See the conditions of the Cluster and the log of ks-controller-manager on the host.",
+        hint=hint,
         limits=join.limits,
     )
 
@@ -498,6 +618,8 @@ def _worth_changing(existing: Mapping[str, Any], wanted: dict[str, Any], *, conf
     """
     spec, metadata = dict(wanted["spec"]), dict(wanted["metadata"])
     connection = dict(spec["connection"])
+    if "kubeconfig" not in connection:
+        return _without_mark({"metadata": metadata, "spec": spec}, joined=bool(kubesphere.member_uid(existing)))
     text = kubesphere.cluster_kubeconfig(existing)
     new = base64.b64decode(connection["kubeconfig"]).decode()
     joined = bool(kubesphere.member_uid(existing))
@@ -506,13 +628,20 @@ def _worth_changing(existing: Mapping[str, Any], wanted: dict[str, Any], *, conf
     )
     if kubeconfig.essence(text) == kubeconfig.essence(new) or (joined and not asked):
         del connection["kubeconfig"]
-    if joined:
-        del spec["enable"]
-        metadata["annotations"] = {
-            key: value for key, value in metadata["annotations"].items() if key != kubesphere.MEMBER_UID_ANNOTATION
-        }
     spec["connection"] = connection
-    return {"metadata": metadata, "spec": spec}
+    return _without_mark({"metadata": metadata, "spec": spec}, joined=joined)
+
+
+def _without_mark(wanted: dict[str, Any], *, joined: bool) -> dict[str, Any]:
+    if not joined:
+        return wanted
+    annotations = {
+        key: value
+        for key, value in wanted["metadata"]["annotations"].items()
+        if key != kubesphere.MEMBER_UID_ANNOTATION
+    }
+    spec = {key: value for key, value in wanted["spec"].items() if key != "enable"}
+    return {"metadata": {**wanted["metadata"], "annotations": annotations}, "spec": spec}
 
 
 def _fields(patch: Mapping[str, Any], prefix: str = "") -> list[str]:

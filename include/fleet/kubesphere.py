@@ -37,6 +37,12 @@ HOST_DEPLOYMENTS = (
 )
 """What a run of the installer adds on a host (kubesphere-facts 2.3, 12.2)."""
 
+PROCESSES = (
+    kinds.Ref(kinds.DEPLOYMENT, "ks-apiserver", NAMESPACE),
+    kinds.Ref(kinds.DEPLOYMENT, "ks-controller-manager", NAMESPACE),
+)
+"""What loads the ConfigMap; up to 3.2 only when it starts (kubesphere-facts 2.5)."""
+
 API_SERVER = f"/api/v1/namespaces/{NAMESPACE}/services/:ks-apiserver:80/proxy"
 """ks-apiserver behind the service proxy, in the form that KubeSphere itself uses (kubesphere-facts 7.1)."""
 API_TOKEN_HEADER = "X-KubeSphere-Authorization"  # noqa: S105 - a header's name
@@ -66,9 +72,34 @@ class Release:
     minor: str
     installer_selector: str
     """Label selector of the installer's pod (kubesphere-facts 2.1)."""
+    reloads: bool
+    """Whether processes load a changed ConfigMap by themselves; else the installer restarts them (2.5)."""
+    tells_identity: bool
+    """Whether the host writes the member's kube-system UID into the Cluster (5.1)."""
+    refreshes_conditions: bool
+    """Whether each look of the host's controller renews the time stamps of conditions (6.1)."""
+    tells_failures_by_event: bool
+    """Whether a failing join is an Event on the Cluster instead of Federated=False (6.1)."""
 
 
-RELEASES = {"3.4": Release(minor="3.4", installer_selector="app=ks-installer")}
+RELEASES = {
+    "3.0": Release(
+        minor="3.0",
+        installer_selector="app=ks-install",
+        reloads=False,
+        tells_identity=False,
+        refreshes_conditions=False,
+        tells_failures_by_event=True,
+    ),
+    "3.4": Release(
+        minor="3.4",
+        installer_selector="app=ks-installer",
+        reloads=True,
+        tells_identity=True,
+        refreshes_conditions=True,
+        tells_failures_by_event=False,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +112,7 @@ class Config:
     """The name under which a host has joined this cluster; empty if none has (kubesphere-facts 3.2)."""
     host_cluster_name: str
     proxy_publish_address: str
+    agent_image: str
     resync: float | None
     """Seconds between two looks of the host's controller at a Cluster, if configured."""
 
@@ -114,12 +146,27 @@ def config(config_map: Object) -> Config | None:
     multicluster = parsed.get("multicluster") or {}
     return Config(
         jwt_secret=str(authentication.get("jwtSecret") or ""),
-        role=str(multicluster.get("clusterRole") or ""),
+        role=_role_in_force(authentication, multicluster),
         cluster_name=str(multicluster.get("clusterName") or ""),
         host_cluster_name=str(multicluster.get("hostClusterName") or HOST),
         proxy_publish_address=str(multicluster.get("proxyPublishAddress") or ""),
+        agent_image=str(multicluster.get("agentImage") or ""),
         resync=seconds(str(multicluster.get("clusterControllerResyncPeriod") or "")),
     )
+
+
+def _role_in_force(authentication: Object, multicluster: Object) -> str:
+    """Return the role that a ConfigMap proves (kubesphere-facts 3.1).
+
+    Up to 3.2 it names no role: a host is told by `enable`, a member by access tokens that never expire. From
+    3.3 on it always names one, and then the age of tokens is no sign (kubesphere-facts 7.6).
+    """
+    if "clusterRole" in multicluster:
+        return str(multicluster["clusterRole"] or "")
+    if multicluster.get("enable") is True:
+        return HOST
+    age = (authentication.get("oauthOptions") or {}).get("accessTokenMaxAge")
+    return MEMBER if str(age) in {"0", "0s"} else "none"
 
 
 def seconds(duration: str) -> float | None:
@@ -155,16 +202,23 @@ def spec_address(configuration: Object) -> str:
     return str((configuration.get("spec", {}).get("multicluster") or {}).get("proxyPublishAddress") or "")
 
 
-def configuration_patch(configuration: Object, *, role: str, jwt_secret: str | None = None) -> dict[str, Any]:
-    """Return the one merge patch that makes a ClusterConfiguration ask for *role* and *jwt_secret*.
+def configuration_patch(
+    configuration: Object, *, role: str, jwt_secret: str | None = None, address: str | None = None
+) -> dict[str, Any]:
+    """Return the one merge patch that makes a ClusterConfiguration ask for these; None leaves a field as it is.
 
     Empty if it asks already: a patch that changes nothing starts no run, and two patches are two runs
     (kubesphere-facts 2.2). The key jwtSecret is added where it is missing, since a run fails silently
     without it (kubesphere-facts 2.4); it is never removed.
     """
     spec: dict[str, Any] = {}
+    multicluster: dict[str, str] = {}
     if spec_role(configuration) != role:
-        spec["multicluster"] = {"clusterRole": role}
+        multicluster["clusterRole"] = role
+    if address is not None and spec_address(configuration) != address:
+        multicluster["proxyPublishAddress"] = address
+    if multicluster:
+        spec["multicluster"] = multicluster
     authentication = configuration.get("spec", {}).get("authentication") or {}
     if jwt_secret is not None and authentication.get("jwtSecret") != jwt_secret:
         spec["authentication"] = {"jwtSecret": jwt_secret}
@@ -224,6 +278,12 @@ def missing_deployments(deployments: Mapping[str, Object | None]) -> list[str]:
     return [name for name, deployment in deployments.items() if deployment is None]
 
 
+def restarted_unmet(deployments: Mapping[str, Object | None]) -> str:
+    """Return which of PROCESSES has not been rolled out yet after the installer restarted it, or ""."""
+    waiting = [name for name, item in deployments.items() if item is None or not is_available(item)]
+    return f"Deployment {waiting[0]} is not rolled out yet" if waiting else ""
+
+
 def host_unmet(deployments: Mapping[str, Object | None], own: Sequence[Object]) -> str:
     """Return the first thing that has yet to follow on a host after the installer's work, or "".
 
@@ -281,18 +341,23 @@ def cluster_kubeconfig(cluster: Object) -> str:
         return ""
 
 
-def direct_cluster(
+def cluster_manifest(
     name: str,
     *,
     uid: str,
-    kubeconfig: str,
+    kubeconfig: str | None,
     kubesphere_api_endpoint: str | None,
     provider: str | None,
     group: str | None,
     description: str | None,
 ) -> dict[str, Any]:
-    """Return the Cluster manifest of a direct member, in the dashboard's form (kubesphere-facts 5.2)."""
-    connection = {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()}
+    """Return the Cluster manifest of a member, in the dashboard's form (kubesphere-facts 5.2).
+
+    With a kubeconfig it is joined directly, without one by proxy: then tower fills in the rest.
+    """
+    connection = {"type": "proxy"}
+    if kubeconfig is not None:
+        connection = {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()}
     if kubesphere_api_endpoint:
         connection["kubesphereAPIEndpoint"] = kubesphere_api_endpoint
     annotations = {MEMBER_UID_ANNOTATION: uid}

@@ -12,10 +12,11 @@ import json
 import logging
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from include.fleet import clusters, errors, kinds, kubesphere, settings, waits
+from include.fleet import clusters, errors, kinds, kubesphere, settings, tower, tunnel, waits
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +38,39 @@ class Proof(enum.Enum):
     CONFIG = "both ConfigMaps hold the same jwtSecret and have been unchanged long enough to be loaded"
 
 
-def readiness(cluster: kubesphere.Object, *, uid: str, now: datetime.datetime, resync: float) -> str:
+def readiness(
+    cluster: kubesphere.Object, *, uid: str, now: datetime.datetime, resync: float, release: kubesphere.Release
+) -> str:
     """Return why a Cluster is not Ready for certain, or "" (kubesphere-facts 12.3).
 
-    *uid* is the member's kube-system UID, *resync* the seconds between two looks of the host's controller.
+    *uid* is the member's kube-system UID, *resync* the seconds between two looks of the host's controller,
+    *release* the host's. An AgentAvailable that is True proves little: it stays when tower dies.
     Raises NotReadyError where waiting is useless.
     """
-    name = cluster["metadata"]["name"]
+    _stop_if_hopeless(cluster, uid=uid)
+    seen = kubesphere.member_uid(cluster)
     federated = kubesphere.condition(cluster, kubesphere.FEDERATED)
     ready = kubesphere.condition(cluster, kubesphere.READY)
+    if cluster["spec"].get("connection", {}).get("type") == "proxy":
+        for kind in (tower.INITIALIZED, tower.AGENT_AVAILABLE):
+            if not kubesphere.is_true(cluster, kind):
+                return _untrue(kubesphere.condition(cluster, kind), kind)
+    for condition, kind in ((federated, kubesphere.FEDERATED), (ready, kubesphere.READY)):
+        if condition.get("status") != "True":
+            return _untrue(condition, kind)
+    unread = release.tells_identity and not seen
+    if unread or not (cluster.get("status") or {}).get("kubernetesVersion"):
+        return "Ready is True, but the host has not read the member's version and identity yet"
+    updated = datetime.datetime.fromisoformat(ready.get("lastUpdateTime") or "1970-01-01T00:00:00Z")
+    if release.refreshes_conditions and (now - updated).total_seconds() > _STALE * resync:
+        return f"Ready is True, but has not been refreshed since {updated:%Y-%m-%d %H:%M:%SZ}"
+    return ""
+
+
+def _stop_if_hopeless(cluster: kubesphere.Object, *, uid: str) -> None:
+    """Raise for what no waiting mends."""
+    name = cluster["metadata"]["name"]
+    federated = kubesphere.condition(cluster, kubesphere.FEDERATED)
     if str(federated.get("reason", "")).startswith("The workspace "):
         raise errors.NotReadyError(
             f"Cluster {name} cannot join the federation: {federated['reason']}. Rename or delete that workspace "
@@ -62,71 +87,117 @@ def readiness(cluster: kubesphere.Object, *, uid: str, now: datetime.datetime, r
             f"The host reaches another cluster under the name {name}: kube-system UID {seen} instead of {uid}. "
             "Check member_server and the kubeconfig of the connection that was imported."
         )
-    for condition, kind in ((federated, kubesphere.FEDERATED), (ready, kubesphere.READY)):
-        if not condition:
-            return f"it has no condition {kind} yet"
-        if condition.get("status") != "True":
-            return f"{kind} is {condition.get('status')}: {condition.get('reason') or condition.get('message')}"
-    if not seen or not (cluster.get("status") or {}).get("kubernetesVersion"):
-        return "Ready is True, but the host has not read the member's version and identity yet"
-    updated = datetime.datetime.fromisoformat(ready.get("lastUpdateTime") or "1970-01-01T00:00:00Z")
-    if (now - updated).total_seconds() > _STALE * resync:
-        return f"Ready is True, but has not been refreshed since {updated:%Y-%m-%d %H:%M:%SZ}"
-    return ""
+
+
+def _untrue(condition: Mapping[str, str], kind: str) -> str:
+    if not condition:
+        return f"it has no condition {kind} yet"
+    return f"{kind} is {condition.get('status')}: {condition.get('reason') or condition.get('message')}"
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What the looks below have in common: who is to be a member of whom."""
+
+    host: clusters.Cluster
+    member: clusters.Cluster
+    name: str
+    uid: str
+    """The member's kube-system UID."""
+    resync: float
+    """Seconds between two looks of the host's controller at a Cluster."""
+    release: kubesphere.Release
+    """The host's."""
+    limits: settings.Settings
+
+    @property
+    def ref(self) -> kinds.Ref:
+        """Return the Cluster on the host."""
+        return kinds.Ref(kinds.CLUSTER, self.name)
+
+    def readiness(self, cluster: kubesphere.Object) -> str:
+        """Return why the Cluster is not Ready for certain, redacted, or ""."""
+        now = datetime.datetime.now(datetime.UTC)
+        text = readiness(cluster, uid=self.uid, now=now, resync=self.resync, release=self.release)
+        return self.host.redacted(text)
 
 
 class ReadyLook:
     """The looks at one Cluster until it is Ready; give up where no more looking helps."""
 
-    def __init__(
-        self, host: clusters.Cluster, name: str, *, uid: str, resync: float, limits: settings.Settings
-    ) -> None:
-        self._host = host
-        self._ref = kinds.Ref(kinds.CLUSTER, name)
-        self._uid = uid
-        self._resync = resync
-        self._limits = limits
+    def __init__(self, joining: Membership) -> None:
+        self._joining = joining
         self._since: tuple[str, float] = ("", time.monotonic())
 
     async def look(self) -> waits.Pending | None:
         """Look once at the Cluster."""
-        cluster = await self._host.read(self._ref)
+        joining = self._joining
+        cluster = await joining.host.read(joining.ref)
         if cluster is None or "deletionTimestamp" in cluster["metadata"]:
             raise errors.NotReadyError(
-                f"{self._ref} on the {self._host} was deleted while it was waited for. "
+                f"{joining.ref} on the {joining.host} was deleted while it was waited for. "
                 "Clear import_cluster to import it again."
             )
-        now = datetime.datetime.now(datetime.UTC)
-        text = readiness(cluster, uid=self._uid, now=now, resync=self._resync)
+        text = joining.readiness(cluster)
         if not text:
             return None
-        text = self._host.redacted(text)
+        text += await self._explained(cluster)
         self._give_up(cluster, text)
-        return waits.Pending(text, self._limits.slow_poll)
+        return waits.Pending(text, joining.limits.slow_poll)
+
+    async def _explained(self, cluster: dict[str, Any]) -> str:
+        """Return what else tells why: the agent's log, or the host's Events."""
+        joining = self._joining
+        if cluster["spec"].get("connection", {}).get("type") == "proxy":
+            if kubesphere.is_true(cluster, tower.AGENT_AVAILABLE):
+                return ""
+            said = await tunnel.agent_says(joining.member)
+            return f"; {said}" if said else ""
+        if not joining.release.tells_failures_by_event:
+            return ""
+        events = await joining.host.list(
+            kinds.EVENT, namespace="default", field_selector=f"involvedObject.name={joining.name}"
+        )
+        told = [item for item in events if item.get("reason") == "JoinFederation" and item.get("type") == "Warning"]
+        newest = max(told, key=lambda item: str(item.get("lastTimestamp") or ""), default=None)
+        return f"; the host says: {joining.host.redacted(str(newest['message']))}" if newest else ""
 
     def _give_up(self, cluster: dict[str, Any], text: str) -> None:
         """Raise if the same failure has lasted so long that the host will not get over it by itself."""
+        joining = self._joining
         if text != self._since[0]:
             self._since = (text, time.monotonic())
         lasted = time.monotonic() - self._since[1]
-        name = self._ref.name
-        if not kubesphere.conditions(cluster) and lasted >= self._resync:
-            if cluster["metadata"].get("finalizers"):
-                raise errors.NotReadyError(
-                    f"The host's controller has taken up Cluster {name} and written no condition in {lasted:.0f} s: "
-                    "that is what it does with a kubeconfig that is none. Delete the Cluster and run the join again."
-                )
-            if lasted >= _PATIENCE * self._resync:
-                raise errors.NotReadyError(
-                    f"The host's controller has not touched Cluster {name} in {lasted:.0f} s. Check that Deployment "
-                    f"ks-controller-manager in {kubesphere.NAMESPACE} on the {self._host} runs, and its log."
-                )
-        federated = kubesphere.condition(cluster, kubesphere.FEDERATED)
-        if federated.get("status") == "False" and lasted >= _PATIENCE * self._resync:
+        proxy = cluster["spec"].get("connection", {}).get("type") == "proxy"
+        if proxy and not kubesphere.conditions(cluster) and lasted >= _PATIENCE * joining.resync:
             raise errors.NotReadyError(
-                f"The host cannot reach or join Cluster {name}, the same for {lasted:.0f} s: {text}. "
+                f"Nobody has initialised the proxy Cluster {joining.name} in {lasted:.0f} s. Check that Deployment "
+                f"tower in {kubesphere.NAMESPACE} on the {joining.host} runs, and its log."
+            )
+        if not proxy and not kubesphere.conditions(cluster) and "the host says" not in text:
+            self._give_up_without_conditions(cluster, lasted)
+        federated = kubesphere.condition(cluster, kubesphere.FEDERATED)
+        failed = federated.get("status") == "False" or "the host says" in text
+        if not proxy and failed and lasted >= _PATIENCE * joining.resync:
+            raise errors.NotReadyError(
+                f"The host cannot reach or join Cluster {joining.name}, the same for {lasted:.0f} s: {text}. "
                 "Check that the host's pods reach this address (conf member_server) and that the imported "
                 "credential is cluster-admin there."
+            )
+
+    def _give_up_without_conditions(self, cluster: dict[str, Any], lasted: float) -> None:
+        joining = self._joining
+        if cluster["metadata"].get("finalizers"):
+            if lasted >= joining.resync:
+                raise errors.NotReadyError(
+                    f"The host's controller has taken up Cluster {joining.name} and written no condition in "
+                    f"{lasted:.0f} s: that is what it does with a kubeconfig that is none. Delete the Cluster and run "
+                    "the join again."
+                )
+        elif lasted >= _PATIENCE * joining.resync:
+            raise errors.NotReadyError(
+                f"The host's controller has not touched Cluster {joining.name} in {lasted:.0f} s. Check that "
+                f"Deployment ks-controller-manager in {kubesphere.NAMESPACE} on the {joining.host} runs, and its log."
             )
 
 
@@ -149,22 +220,9 @@ class ProofLook:
     ConfigMap, ks-apiserver reloads, and forwarded requests fail for a moment (kubesphere-facts 7.6).
     """
 
-    def __init__(
-        self,
-        host: clusters.Cluster,
-        member: clusters.Cluster,
-        name: str,
-        *,
-        uid: str,
-        resync: float,
-        limits: settings.Settings,
-    ) -> None:
-        self._host = host
-        self._member = member
-        self._ref = kinds.Ref(kinds.CLUSTER, name)
-        self._uid = uid
-        self._resync = resync
-        self._limits = limits
+    def __init__(self, joining: Membership) -> None:
+        self._joining = joining
+        self._host, self._member, self._limits = joining.host, joining.member, joining.limits
         self._unchanged: tuple[object, float] = (None, time.monotonic())
         self._passing_since: float | None = None
         self.proof = Proof.CONFIG
@@ -197,13 +255,12 @@ class ProofLook:
 
     async def _compare(self) -> str:
         """Compare the objects; return what is not as it must be, or ""."""
-        cluster = await self._host.read(self._ref)
+        cluster = await self._host.read(self._joining.ref)
         if cluster is None:
-            raise errors.VerificationError(f"{self._ref} is gone from the {self._host}.")
-        now = datetime.datetime.now(datetime.UTC)
-        text = readiness(cluster, uid=self._uid, now=now, resync=self._resync)
+            raise errors.VerificationError(f"{self._joining.ref} is gone from the {self._host}.")
+        text = self._joining.readiness(cluster)
         if text:
-            return self._host.redacted(text)
+            return text
         found = []
         for side in (self._host, self._member):
             config_map = await side.get(kubesphere.CONFIG)
@@ -235,7 +292,7 @@ class ProofLook:
 
     async def _forwarded(self, token: str | None) -> _Answer:
         """Ask the host's ks-apiserver for the member's identity (kubesphere-facts 7.6)."""
-        path = f"{kubesphere.API_SERVER}/api/clusters/{self._ref.name}/v1/namespaces/{kubesphere.IDENTITY.name}"
+        path = f"{kubesphere.API_SERVER}/api/clusters/{self._joining.name}/v1/namespaces/{kubesphere.IDENTITY.name}"
         status, body, answer = await self._ask(self._host, path, token)
         if answer is not None:
             return answer
@@ -245,10 +302,10 @@ class ProofLook:
             uid = json.loads(body)["metadata"]["uid"]
         except (ValueError, KeyError, TypeError):
             return _Answer(unreachable="its answer is no Namespace")
-        if uid != self._uid:
+        if uid != self._joining.uid:
             raise errors.VerificationError(
-                f"The host's ks-apiserver forwards requests for {self._ref.name} to another cluster: kube-system UID "
-                f"{uid} instead of {self._uid}. Check the server in the Cluster's kubeconfig."
+                f"The host's ks-apiserver forwards requests for {self._joining.name} to another cluster: kube-system "
+                f"UID {uid} instead of {self._joining.uid}. Check the server in the Cluster's kubeconfig."
             )
         return _Answer()
 

@@ -32,7 +32,24 @@ def test_the_connection_is_direct_unless_said_otherwise():
         pytest.param({"cluster": "-m"}, "cluster", "lower-case", id="leading-dash"),
         pytest.param({"cluster": "host"}, "cluster", "not 'host'", id="the-hosts-own-name"),
         pytest.param({"connection": "vpn"}, "connection", "direct or proxy", id="unknown-connection-type"),
-        pytest.param({"connection": "proxy"}, "connection", "not supported yet", id="proxy-not-yet"),
+        pytest.param(
+            {"connection": "proxy", "member_server": "https://10.0.0.1"}, "member_server", "leave it out", id="direct-only"
+        ),
+        pytest.param(
+            {"proxy_publish_address": "http://10.0.0.1:8080"}, "proxy_publish_address", "leave it out", id="proxy-only"
+        ),
+        pytest.param(
+            {"connection": "proxy", "proxy_publish_address": "10.0.0.1:8080"},
+            "proxy_publish_address",
+            "http[s]://HOST:PORT",
+            id="address-without-scheme",
+        ),
+        pytest.param(
+            {"connection": "proxy", "proxy_publish_address": "http://10.0.0.1"},
+            "proxy_publish_address",
+            "http[s]://HOST:PORT",
+            id="address-without-port-which-an-agent-takes-for-80",
+        ),
         pytest.param({"member_server": "http://10.0.0.1"}, "member_server", "https://", id="server-without-tls"),
         pytest.param(
             {"member_server": "https://10.0.0.1/k8s"}, "member_server", "without a path", id="server-with-path"

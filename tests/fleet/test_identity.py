@@ -37,7 +37,7 @@ def make_cluster(name, *, uid=None, mark=None, server=SERVER, kind="direct", lab
 
 def make_config(role, *, name=""):
     return kubesphere.Config(
-        jwt_secret="x", role=role, cluster_name=name, host_cluster_name="host", proxy_publish_address="", resync=None
+        jwt_secret="x", role=role, cluster_name=name, host_cluster_name="host", proxy_publish_address="", agent_image="", resync=None
     )
 
 
@@ -50,7 +50,9 @@ def refusals(*clusters, member=None, in_use=False, **changes):
         "member_config": member or make_config("none"),
         "host_secret_in_use": in_use,
         "clusters": clusters,
+        "connection": "direct",
         "server": SERVER,
+        "agent_name": "",
         **changes,
     }
     return identity.refusals(identity.Sides(**sides))
@@ -121,3 +123,31 @@ def test_a_member_whose_secret_changed_is_still_ours_if_the_host_has_it():
 
 def test_every_reason_is_told():
     assert len(refusals(make_cluster("m1", uid="uid-x"), make_cluster("m2", uid="uid-m1"))) == 2
+
+
+BY_PROXY = {"connection": "proxy", "server": None}
+
+
+def test_a_proxy_cluster_that_no_agent_has_reached_is_taken_over():
+    assert refusals(make_cluster("m1", kind="proxy", kubeconfig=""), **BY_PROXY) == []
+
+
+def make_connected(name):
+    """A proxy Cluster of KubeSphere 3.0 with its agent: there is no UID in its status."""
+    cluster = make_cluster(name, kind="proxy", kubeconfig="")
+    cluster["status"]["conditions"] = [{"type": "AgentAvailable", "status": "True"}]
+    return cluster
+
+
+def test_a_name_under_which_an_agent_elsewhere_is_connected_is_refused():
+    (reason,) = refusals(make_connected("m1"), **BY_PROXY)
+    assert "the agent that is connected runs elsewhere" in reason
+
+
+def test_a_connected_cluster_is_recognised_by_the_agent_on_the_member():
+    assert refusals(make_connected("m1"), agent_name="m1", **BY_PROXY) == []
+
+
+def test_a_direct_member_is_not_joined_by_proxy_over_it():
+    (reason,) = refusals(make_cluster("m1", uid="uid-m1"), **BY_PROXY)
+    assert "connection type direct, this run asks for proxy" in reason

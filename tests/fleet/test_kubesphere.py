@@ -171,7 +171,7 @@ def test_the_last_condition_of_a_type_counts():
 
 
 @pytest.mark.parametrize(
-    ("version", "known"), [("v3.4.1", True), ("v3.4.0", True), ("v3.3.2", False), ("v4.1.3", False), ("", False)]
+    ("version", "known"), [("v3.4.1", True), ("v3.4.0", True), ("v3.0.0", True), ("v3.3.2", False), ("v4.1.3", False), ("", False)]
 )
 def test_only_known_versions_have_a_release(version, known):
     configuration = {"metadata": {"labels": {"version": version}}, "spec": {}}
@@ -198,3 +198,26 @@ def test_a_deployment_is_available_when_its_newest_template_runs(changes, availa
     status = {"observedGeneration": 2, "updatedReplicas": 1, "availableReplicas": 1, **changes}
     deployment = {"metadata": {"generation": 2}, "spec": {"replicas": 1}, "status": status}
     assert kubesphere.is_available(deployment) is available
+
+
+@pytest.mark.parametrize(
+    ("text", "role"),
+    [
+        pytest.param("multicluster: {enable: true}", "host", id="host"),
+        pytest.param("authentication: {oauthOptions: {accessTokenMaxAge: 0}}", "member", id="member"),
+        pytest.param("authentication: {jwtSecret: a}", "none", id="none"),
+    ],
+)
+def test_the_role_is_proven_up_to_3_2_without_being_named(text, role):
+    assert kubesphere.config(make_config_map(text)).role == role
+
+
+def test_tokens_that_never_expire_are_no_sign_of_a_member_where_the_role_is_named():
+    """The 3.4 controller writes that field on the host, too."""
+    text = "authentication: {oauthOptions: {accessTokenMaxAge: 0s}}\nmulticluster: {clusterRole: host}"
+    assert kubesphere.config(make_config_map(text)).role == "host"
+
+
+def test_role_and_address_go_into_one_patch():
+    patch = kubesphere.configuration_patch(make_configuration(), role="host", address="http://10.0.0.1:8080")
+    assert patch == {"spec": {"multicluster": {"clusterRole": "host", "proxyPublishAddress": "http://10.0.0.1:8080"}}}

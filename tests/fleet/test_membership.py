@@ -14,10 +14,11 @@ def make_condition(kind, status="True", reason="", age=10):
     return {"type": kind, "status": status, "reason": reason, "message": "", "lastUpdateTime": updated}
 
 
-def make_cluster(*, conditions=None, labels=None, **status):
+def make_cluster(*, conditions=None, labels=None, kind="direct", **status):
     """A joined member as the host has it; each test changes one thing."""
     return {
         "metadata": {"name": "m1", "labels": labels or {}, "finalizers": ["finalizer.cluster.kubesphere.io"]},
+        "spec": {"connection": {"type": kind}},
         "status": {
             "uid": "uid-m1",
             "kubernetesVersion": "v1.23.17",
@@ -27,8 +28,10 @@ def make_cluster(*, conditions=None, labels=None, **status):
     }
 
 
-def readiness(cluster):
-    return membership.readiness(cluster, uid="uid-m1", now=NOW, resync=120)
+def readiness(cluster, release="3.4"):
+    return membership.readiness(
+        cluster, uid="uid-m1", now=NOW, resync=120, release=kubesphere.RELEASES[release]
+    )
 
 
 def test_a_joined_member_is_ready():
@@ -77,3 +80,27 @@ def test_what_is_only_not_yet_is_told(cluster, says):
 def test_what_no_waiting_mends_is_an_error(cluster, says):
     with pytest.raises(errors.NotReadyError, match=says):
         readiness(cluster)
+
+
+def test_a_member_of_kubesphere_3_0_needs_neither_uid_nor_fresh_conditions():
+    """3.0 writes no UID, and renews no condition that stays the same."""
+    old = [make_condition("Federated", age=9999), make_condition("Ready", age=9999)]
+    assert readiness(make_cluster(conditions=old, uid=""), "3.0") == ""
+
+
+def test_a_proxy_member_needs_its_agent_as_well():
+    connected = [make_condition("Initialized"), make_condition("AgentAvailable")]
+    joined = [make_condition("Federated"), make_condition("Ready")]
+    assert readiness(make_cluster(kind="proxy", conditions=[*connected, *joined])) == ""
+    assert "AgentAvailable yet" in readiness(make_cluster(kind="proxy", conditions=[connected[0], *joined]))
+
+
+def test_an_agent_that_is_available_by_a_word_that_nobody_renews_is_not_enough():
+    """Tower died: AgentAvailable stays True, while the host's controller cannot get through any more."""
+    conditions = [
+        make_condition("Initialized"),
+        make_condition("AgentAvailable", age=9999),
+        make_condition("Federated", "False", "dial tcp 10.233.0.9:6443: connect: connection refused"),
+        make_condition("Ready", "False"),
+    ]
+    assert "Federated is False" in readiness(make_cluster(kind="proxy", conditions=conditions))

@@ -1,0 +1,152 @@
+"""What this project knows about tower and its agent: the address, the agent's Deployment, its complaints.
+
+Pure: dictionaries in, values out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from include.fleet import kinds, kubesphere
+
+SERVICE = kinds.Ref(kinds.SERVICE, "tower", kubesphere.NAMESPACE)
+AGENT = kinds.Ref(kinds.DEPLOYMENT, "cluster-agent", kubesphere.NAMESPACE)
+AGENT_LABELS = {"app": "agent", "app.kubernetes.io/part-of": "tower"}
+AGENT_SELECTOR = ",".join(f"{key}={value}" for key, value in AGENT_LABELS.items())
+ACCOUNT = kinds.Ref(kinds.SERVICE_ACCOUNT, "kubesphere", kubesphere.NAMESPACE)
+"""The agent runs as this; every KubeSphere 3.x has it, bound to cluster-admin (kubesphere-facts 7.4)."""
+
+INITIALIZED = "Initialized"
+AGENT_AVAILABLE = "AgentAvailable"
+
+_DEFAULT_IMAGE = "kubesphere/tower:v1.0"
+"""What KubeSphere itself takes when its configuration names no image (kubesphere-facts 3.3)."""
+
+_COMPLAINTS = (
+    (
+        r"Unauthorized agent",
+        "its token or name is not the one of the Cluster object; clear deploy_agent, which gives it the right one",
+    ),
+    (
+        r"bad handshake",
+        (
+            "something else than tower answers at the address; check port and forwarding (tower listens on 8080 behind "
+            "its Service, on the nodePort of a node)"
+        ),
+    ),
+    (
+        r"connection refused|i/o timeout|no route to host|network is unreachable",
+        "nothing answers at the address; check address, port and firewall as seen from the member's pods",
+    ),
+    (r"no such host", "the name in the address cannot be resolved by the member's pods"),
+    (
+        r"tls: first record does not look like a TLS handshake|server gave HTTP response to HTTPS client",
+        "the address says https, but tower speaks plain http there",
+    ),
+    (r"malformed HTTP response|HTTP request to an HTTPS server", "the address says http, but https answers there"),
+    (r"x509: ", "the certificate at the https address is not trusted by the agent"),
+    (r"invalid proxy server url|first path segment in URL", "the address is not of the form http[s]://host:port"),
+)
+
+
+def load_balancer_address(service: Mapping[str, Any]) -> str:
+    """Return the address that KubeSphere makes of a LoadBalancer, or "" while it is pending.
+
+    Its own rule: the last ingress, IP over hostname, and the port of the Service (kubesphere-facts 4.1).
+    """
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    ports = service.get("spec", {}).get("ports") or []
+    if not ingress or not ports:
+        return ""
+    host = ingress[-1].get("ip") or ingress[-1].get("hostname")
+    return f"http://{host}:{ports[0]['port']}" if host else ""
+
+
+def node_port(service: Mapping[str, Any]) -> int | None:
+    """Return the port on every node that leads to tower, or None."""
+    ports = service.get("spec", {}).get("ports") or [{}]
+    found = ports[0].get("nodePort")
+    return int(found) if found else None
+
+
+def agent_deployment(name: str, *, token: str, address: str, image: str) -> dict[str, Any]:
+    """Return the agent's Deployment exactly as ks-apiserver would hand it out (kubesphere-facts 7.4).
+
+    Made here, since it needs nothing but the Cluster's name and token, the address and the image: no login to
+    KubeSphere, and no restart of ks-apiserver to make it see a new address (kubesphere-facts 4.2).
+    """
+    container = {
+        "name": "agent",
+        "image": image or _DEFAULT_IMAGE,
+        "command": [
+            "/agent",
+            f"--name={name}",
+            f"--token={token}",
+            f"--proxy-server={address}",
+            "--keepalive=10s",
+            "--kubesphere-service=ks-apiserver.kubesphere-system.svc:80",
+            "--kubernetes-service=kubernetes.default.svc:443",
+            "--v=0",
+        ],
+        "resources": {"limits": {"cpu": "1", "memory": "200M"}, "requests": {"cpu": "100m", "memory": "100M"}},
+    }
+    return {
+        "apiVersion": kinds.DEPLOYMENT.api_version,
+        "kind": kinds.DEPLOYMENT.name,
+        "metadata": {"name": AGENT.name, "namespace": AGENT.namespace},
+        "spec": {
+            "selector": {"matchLabels": dict(AGENT_LABELS)},
+            "template": {
+                "metadata": {"labels": dict(AGENT_LABELS)},
+                "spec": {"serviceAccountName": ACCOUNT.name, "containers": [container]},
+            },
+        },
+    }
+
+
+def agent_differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Return what about a running agent is not as wanted, in words without its token; [] if nothing."""
+    differences = [f"--{key}" for key, value in _arguments(wanted).items() if _arguments(present).get(key) != value]
+    have, want = _container(present), _container(wanted)
+    if have.get("image") != want["image"]:
+        differences.append(f"image {have.get('image')} -> {want['image']}")
+    if have.get("resources") != want["resources"]:
+        differences.append("resources")
+    account = present.get("spec", {}).get("template", {}).get("spec", {}).get("serviceAccountName")
+    if account != ACCOUNT.name:
+        differences.append(f"serviceAccountName {account} -> {ACCOUNT.name}")
+    if present.get("spec", {}).get("replicas", 1) == 0:
+        differences.append("replicas 0 -> 1")
+    return differences
+
+
+def announced_name(deployment: Mapping[str, Any]) -> str:
+    """Return the name under which an agent announces itself."""
+    return _arguments(deployment).get("name", "")
+
+
+def complaint(log: str) -> str:
+    """Return what the agent's last complaint means, or "" if it does not complain.
+
+    Connecting is not told at the verbosity that the manifest has: no complaint is the sign of success
+    (kubesphere-facts 8).
+    """
+    for line in reversed(log.splitlines()):
+        for pattern, meaning in _COMPLAINTS:
+            if re.search(pattern, line):
+                said = re.sub(r"^.*?(?=Connection error:|invalid proxy|parse )", "", line).strip()
+                return f"the agent says {said[:200]!r}: {meaning}"
+    return ""
+
+
+def _container(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
+    return next((item for item in containers if item.get("name") == "agent"), containers[0])
+
+
+def _arguments(deployment: Mapping[str, Any]) -> dict[str, str]:
+    words = [*(_container(deployment).get("command") or []), *(_container(deployment).get("args") or [])]
+    pairs = (word.lstrip("-").partition("=") for word in words if word.startswith("-"))
+    return {key: value for key, _, value in pairs}

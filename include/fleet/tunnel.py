@@ -1,0 +1,84 @@
+"""Tower on the host and its agent on the member, as a proxy join needs them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from include.fleet import clusters, errors, kinds, kubesphere, redaction, tower
+
+log = logging.getLogger(__name__)
+
+_LOG_LINES = 200
+
+
+async def address(host: clusters.Cluster, config: kubesphere.Config) -> str:
+    """Return the address at which agents find tower, or "" while there is none.
+
+    KubeSphere's own order: the configured address verbatim, else the LoadBalancer's (kubesphere-facts 4.1).
+    """
+    if config.proxy_publish_address:
+        return config.proxy_publish_address
+    service = await host.read(tower.SERVICE)
+    return tower.load_balancer_address(service) if service else ""
+
+
+async def no_address_hint(host: clusters.Cluster) -> str:
+    """Return what to do about a tower without an address: the port to forward to and the line for the conf."""
+    service = await host.read(tower.SERVICE)
+    if service is None:
+        return f"There is no {tower.SERVICE} on the {host}: ks-installer makes it on a host; look at its log."
+    port = tower.node_port(service)
+    reached = f"port {port} of the host's nodes" if port else "tower's Service"
+    return (
+        f"Its LoadBalancer is pending. Forward an address that the member reaches to {reached}, and add it to the "
+        f'conf: "proxy_publish_address": "http://ADDRESS:{port or 8080}".'
+    )
+
+
+async def apply_agent(member: clusters.Cluster, wanted: dict[str, Any], *, token: str) -> str:
+    """Bring the agent's Deployment onto *member* and return what was written, "" if it was there as wanted.
+
+    An agent of an earlier import has an old token and never gets over it by itself (kubesphere-facts P-19).
+    Raises UnsupportedError if the account that it runs as is missing.
+    """
+    present = await member.read(tower.AGENT)
+    if present is None:
+        if await member.read(tower.ACCOUNT) is None:
+            raise errors.UnsupportedError(
+                f"There is no {tower.ACCOUNT} on the {member}, which the agent runs as. Every KubeSphere 3 has it: is "
+                "KubeSphere installed there, and finished?"
+            )
+        await member.create(tower.AGENT, wanted)
+        return f"{tower.AGENT} created on the member, token {redaction.fingerprint(token)}"
+    differences = tower.agent_differences(present, wanted)
+    if not differences:
+        return ""
+    spec = {"replicas": 1, "template": wanted["spec"]["template"]}
+    version = present["metadata"]["resourceVersion"]
+    await member.patch(tower.AGENT, {"metadata": {"resourceVersion": version}, "spec": spec})
+    return f"{tower.AGENT} changed on the member: {', '.join(differences)}"
+
+
+async def agent_name(member: clusters.Cluster) -> str:
+    """Return the name under which an agent on *member* announces itself, or ""."""
+    try:
+        present = await member.read(tower.AGENT)
+    except errors.ForbiddenError:
+        return ""
+    return tower.announced_name(present) if present else ""
+
+
+async def agent_says(member: clusters.Cluster) -> str:
+    """Return what the agent complains of, "" if it does not or cannot be asked. Its log starts with its token."""
+    try:
+        pods = await member.list(kinds.POD, namespace=kubesphere.NAMESPACE, label_selector=tower.AGENT_SELECTOR)
+        living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        if not living:
+            return "the agent has no Pod; look at the events of its Deployment"
+        newest = max(living, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+        pod = kinds.Ref(kinds.POD, newest["metadata"]["name"], kubesphere.NAMESPACE)
+        return tower.complaint(member.redacted(await member.pod_log(pod, lines=_LOG_LINES)))
+    except errors.FleetError as error:
+        log.debug("The agent cannot be asked: %s", error)
+        return ""
