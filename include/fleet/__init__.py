@@ -4,11 +4,15 @@ In layers, each of which may import only what is below it; a linter checks it (p
 
     operators, triggers    the Airflow side: which step runs, where it waits, what is retried
     join                   the steps as plain functions, named like the tasks
-    identity, installer, membership, waits
-                           what several steps share: who is who, ks-installer's runs, proofs, waiting
+    configuring, membership
+                           what KubeSphere is asked for and has in force; whether a member is joined, and the proofs
+    installer              ks-installer's runs
+    tunnel, waits          tower and its agent; waiting
     clusters               Kubernetes access: connection id -> client, server's answer -> our errors
+    identity, manifests    who is who; the Cluster object
+    tower                  tower's address, the agent's Deployment
     conf, kubeconfig, kubesphere, redaction, settings
-                           pure knowledge: no I/O, no Airflow, no Kubernetes client
+                           pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them
 
 DAG files wire the operators and hold nothing else.

@@ -6,22 +6,21 @@ small report without secrets, which is what Airflow keeps.
 
 from __future__ import annotations
 
-import base64
-import datetime
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from include.fleet import (
     clusters,
+    configuring,
     errors,
     identity,
     installer,
     kinds,
     kubeconfig,
     kubesphere,
+    manifests,
     membership,
     redaction,
     settings,
@@ -41,7 +40,6 @@ Airflow adds `changed`, what the step has written, and `seconds`.
 
 _SEE_CONDITIONS = "See the conditions of the Cluster and the log of ks-controller-manager on the host."
 _NOT_INITIALISED = "Tower does this from 3.1 on, ks-controller-manager in 3.0: check that they run, and their logs."
-_SHELL_SAFE = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ async def check_conf(join: Join) -> Report:
     reason why this member must not get this name on this host.
     """
     for cluster in (join.host, join.member):
-        await _supported(cluster)
+        await configuring.check_supported(cluster)
     sides = await _sides(join)
     reasons = [*identity.refusals(sides), *_address_refusals(join.conf, sides)]
     if reasons:
@@ -115,7 +113,7 @@ async def fetch_jwt(join: Join) -> Report:
     From the ConfigMap, cross-checked with Secret kubesphere-secret where that may be read; the host's
     ClusterConfiguration usually does not hold it (kubesphere-facts 2.4, 3.4).
     """
-    trust = await _host_trust(join)
+    trust = await configuring.trust(join.host)
     reference = f"{kubesphere.CONFIG}, {kubesphere.CONFIG_KEY}, authentication.jwtSecret"
     if trust.pending:
         log.warning("The host's jwtSecret is about to change: %s. configure_host sees to it first.", trust.pending)
@@ -140,25 +138,23 @@ async def configure_host(join: Join) -> Report:
         reasons = _address_refusals(join.conf, await _sides(join))
         if reasons:
             raise errors.RefusedError(join.conf.cluster, reasons)
-    configuration = await join.host.get(kubesphere.CONFIGURATION)
-    report = await _configure(join, join.host, configuration, role=kubesphere.HOST, address=address)
-    if (await _host_trust(join)).pending:
+    report = await _ask_for(join, join.host, role=kubesphere.HOST, address=address)
+    if (await configuring.trust(join.host)).pending:
         await _wait_for_host(join)
     return report
 
 
 async def configure_member(join: Join) -> Report:
     """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret, in one patch."""
-    trust = await _host_trust(join)
+    trust = await configuring.trust(join.host)
     if trust.pending:
         await _wait_for_host(join)
-        trust = await _host_trust(join)
+        trust = await configuring.trust(join.host)
     fetched = join.reports.get("fetch_jwt", {}).get("fingerprint")
     if fetched not in (None, redaction.fingerprint(trust.value)):
         log.warning("The host's jwtSecret has changed since fetch_jwt; the one in force now is used")
     await join.member.keep_secret(trust.value)
-    configuration = await join.member.get(kubesphere.CONFIGURATION)
-    return await _configure(join, join.member, configuration, role=kubesphere.MEMBER, jwt_secret=trust.value)
+    return await _ask_for(join, join.member, role=kubesphere.MEMBER, jwt_secret=trust.value)
 
 
 async def wait_installer(join: Join) -> Report:
@@ -192,9 +188,9 @@ async def prepare_kubeconfig(join: Join) -> Report:
         raise errors.ConfError([f"connection {conf.imported_conn_id}: {text}" for text in error.problems]) from None
     for warning in prepared.warnings:
         log.warning("Connection %s: %s", conf.imported_conn_id, warning)
-    uid = await _uid(join.member)
+    uid = await configuring.uid(join.member)
     async with clusters.connect(conf.imported_conn_id, role=kubesphere.MEMBER, limits=join.limits) as imported:
-        other = await _uid(imported)
+        other = await configuring.uid(imported)
     if other != uid:
         raise errors.RefusedError(
             conf.cluster,
@@ -222,7 +218,7 @@ async def resolve_tower_address(join: Join) -> Report:
 
     async def look() -> waits.Pending | None:
         nonlocal found
-        found = await tunnel.address(join.host, await _config(join.host))
+        found = await tunnel.address(join.host, await configuring.in_force(join.host))
         if found:
             return None
         hint = await tunnel.no_address_hint(join.host)
@@ -253,7 +249,7 @@ async def import_cluster(join: Join) -> Report:
     if reasons:
         raise errors.RefusedError(conf.cluster, reasons)
     prepared = await _importable(conf)
-    wanted = kubesphere.cluster_manifest(
+    wanted = manifests.cluster_manifest(
         conf.cluster,
         uid=sides.member_uid,
         kubeconfig=prepared.text if prepared else None,
@@ -267,11 +263,14 @@ async def import_cluster(join: Join) -> Report:
         await join.host.create(ref, wanted)
         join.written.append(f"{ref} created on the host, {_described(prepared)}")
         return {}
-    patch = kubesphere.difference(existing, _worth_changing(existing, wanted, conf=conf))
+    worth = manifests.worth_changing(
+        existing, wanted, server=conf.member_server, replace=conf.import_conn_id is not None
+    )
+    patch = manifests.difference(existing, worth)
     if not patch:
         return {"unchanged": [f"{ref} is on the host as it must be"]}
     await join.host.patch(ref, patch)
-    join.written.append(f"{ref} changed on the host: {', '.join(_fields(patch))}")
+    join.written.append(f"{ref} changed on the host: {', '.join(manifests.changed_fields(patch))}")
     return {}
 
 
@@ -301,7 +300,7 @@ async def deploy_agent(join: Join) -> Report | None:
     await _until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout, hint=_NOT_INITIALISED)
     for side in (join.host, join.member):
         await side.keep_secret(token)
-    config = await _config(join.host)
+    config = await configuring.in_force(join.host)
     address = await tunnel.address(join.host, config)
     if not address:
         raise errors.UnavailableError(f"Tower on the {join.host} has lost its address since resolve_tower_address.")
@@ -408,90 +407,16 @@ async def run(
         return await STEPS[step](join)
 
 
-async def _supported(cluster: clusters.Cluster) -> None:
-    configuration = await cluster.read(kubesphere.CONFIGURATION)
-    if configuration is None:
-        raise errors.UnsupportedError(
-            f"The {cluster} has no {kubesphere.CONFIGURATION}: KubeSphere 3.x is not installed there. Installing "
-            "it anew is not supported yet. Install KubeSphere 3.4 with ks-installer, with the role none, wait until "
-            "it is finished, then run the join again."
-        )
-    if kubesphere.release(configuration) is None:
-        raise errors.UnsupportedError(
-            f"The {cluster} runs KubeSphere {kubesphere.version(configuration) or 'of unknown version'}; "
-            f"supported is {', '.join(kubesphere.RELEASES)}."
-        )
-
-
-async def _host_trust(join: Join) -> kubesphere.Trust:
-    found = await installer.state(join.host)
-    if found is None:
-        raise errors.UnavailableError(f"The {join.host} has no ClusterConfiguration at the moment.")
-    if not found.trust.value:
-        raise errors.UnsupportedError(
-            f"The {join.host} has no jwtSecret in {kubesphere.CONFIG}. Look at the log of Pod ks-installer there."
-        )
-    if not _SHELL_SAFE.fullmatch(found.trust.value):
-        # The installer puts it unquoted into a shell command (kubesphere-facts 2.4, P-15).
-        raise errors.UnsupportedError(
-            f"The jwtSecret of the {join.host} has characters that ks-installer cannot pass on to a member. Give the "
-            f"host one of letters and digits: spec.authentication.jwtSecret of {kubesphere.CONFIGURATION}."
-        )
-    return found.trust
-
-
-async def _configure(
-    join: Join,
-    cluster: clusters.Cluster,
-    configuration: dict[str, Any],
-    *,
-    role: str,
-    jwt_secret: str | None = None,
-    address: str | None = None,
+async def _ask_for(
+    join: Join, cluster: clusters.Cluster, *, role: str, jwt_secret: str | None = None, address: str | None = None
 ) -> Report:
-    patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
-    if not patch:
+    written = await configuring.ask_for(
+        cluster, role=role, attempt=join.attempt, jwt_secret=jwt_secret, address=address
+    )
+    if not written:
         return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
-    await _record_before(cluster, configuration, attempt=join.attempt)
-    # The version makes a patch fail that rests on what somebody has changed meanwhile.
-    version = configuration["metadata"]["resourceVersion"]
-    await cluster.patch(kubesphere.CONFIGURATION, {"metadata": {"resourceVersion": version}, **patch})
-    sentence = f"{kubesphere.CONFIGURATION} of the {cluster.role} changed:"
-    changed = patch["spec"].get("multicluster", {})
-    if "proxyPublishAddress" in changed:
-        sentence += f" proxyPublishAddress {kubesphere.spec_address(configuration) or 'unset'} -> {address}"
-    if "clusterRole" in changed:
-        sentence += f" role {kubesphere.spec_role(configuration)} -> {role}"
-    if jwt_secret is not None and "authentication" in patch["spec"]:
-        former = kubesphere.spec_secret(configuration)
-        sentence += f" jwtSecret {redaction.fingerprint(former) if former else 'unset'} -> "
-        sentence += redaction.fingerprint(jwt_secret)
-    join.written.append(sentence)
+    join.written.append(written)
     return {}
-
-
-async def _record_before(cluster: clusters.Cluster, configuration: dict[str, Any], *, attempt: str) -> None:
-    """Keep what a cluster was before its first change, for the day it leaves; never overwritten."""
-    in_force = kubesphere.secret_value(await installer.read_secret(cluster), "secret")
-    values = {
-        "clusterRole": kubesphere.spec_role(configuration),
-        "jwtSecret": kubesphere.spec_secret(configuration),
-        "secretInForce": in_force or "",
-        "proxyPublishAddress": kubesphere.spec_address(configuration),
-        "recordedAt": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "recordedBy": attempt,
-    }
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": kubesphere.BEFORE_JOIN.name, "namespace": kubesphere.NAMESPACE},
-        "type": "Opaque",
-        "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
-    }
-    try:
-        await cluster.create(kubesphere.BEFORE_JOIN, manifest)
-    except errors.ConflictError:
-        log.info("%s on the %s is kept as an earlier join left it", kubesphere.BEFORE_JOIN, cluster)
 
 
 async def _wait_for_host(join: Join) -> None:
@@ -501,22 +426,8 @@ async def _wait_for_host(join: Join) -> None:
     )
 
 
-async def _uid(cluster: clusters.Cluster) -> str:
-    return str((await cluster.get(kubesphere.IDENTITY))["metadata"]["uid"])
-
-
-async def _config(cluster: clusters.Cluster) -> kubesphere.Config:
-    config = kubesphere.config(await cluster.get(kubesphere.CONFIG))
-    if config is None:
-        raise errors.UnsupportedError(
-            f"{kubesphere.CONFIG} of the {cluster} holds no usable {kubesphere.CONFIG_KEY}. Has ks-installer finished?"
-        )
-    await cluster.keep_secret(config.jwt_secret)
-    return config
-
-
 async def _membership(join: Join) -> membership.Membership:
-    config, configuration = await _config(join.host), await join.host.get(kubesphere.CONFIGURATION)
+    config, configuration = await configuring.in_force(join.host), await join.host.get(kubesphere.CONFIGURATION)
     release = kubesphere.release(configuration)
     if release is None:
         raise errors.UnsupportedError(f"The {join.host} runs KubeSphere {kubesphere.version(configuration)} now.")
@@ -524,7 +435,7 @@ async def _membership(join: Join) -> membership.Membership:
         host=join.host,
         member=join.member,
         name=join.conf.cluster,
-        uid=await _uid(join.member),
+        uid=await configuring.uid(join.member),
         resync=config.resync or join.limits.resync,
         release=release,
         limits=join.limits,
@@ -539,15 +450,15 @@ async def _importable(conf: confs.Conf) -> kubeconfig.Kubeconfig | None:
 
 async def _sides(join: Join) -> identity.Sides:
     conf = join.conf
-    host, member = await _config(join.host), await _config(join.member)
+    host, member = await configuring.in_force(join.host), await configuring.in_force(join.member)
     prepared = await _importable(conf)
     return identity.Sides(
         name=conf.cluster,
-        host_uid=await _uid(join.host),
-        member_uid=await _uid(join.member),
+        host_uid=await configuring.uid(join.host),
+        member_uid=await configuring.uid(join.member),
         host_config=host,
         member_config=member,
-        host_secret_in_use=member.jwt_secret == (await _host_trust(join)).value,
+        host_secret_in_use=member.jwt_secret == (await configuring.trust(join.host)).value,
         clusters=await join.host.list(kinds.CLUSTER),
         connection=conf.connection.value,
         server=prepared.server if prepared else None,
@@ -608,45 +519,3 @@ async def _until_joined(
         hint=hint,
         limits=join.limits,
     )
-
-
-def _worth_changing(existing: Mapping[str, Any], wanted: dict[str, Any], *, conf: confs.Conf) -> dict[str, Any]:
-    """Return the part of *wanted* to bring into a Cluster that exists.
-
-    One that is joined keeps a kubeconfig that works, and its mark if it came by hand, unless the conf asks for
-    another credential or another server.
-    """
-    spec, metadata = dict(wanted["spec"]), dict(wanted["metadata"])
-    connection = dict(spec["connection"])
-    if "kubeconfig" not in connection:
-        return _without_mark({"metadata": metadata, "spec": spec}, joined=bool(kubesphere.member_uid(existing)))
-    text = kubesphere.cluster_kubeconfig(existing)
-    new = base64.b64decode(connection["kubeconfig"]).decode()
-    joined = bool(kubesphere.member_uid(existing))
-    asked = conf.import_conn_id is not None or (
-        conf.member_server is not None and kubeconfig.server(text) != conf.member_server
-    )
-    if kubeconfig.essence(text) == kubeconfig.essence(new) or (joined and not asked):
-        del connection["kubeconfig"]
-    spec["connection"] = connection
-    return _without_mark({"metadata": metadata, "spec": spec}, joined=joined)
-
-
-def _without_mark(wanted: dict[str, Any], *, joined: bool) -> dict[str, Any]:
-    if not joined:
-        return wanted
-    annotations = {
-        key: value
-        for key, value in wanted["metadata"]["annotations"].items()
-        if key != kubesphere.MEMBER_UID_ANNOTATION
-    }
-    spec = {key: value for key, value in wanted["spec"].items() if key != "enable"}
-    return {"metadata": {**wanted["metadata"], "annotations": annotations}, "spec": spec}
-
-
-def _fields(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for key, value in patch.items():
-        path = f"{prefix}{key}"
-        found += _fields(value, f"{path}.") if isinstance(value, Mapping) else [path]
-    return found

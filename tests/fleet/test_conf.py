@@ -33,7 +33,10 @@ def test_the_connection_is_direct_unless_said_otherwise():
         pytest.param({"cluster": "host"}, "cluster", "not 'host'", id="the-hosts-own-name"),
         pytest.param({"connection": "vpn"}, "connection", "direct or proxy", id="unknown-connection-type"),
         pytest.param(
-            {"connection": "proxy", "member_server": "https://10.0.0.1"}, "member_server", "leave it out", id="direct-only"
+            {"connection": "proxy", "member_server": "https://10.0.0.1"},
+            "member_server",
+            "leave it out",
+            id="direct-only",
         ),
         pytest.param(
             {"proxy_publish_address": "http://10.0.0.1:8080"}, "proxy_publish_address", "leave it out", id="proxy-only"

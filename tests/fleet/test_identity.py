@@ -37,7 +37,13 @@ def make_cluster(name, *, uid=None, mark=None, server=SERVER, kind="direct", lab
 
 def make_config(role, *, name=""):
     return kubesphere.Config(
-        jwt_secret="x", role=role, cluster_name=name, host_cluster_name="host", proxy_publish_address="", agent_image="", resync=None
+        jwt_secret="x",
+        role=role,
+        cluster_name=name,
+        host_cluster_name="host",
+        proxy_publish_address="",
+        agent_image="",
+        resync=None,
     )
 
 

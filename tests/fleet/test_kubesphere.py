@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from include.fleet import kubesphere
+from include.fleet import kubesphere, manifests
 
 CONFIG_BY_INSTALLER = """
 authentication:
@@ -171,7 +171,8 @@ def test_the_last_condition_of_a_type_counts():
 
 
 @pytest.mark.parametrize(
-    ("version", "known"), [("v3.4.1", True), ("v3.4.0", True), ("v3.0.0", True), ("v3.3.2", False), ("v4.1.3", False), ("", False)]
+    ("version", "known"),
+    [("v3.4.1", True), ("v3.4.0", True), ("v3.0.0", True), ("v3.3.2", False), ("v4.1.3", False), ("", False)],
 )
 def test_only_known_versions_have_a_release(version, known):
     configuration = {"metadata": {"labels": {"version": version}}, "spec": {}}
@@ -180,9 +181,9 @@ def test_only_known_versions_have_a_release(version, known):
 
 def test_difference_is_empty_when_everything_wanted_is_there():
     current = {"spec": {"a": 1, "b": {"c": 2, "d": 3}}, "status": {}}
-    assert kubesphere.difference(current, {"spec": {"a": 1, "b": {"c": 2}}}) == {}
-    assert kubesphere.difference(current, {"spec": {"b": {"c": 9}}}) == {"spec": {"b": {"c": 9}}}
-    assert kubesphere.difference(None, {"metadata": {"labels": {"x": "y"}}}) == {"metadata": {"labels": {"x": "y"}}}
+    assert manifests.difference(current, {"spec": {"a": 1, "b": {"c": 2}}}) == {}
+    assert manifests.difference(current, {"spec": {"b": {"c": 9}}}) == {"spec": {"b": {"c": 9}}}
+    assert manifests.difference(None, {"metadata": {"labels": {"x": "y"}}}) == {"metadata": {"labels": {"x": "y"}}}
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,7 @@ def make_cluster(*, conditions=None, labels=None, kind="direct", **status):
 
 
 def readiness(cluster, release="3.4"):
-    return membership.readiness(
-        cluster, uid="uid-m1", now=NOW, resync=120, release=kubesphere.RELEASES[release]
-    )
+    return membership.readiness(cluster, uid="uid-m1", now=NOW, resync=120, release=kubesphere.RELEASES[release])
 
 
 def test_a_joined_member_is_ready():

@@ -4,98 +4,55 @@ import base64
 import threading
 
 import pytest
-import yaml
 from kubernetes import client, config
+
+from tests.joins import evidence
 
 HOST_OWN = {"role": "host"}
 TIMING = {"queue": 0.05, "run": 0.4, "reload": 0.2, "resync": 0.5, "kubelet": 0.05}
 
 
-def config_of(cluster):
-    return yaml.safe_load(
-        cluster.object("configmaps", "kubesphere-config", "kubesphere-system")["data"]["kubesphere.yaml"]
-    )
-
-
-def secret_of(cluster):
-    return config_of(cluster)["authentication"]["jwtSecret"]
-
-
-def is_ready(cluster):
-    conditions = cluster.get("status", {}).get("conditions", [])
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
-
-
-def writes(cluster):
-    """What the run wrote. Its user is not enough: the host's controller uses the credential that it was given."""
-    entries = [entry for entry in cluster.writes(user="airflow") if entry.agent == "join-member-cluster"]
-    return [f"{entry.verb} {entry.resource} {entry.name}" for entry in entries]
-
-
-def before_join(cluster):
-    data = cluster.object("secrets", "before-join", "kubesphere-system")["data"]
-    return {key: base64.b64decode(value).decode() for key, value in data.items()}
-
-
-def assert_joined(simulation, *, name="m1", member="m1"):
-    """Compare both clusters as a person with kubectl would; what the DAG says does not count."""
-    host, joined = simulation.clusters["host"], simulation.clusters[member]
-    cluster = host.object("clusters", name)
-    assert is_ready(cluster)
-    assert cluster["status"]["uid"] == joined.object("namespaces", "kube-system")["metadata"]["uid"]
-    assert secret_of(host) == secret_of(joined)
-    assert config_of(host)["multicluster"]["clusterRole"] == "host"
-    assert config_of(joined)["multicluster"]["clusterRole"] == "member"
-
-
-def assert_no_secret(run, simulation):
-    for cluster in simulation.clusters.values():
-        for secret in cluster.secrets():
-            assert secret not in run.output
-            assert secret not in str(run.reports)
-
-
 def test_a_fresh_host_and_a_fresh_member_end_joined(simulate, join):
     simulation = simulate()
-    former = secret_of(simulation.clusters["m1"])
+    former = evidence.secret_of(simulation.clusters["m1"])
     run = join(simulation)
     assert run.state == "success", run.error
-    assert_joined(simulation)
+    evidence.assert_joined(simulation)
     assert run.tasks["resolve_tower_address"] == run.tasks["deploy_agent"] == "skipped"
     report = run.reports["verify_join"]
     assert report["result"] == "joined by this run"
     assert "forwarded" in report["proof"]
     assert len(report["changed"]) == 3
     assert set(report["phase_seconds"]) > {"wait_installer", "wait_agent_ready"}
-    assert writes(simulation.clusters["host"]) == [
+    assert evidence.writes(simulation.clusters["host"]) == [
         "create secrets before-join",
         "patch clusterconfigurations ks-installer",
         "create clusters m1",
     ]
-    assert writes(simulation.clusters["m1"]) == [
+    assert evidence.writes(simulation.clusters["m1"]) == [
         "create secrets before-join",
         "patch clusterconfigurations ks-installer",
     ]
-    assert before_join(simulation.clusters["m1"])["secretInForce"] == former
-    assert before_join(simulation.clusters["m1"])["clusterRole"] == "none"
-    assert_no_secret(run, simulation)
+    assert evidence.before_join(simulation.clusters["m1"])["secretInForce"] == former
+    assert evidence.before_join(simulation.clusters["m1"])["clusterRole"] == "none"
+    evidence.assert_no_secret(run, simulation)
 
 
 def test_a_host_that_is_a_host_already_is_not_configured_again(simulate, join):
     simulation = simulate(host=HOST_OWN)
     run = join(simulation)
     assert run.state == "success", run.error
-    assert_joined(simulation)
-    assert writes(simulation.clusters["host"]) == ["create clusters m1"]
+    evidence.assert_joined(simulation)
+    assert evidence.writes(simulation.clusters["host"]) == ["create clusters m1"]
 
 
 def test_a_joined_member_is_verified_and_nothing_is_written(simulate, join):
     simulation = simulate(host=HOST_OWN)
     assert join(simulation).state == "success"
-    before = [len(writes(cluster)) for cluster in simulation.clusters.values()]
+    before = [len(evidence.writes(cluster)) for cluster in simulation.clusters.values()]
     run = join(simulation)
     assert run.state == "success", run.error
-    assert [len(writes(cluster)) for cluster in simulation.clusters.values()] == before
+    assert [len(evidence.writes(cluster)) for cluster in simulation.clusters.values()] == before
     assert run.reports["verify_join"]["result"] == "joined already, nothing was written"
     assert run.reports["verify_join"]["changed"] == []
 
@@ -104,7 +61,7 @@ def test_a_member_that_a_person_joined_is_verified_and_nothing_is_written(simula
     simulation = simulate(host=HOST_OWN, members=[{"role": "member", "secret": "host", "joined": "m1"}])
     run = join(simulation)
     assert run.state == "success", run.error
-    assert [writes(cluster) for cluster in simulation.clusters.values()] == [[], []]
+    assert [evidence.writes(cluster) for cluster in simulation.clusters.values()] == [[], []]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +78,7 @@ def test_what_changed_on_a_joined_member_is_put_right(simulate, join, spec):
     simulation.clusters["m1"].edit("clusterconfigurations", "ks-installer", {"spec": spec}, "kubesphere-system")
     run = join(simulation)
     assert run.state == "success", run.error
-    assert_joined(simulation)
+    evidence.assert_joined(simulation)
     assert len(run.reports["verify_join"]["changed"]) == 1
 
 
@@ -129,7 +86,7 @@ def test_the_record_of_the_first_join_is_never_overwritten(simulate, join):
     simulation = simulate(host=HOST_OWN)
     member = simulation.clusters["m1"]
     assert join(simulation).state == "success"
-    first = before_join(member)
+    first = evidence.before_join(member)
     member.edit(
         "clusterconfigurations",
         "ks-installer",
@@ -137,15 +94,15 @@ def test_the_record_of_the_first_join_is_never_overwritten(simulate, join):
         "kubesphere-system",
     )
     assert join(simulation).state == "success"
-    assert before_join(member) == first
+    assert evidence.before_join(member) == first
 
 
 def test_a_run_of_the_installer_that_failed_silently_earlier_is_forced_again(simulate, join):
     simulation = simulate(host=HOST_OWN, members=[{"spec_ahead": True}])
     run = join(simulation)
     assert run.state == "success", run.error
-    assert_joined(simulation)
-    assert writes(simulation.clusters["m1"]) == ["patch deployments ks-installer"]
+    evidence.assert_joined(simulation)
+    assert evidence.writes(simulation.clusters["m1"]) == ["patch deployments ks-installer"]
     assert "forcing a new run" in run.output
 
 
@@ -153,7 +110,7 @@ def test_a_run_of_the_installer_that_fails_once_is_forced_again(simulate, join):
     simulation = simulate(host=HOST_OWN, members=[{"installer": {"fail": "silent", "runs": 1}}])
     run = join(simulation)
     assert run.state == "success", run.error
-    assert_joined(simulation)
+    evidence.assert_joined(simulation)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +126,8 @@ def test_an_installer_that_keeps_failing_ends_the_run_with_its_own_words(simulat
     assert run.failed == ["wait_installer"]
     assert says in run.error
     assert "member cluster (connection m1)" in run.error
-    assert_no_secret(run, simulation)
-    assert "create clusters m1" not in writes(simulation.clusters["host"])
+    evidence.assert_no_secret(run, simulation)
+    assert "create clusters m1" not in evidence.writes(simulation.clusters["host"])
 
 
 def test_a_host_whose_multicluster_component_fails_is_not_taken_for_finished(simulate, join):
@@ -180,17 +137,17 @@ def test_a_host_whose_multicluster_component_fails_is_not_taken_for_finished(sim
     assert run.failed == ["wait_installer"]
     assert "status.multicluster is not enabled" in run.error
     assert "Task 'multicluster' failed:" in run.error
-    assert_no_secret(run, simulation)
+    evidence.assert_no_secret(run, simulation)
 
 
 def test_a_secret_that_the_host_is_about_to_get_is_waited_for(simulate, join):
     simulation = simulate(host={"jwt_in_spec": "SecretThatIsNotInForceYet"})
     run = join(simulation)
     assert run.state == "success", run.error
-    assert_joined(simulation)
-    assert secret_of(simulation.clusters["m1"]) == "SecretThatIsNotInForceYet"
+    evidence.assert_joined(simulation)
+    assert evidence.secret_of(simulation.clusters["m1"]) == "SecretThatIsNotInForceYet"
     member = simulation.clusters["m1"]
-    assert writes(member).count("patch clusterconfigurations ks-installer") == 1
+    assert evidence.writes(member).count("patch clusterconfigurations ks-installer") == 1
 
 
 def test_a_member_that_the_host_cannot_reach_ends_with_the_hosts_own_reason(simulate, join):
@@ -206,7 +163,7 @@ def test_a_wrong_address_is_mended_by_running_again_with_the_right_one(simulate,
     assert join(simulation, member_server="https://10.99.99.99:6443").failed == ["wait_agent_ready"]
     run = join(simulation)
     assert run.state == "success", run.error
-    assert_joined(simulation)
+    evidence.assert_joined(simulation)
 
 
 def test_a_kubeconfig_of_loopback_is_refused_before_anything_is_written(simulate, join):
@@ -215,7 +172,7 @@ def test_a_kubeconfig_of_loopback_is_refused_before_anything_is_written(simulate
     assert run.failed == ["check_conf"]
     assert "loopback" in run.error
     assert "Set member_server" in run.error
-    assert [writes(cluster) for cluster in simulation.clusters.values()] == [[], []]
+    assert [evidence.writes(cluster) for cluster in simulation.clusters.values()] == [[], []]
 
 
 JUNK = base64.b64encode(b"this is no kubeconfig").decode()
@@ -239,7 +196,7 @@ def test_a_cluster_with_a_kubeconfig_that_is_none_is_refused(simulate, join):
     run = join(simulation)
     assert run.failed == ["check_conf"]
     assert "no usable kubeconfig" in run.error
-    assert writes(simulation.clusters["m1"]) == []
+    assert evidence.writes(simulation.clusters["m1"]) == []
 
 
 def test_a_kubeconfig_that_becomes_none_during_the_wait_ends_the_wait(simulate, join):
@@ -291,7 +248,7 @@ def test_a_clash_is_refused_before_anything_is_written(simulate, join, scenario,
     run = join(simulation)
     assert run.failed == ["check_conf"]
     assert says in run.error
-    assert not any(writes(cluster) for cluster in simulation.clusters.values())
+    assert not any(evidence.writes(cluster) for cluster in simulation.clusters.values())
 
 
 def test_a_credential_of_another_cluster_is_not_given_to_the_host(simulate, join):
@@ -299,7 +256,7 @@ def test_a_credential_of_another_cluster_is_not_given_to_the_host(simulate, join
     run = join(simulation, import_conn_id="m2")
     assert run.failed == ["prepare_kubeconfig"]
     assert "leads to another cluster" in run.error
-    assert "create clusters m1" not in writes(simulation.clusters["host"])
+    assert "create clusters m1" not in evidence.writes(simulation.clusters["host"])
 
 
 @pytest.mark.parametrize(
@@ -337,7 +294,7 @@ def test_without_an_optional_right_the_join_does_with_less_and_says_so(simulate,
     )
     run = join(simulation)
     assert run.state == "success", run.error
-    assert_joined(simulation)
+    evidence.assert_joined(simulation)
     assert proof in run.reports["verify_join"]["proof"]
 
 
@@ -346,10 +303,10 @@ def test_waits_that_move_to_the_triggerer_end_the_same(simulate, join, monkeypat
     monkeypatch.setenv("AIRFLOW__FLEET__INLINE_WAIT", "0.05")
     run = join(simulation)
     assert run.state == "success", run.error
-    assert_joined(simulation)
+    evidence.assert_joined(simulation)
     assert "The wait goes on in the triggerer" in run.output
     assert len(run.reports["verify_join"]["changed"]) == 3
-    assert_no_secret(run, simulation)
+    evidence.assert_no_secret(run, simulation)
 
 
 def test_a_failure_in_the_triggerer_ends_the_task_with_its_words(simulate, join, monkeypatch):

@@ -1,0 +1,118 @@
+"""What KubeSphere on one cluster is asked for and has in force; written in one patch, and recorded before it."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import logging
+import re
+from typing import Any
+
+from include.fleet import clusters, errors, installer, kubesphere, redaction
+
+log = logging.getLogger(__name__)
+
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9._-]+")
+
+
+async def check_supported(cluster: clusters.Cluster) -> None:
+    """Raise UnsupportedError unless a KubeSphere that this project can join is installed on *cluster*."""
+    configuration = await cluster.read(kubesphere.CONFIGURATION)
+    if configuration is None:
+        raise errors.UnsupportedError(
+            f"The {cluster} has no {kubesphere.CONFIGURATION}: KubeSphere 3.x is not installed there. Installing "
+            "it anew is not supported yet. Install KubeSphere 3.4 with ks-installer, with the role none, wait until "
+            "it is finished, then run the join again."
+        )
+    if kubesphere.release(configuration) is None:
+        raise errors.UnsupportedError(
+            f"The {cluster} runs KubeSphere {kubesphere.version(configuration) or 'of unknown version'}; "
+            f"supported is {', '.join(kubesphere.RELEASES)}."
+        )
+
+
+async def uid(cluster: clusters.Cluster) -> str:
+    """Return what identifies a cluster, whatever it is called: its kube-system UID."""
+    return str((await cluster.get(kubesphere.IDENTITY))["metadata"]["uid"])
+
+
+async def in_force(cluster: clusters.Cluster) -> kubesphere.Config:
+    """Return the configuration in force on *cluster*; raises UnsupportedError if there is none."""
+    config = kubesphere.config(await cluster.get(kubesphere.CONFIG))
+    if config is None:
+        raise errors.UnsupportedError(
+            f"{kubesphere.CONFIG} of the {cluster} holds no usable {kubesphere.CONFIG_KEY}. Has ks-installer finished?"
+        )
+    await cluster.keep_secret(config.jwt_secret)
+    return config
+
+
+async def trust(host: clusters.Cluster) -> kubesphere.Trust:
+    """Return the jwtSecret of the host cluster; raises UnsupportedError for one that no member can be given."""
+    found = await installer.state(host)
+    if found is None:
+        raise errors.UnavailableError(f"The {host} has no ClusterConfiguration at the moment.")
+    if not found.trust.value:
+        raise errors.UnsupportedError(
+            f"The {host} has no jwtSecret in {kubesphere.CONFIG}. Look at the log of Pod ks-installer there."
+        )
+    if not _SHELL_SAFE.fullmatch(found.trust.value):
+        # The installer puts it unquoted into a shell command (kubesphere-facts 2.4, P-15).
+        raise errors.UnsupportedError(
+            f"The jwtSecret of the {host} has characters that ks-installer cannot pass on to a member. Give the "
+            f"host one of letters and digits: spec.authentication.jwtSecret of {kubesphere.CONFIGURATION}."
+        )
+    return found.trust
+
+
+async def ask_for(
+    cluster: clusters.Cluster, *, role: str, attempt: str, jwt_secret: str | None = None, address: str | None = None
+) -> str:
+    """Have a ClusterConfiguration ask for these, in one patch; return what was written, "" if nothing had to be.
+
+    What the cluster was before its first change is kept first, see `_record_before`. Raises ConflictError if
+    somebody else changes it at the same moment.
+    """
+    configuration = await cluster.get(kubesphere.CONFIGURATION)
+    patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
+    if not patch:
+        return ""
+    await _record_before(cluster, configuration, attempt=attempt)
+    # The version makes a patch fail that rests on what somebody has changed meanwhile.
+    version = configuration["metadata"]["resourceVersion"]
+    await cluster.patch(kubesphere.CONFIGURATION, {"metadata": {"resourceVersion": version}, **patch})
+    sentence = f"{kubesphere.CONFIGURATION} of the {cluster.role} changed:"
+    changed = patch["spec"].get("multicluster", {})
+    if "proxyPublishAddress" in changed:
+        sentence += f" proxyPublishAddress {kubesphere.spec_address(configuration) or 'unset'} -> {address}"
+    if "clusterRole" in changed:
+        sentence += f" role {kubesphere.spec_role(configuration)} -> {role}"
+    if jwt_secret is not None and "authentication" in patch["spec"]:
+        former = kubesphere.spec_secret(configuration)
+        sentence += f" jwtSecret {redaction.fingerprint(former) if former else 'unset'} -> "
+        sentence += redaction.fingerprint(jwt_secret)
+    return sentence
+
+
+async def _record_before(cluster: clusters.Cluster, configuration: dict[str, Any], *, attempt: str) -> None:
+    """Keep what a cluster was before its first change, for the day it leaves; never overwritten."""
+    in_force = kubesphere.secret_value(await installer.read_secret(cluster), "secret")
+    values = {
+        "clusterRole": kubesphere.spec_role(configuration),
+        "jwtSecret": kubesphere.spec_secret(configuration),
+        "secretInForce": in_force or "",
+        "proxyPublishAddress": kubesphere.spec_address(configuration),
+        "recordedAt": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "recordedBy": attempt,
+    }
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": kubesphere.BEFORE_JOIN.name, "namespace": kubesphere.NAMESPACE},
+        "type": "Opaque",
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
+    }
+    try:
+        await cluster.create(kubesphere.BEFORE_JOIN, manifest)
+    except errors.ConflictError:
+        log.info("%s on the %s is kept as an earlier join left it", kubesphere.BEFORE_JOIN, cluster)
