@@ -40,10 +40,11 @@ class Target:
 class Api:
     """Answers requests from the store; `audit` holds an entry for each one, added before the answer is sent."""
 
-    def __init__(self, store: Store, *, access: Access, proxy: Proxy) -> None:
+    def __init__(self, store: Store, *, access: Access, proxy: Proxy, version: str) -> None:
         self._store = store
         self._access = access
         self._proxy = proxy
+        self._version = version
         self.audit: list[Entry] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,7 +174,7 @@ class Api:
         if path in (["healthz"], ["readyz"], ["livez"]):
             return PlainTextResponse("ok")
         if path == ["version"]:
-            return JSONResponse(discovery.KUBERNETES_VERSION)
+            return JSONResponse(discovery.describe_version(self._version))
         if (path[0] == "api" and len(path) <= 2) or (path[0] == "apis" and len(path) <= 3):
             document = discovery.describe(path, store=self._store)
             if document is not None:

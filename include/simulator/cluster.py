@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from include.simulator import resources, status, tokens
 from include.simulator.access import Access, Entry, Rule
-from include.simulator.actors import cluster_controller, ks_apiserver, kubeconfigs
+from include.simulator.actors import controller_manager, ks_apiserver, kubeconfigs
 from include.simulator.actors.client import Client
 from include.simulator.actors.installer import Installer, checksum
 from include.simulator.actors.installer_run import Faults
@@ -23,6 +23,7 @@ from include.simulator.api import Api, Target
 from include.simulator.certificates import Authority
 from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Network, Server, tls_context
 from include.simulator.proxy import Proxy
+from include.simulator.release import Release
 from include.simulator.scenario import Fault, Timing
 from include.simulator.server import HttpsServer
 from include.simulator.states import Machine, State
@@ -50,6 +51,7 @@ class Cluster:
         number: int,
         network: Network,
         timing: Timing,
+        release: Release,
         reachable: bool,
         rules: tuple[Rule, ...],
         fault: Fault | None,
@@ -57,6 +59,7 @@ class Cluster:
         self.name = name
         self._network = network
         self._timing = timing
+        self._release = release
         self._faults = Faults(fault)
         self._machine = Machine(name=f"{name}-node1", address=f"10.20.{number}.1", pod_prefix=f"10.233.{64 + number}")
         self._signing_key = secrets.token_urlsafe(32)
@@ -64,7 +67,9 @@ class Cluster:
         self._authority = Authority(f"{name}-ca")
         self._admin = self._authority.issue_client("admin", groups=["system:masters"])
         self.store = Store()
-        self.state = State(store=self.store, machine=self._machine, authority=self._authority.certificate)
+        self.state = State(
+            store=self.store, machine=self._machine, authority=self._authority.certificate, release=release
+        )
         access = Access(self.store, signing_key=self._signing_key, rules={"airflow": rules})
         access.add_token(self._airflow_token, user="airflow")
         self._system_tokens: dict[str, str] = {}
@@ -72,7 +77,7 @@ class Cluster:
             self._system_tokens[user] = secrets.token_urlsafe(32)
             access.add_token(self._system_tokens[user], user=user)
         self._proxy = Proxy(self.store, network=network, cluster=name)
-        self._api = Api(self.store, access=access, proxy=self._proxy)
+        self._api = Api(self.store, access=access, proxy=self._proxy, version=release.kubernetes)
         names, addresses = ("localhost", *sorted(SERVICE_NAMES)), ("127.0.0.1", self._machine.address, SERVICE_ADDRESS)
         self._server_pair = self._authority.issue_server("kube-apiserver", names=names, addresses=addresses)
         self._https = HttpsServer(self._api, pair=self._server_pair, authority=self._authority.certificate)
@@ -108,7 +113,7 @@ class Cluster:
         programs: dict[str, Program] = {
             "kubesphere/ks-installer": self._run_installer,
             "kubesphere/ks-apiserver": ks_apiserver.run,
-            "kubesphere/ks-controller-manager": cluster_controller.run,
+            "kubesphere/ks-controller-manager": controller_manager.run,
         }
         kubelet = Kubelet(
             self._connect_as(f"system:node:{node}"),
@@ -118,6 +123,7 @@ class Cluster:
             pod_prefix=self._machine.pod_prefix,
             network=self._network,
             timing=self._timing,
+            release=self._release,
             programs=programs,
             connect=self._connect_account,
             logs=self.state.logs,

@@ -1,6 +1,6 @@
 """The text in ConfigMap `kubesphere-config`: as ks-installer renders it, and as the cluster controller writes it back.
 
-Pure functions on text and mappings (kubesphere-facts 3.1 and 3.2, KubeSphere 3.4).
+Pure functions on text and mappings (kubesphere-facts 3.1 and 3.2).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import yaml
 
+from include.simulator.release import Release
 from include.simulator.resources import CONFIGMAPS
 
 NAMESPACE: Final = "kubesphere-system"
@@ -35,15 +36,15 @@ class RenderError(Exception):
     """The template cannot be rendered; the text is Ansible's."""
 
 
-def render(spec: dict[str, Any], *, secret: str) -> str:
+def render(spec: dict[str, Any], *, secret: str, release: Release) -> str:
     """Return the text for the spec of a ClusterConfiguration and a jwtSecret.
 
-    Raises RenderError when `multicluster.clusterRole` is missing, which the template reads unguarded.
+    Raises RenderError when `multicluster.clusterRole` is missing where the template reads it unguarded (since 3.3).
     """
     multicluster = spec.get("multicluster") or {}
-    if "clusterRole" not in multicluster:
+    if release.states_role and "clusterRole" not in multicluster:
         raise RenderError("'dict object' has no attribute 'clusterRole'")
-    role = str(multicluster["clusterRole"])
+    role = str(multicluster.get("clusterRole", "none"))
     lines = [
         "authentication:",
         "  authenticateRateLimiterMaxTries: 10",
@@ -53,44 +54,47 @@ def render(spec: dict[str, Any], *, secret: str) -> str:
         "  multipleLogin: True",
         "  kubectlImage: kubesphere/kubectl:v1.22.0",
         f'  jwtSecret: "{secret}"',
-        "  oauthOptions:",
     ]
-    options = (spec.get("authentication") or {}).get("oauthOptions")
-    if options:
-        lines += [f"    {line}" for line in yaml.safe_dump(options, sort_keys=False).splitlines()]
-    if role == "member":
-        lines.append("    accessTokenMaxAge: 0")
+    lines += _render_oauth_options(spec, role=role, release=release)
     lines += [
-        "    clients:",
-        "    - name: kubesphere",
-        "      secret: kubesphere",
-        "      redirectURIs:",
-        "      - '*'",
         "",
         "ldap:",
         "  host: openldap.kubesphere-system.svc:389",
         "  managerDN: cn=admin,dc=kubesphere,dc=io",
         "",
-        "multicluster:",
-        f"  clusterRole: {role}",
     ]
-    if role == "host":
-        lines += [
-            "  enable: true",
-            "  agentImage: kubesphere/tower:v0.2.1",
-            "  proxyPublishService: tower.kubesphere-system.svc",
-        ]
-        for source, key in (
-            ("proxyPublishAddress", "proxyPublishAddress"),
-            ("clusterControllerResyncPeriod", "clusterControllerResyncPeriod"),
-            ("hostClusterName", "hostClusterName"),
-        ):
-            if multicluster.get(source):
-                lines.append(f"  {key}: {multicluster[source]}")
-    elif role == "member":
-        lines.append("  enable: false")
+    lines += _render_multicluster(multicluster, role=role, release=release)
     lines += ["", "monitoring:", "  endpoint: http://prometheus-operated.kubesphere-monitoring-system.svc:9090", ""]
     return "\n".join(lines)
+
+
+def _render_oauth_options(spec: dict[str, Any], *, role: str, release: Release) -> list[str]:
+    unlimited = ["    accessTokenMaxAge: 0"] if role == "member" else []
+    if not release.states_role:
+        return ["  oauthOptions:", *unlimited] if unlimited else []
+    given = (spec.get("authentication") or {}).get("oauthOptions")
+    written = yaml.safe_dump(given, sort_keys=False).splitlines() if given else []
+    client = ["- name: kubesphere", "  secret: kubesphere", "  redirectURIs:", "  - '*'"]
+    return ["  oauthOptions:", *(f"    {line}" for line in written), *unlimited, "    clients:"] + [
+        f"    {line}" for line in client
+    ]
+
+
+def _render_multicluster(multicluster: dict[str, Any], *, role: str, release: Release) -> list[str]:
+    stated = [f"  clusterRole: {role}"] if release.states_role else []
+    if role == "host":
+        keys = ["proxyPublishAddress"]
+        keys += ["clusterControllerResyncPeriod", "hostClusterName"] if release.states_role else []
+        return [
+            "multicluster:",
+            *stated,
+            "  enable: true",
+            f"  agentImage: {release.tower_image}",
+            "  proxyPublishService: tower.kubesphere-system.svc",
+            *(f"  {key}: {multicluster[key]}" for key in keys if multicluster.get(key)),
+        ]
+    stated += ["  enable: false"] if stated and role == "member" else []
+    return ["multicluster:", *stated] if stated else []
 
 
 def build_manifest(text: str) -> dict[str, Any]:
@@ -124,6 +128,14 @@ def read_secret(settings: dict[str, Any]) -> str:
 def read_multicluster(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the section `multicluster` of parsed settings."""
     return dict(settings.get("multicluster") or {})
+
+
+def is_host(settings: dict[str, Any]) -> bool:
+    """Say whether parsed settings make their cluster a host; before 3.3 there is no role, only `enable`."""
+    multicluster = read_multicluster(settings)
+    if "clusterRole" in multicluster:
+        return bool(multicluster["clusterRole"] == "host")
+    return bool(multicluster.get("enable"))
 
 
 def rewrite(settings: dict[str, Any], *, cluster_name: str) -> str:

@@ -8,10 +8,8 @@ from include.simulator import resources
 from include.simulator.resources import Resource
 from include.simulator.store import Store
 
-KUBERNETES_VERSION = {
+_BUILD = {
     "major": "1",
-    "minor": "22",
-    "gitVersion": "v1.22.12",
     "gitCommit": "b058e1760c79f46a834ba59bd7a3486ecf28237d",
     "gitTreeState": "clean",
     "buildDate": "2022-07-13T14:53:39Z",
@@ -19,6 +17,11 @@ KUBERNETES_VERSION = {
     "compiler": "gc",
     "platform": "linux/amd64",
 }
+
+
+def describe_version(version: str) -> dict[str, Any]:
+    """Return the document at `/version`."""
+    return {**_BUILD, "minor": version.split(".")[1], "gitVersion": version}
 
 
 def describe(path: list[str], *, store: Store) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import secrets
 from typing import Any, Final
 
 from include.simulator import resources, tokens
+from include.simulator.release import Release
 from include.simulator.resources import Resource
 
 Object = dict[str, Any]
@@ -14,7 +15,6 @@ Object = dict[str, Any]
 SYSTEM_NAMESPACE: Final = "kubesphere-system"
 FEDERATION_NAMESPACE: Final = "kube-federation-system"
 KUBEFED_DEPLOYMENTS: Final = ("kubefed-controller-manager", "kubefed-admission-webhook")
-VERSION: Final = "v3.4.1"
 
 
 def deployment(
@@ -56,10 +56,11 @@ def service(
     }
 
 
-def secret(value: str) -> Object:
+def secret(value: str, *, release: Release) -> Object:
     """Return Secret `kubesphere-secret` for a jwtSecret (kubesphere-facts 2.4)."""
-    password = f"$2a$10${secrets.token_hex(24)}"
-    data = {"secret": value, "token": tokens.static_admin_token(value), "initAdminPassword": password}
+    data = {"secret": value, "token": tokens.static_admin_token(value)}
+    if release.reloads:
+        data["initAdminPassword"] = f"$2a$10${secrets.token_hex(24)}"
     return {
         "metadata": {"name": "kubesphere-secret", "namespace": SYSTEM_NAMESPACE},
         "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
@@ -94,16 +95,16 @@ def definition(kind: Resource) -> Object:
     }
 
 
-def multicluster() -> list[tuple[Resource, str | None, Object]]:
+def multicluster(release: Release) -> list[tuple[Resource, str | None, Object]]:
     """Return what role ks-multicluster puts on a host: tower and kubefed (kubesphere-facts 2.3, 4)."""
     tower_labels = {"app": "tower", "app.kubernetes.io/name": "tower"}
     tower = deployment(
         "tower",
         namespace=SYSTEM_NAMESPACE,
-        image="kubesphere/tower:v0.2.1",
+        image=release.tower_image,
         account="kubesphere",
         labels=tower_labels,
-        command=["/proxy", "--ca-cert=/ca.crt", "--ca-key=/ca.key", "--v=4"],
+        command=list(release.tower_command),
     )
     published = service("tower", namespace=SYSTEM_NAMESPACE, port=8080, target=8080, type_="LoadBalancer")
     published["spec"]["externalTrafficPolicy"] = "Cluster"
@@ -112,7 +113,7 @@ def multicluster() -> list[tuple[Resource, str | None, Object]]:
         (resources.SERVICES, SYSTEM_NAMESPACE, published),
     ]
     for name in KUBEFED_DEPLOYMENTS:
-        kubefed = deployment(name, namespace=FEDERATION_NAMESPACE, image="kubesphere/kubefed:v0.8.1", account=name)
+        kubefed = deployment(name, namespace=FEDERATION_NAMESPACE, image=release.kubefed_image, account=name)
         created.append((resources.DEPLOYMENTS, FEDERATION_NAMESPACE, kubefed))
     return created
 

@@ -17,8 +17,9 @@ import yaml
 
 from include.simulator import resources
 from include.simulator.access import Rule
+from include.simulator.release import RELEASES, Release
 
-VERSIONS: Final = ("v3.4.1",)
+VERSIONS: Final = tuple(RELEASES)
 HOST_CLUSTER: Final = "host"
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SECRET: Final = re.compile(r"[A-Za-z0-9]+")
@@ -284,7 +285,8 @@ def _find_contradictions(scenario: Scenario) -> list[str]:
             if member.joined in joined:
                 problems.append(f"{path}.joined: another member is joined as {member.joined!r}")
             joined.append(member.joined)
-        problems += [f"{path}.{problem}" for problem in _find_member_contradictions(member)]
+        found = _find_member_contradictions(member, release=RELEASES[scenario.kubesphere])
+        problems += [f"{path}.{problem}" for problem in found]
     for alias, name in scenario.aliases.items():
         if name not in names:
             problems.append(f"aliases.{alias}: there is no cluster {name!r}")
@@ -293,9 +295,11 @@ def _find_contradictions(scenario: Scenario) -> list[str]:
     return problems
 
 
-def _find_member_contradictions(member: Member) -> list[str]:
+def _find_member_contradictions(member: Member, *, release: Release) -> list[str]:
     problems = []
     if member.other_host is not None:
+        if not release.states_role:
+            problems.append(f"other_host: KubeSphere {release.version} writes no clusterName anywhere")
         if member.role != "member":
             problems.append("other_host: a member of another host has role member")
         if member.secret is not Origin.OWN:

@@ -17,6 +17,7 @@ from include.simulator.actors import cluster_controller
 from include.simulator.cluster import Cluster
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
 from include.simulator.network import Network
+from include.simulator.release import RELEASES
 from include.simulator.scenario import HOST_CLUSTER, Host, Member, Origin
 
 
@@ -29,6 +30,7 @@ class Simulation:
 
     def __init__(self, source: Mapping[str, Any] | Path | str, *, directory: Path | str) -> None:
         self._scenario = scenario.load(source)
+        self._release = RELEASES[self._scenario.kubesphere]
         self._directory = Path(directory).absolute()
         self._network = Network()
         self._host_secret = states.new_secret()
@@ -85,6 +87,7 @@ class Simulation:
             number=number,
             network=self._network,
             timing=self._scenario.timing,
+            release=self._release,
             reachable=getattr(described, "reachable", True),
             rules=described.forbid,
             fault=described.installer,
@@ -93,8 +96,8 @@ class Simulation:
     def _lay_host(self, host: Host) -> None:
         cluster = self.clusters[host.name]
         spec = states.build_spec(role=host.role, jwt=host.jwt_in_spec or "")
-        text = configuration.render(spec, secret=self._host_secret)
-        if host.role == "host":
+        text = configuration.render(spec, secret=self._host_secret, release=self._release)
+        if host.role == "host" and self._release.states_role:
             text = configuration.rewrite(_load(text), cluster_name=HOST_CLUSTER)
         cluster.state.lay_kubernetes()
         cluster.state.lay_kubesphere(spec, secret=self._host_secret, settings=text)
@@ -113,9 +116,9 @@ class Simulation:
             return
         secret = self._host_secret if member.secret is Origin.HOST else states.new_secret()
         in_force = states.build_spec(role=member.role, jwt=secret if member.secret is Origin.HOST else "")
-        text = configuration.render(in_force, secret=secret)
+        text = configuration.render(in_force, secret=secret, release=self._release)
         name = member.joined or member.other_host
-        if name is not None:
+        if name is not None and self._release.states_role:
             text = configuration.rewrite(_load(text), cluster_name=name)
         spec = states.build_spec(role="member", jwt=self._host_secret) if member.spec_ahead else in_force
         cluster.state.lay_kubesphere(spec, secret=secret, settings=text)

@@ -17,7 +17,8 @@ from typing import Any
 from include.simulator import configuration, manifests, resources, store
 from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
 from include.simulator.actors.kubelet import Line
-from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE, VERSION
+from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE
+from include.simulator.release import Release
 from include.simulator.resources import Resource
 from include.simulator.scenario import HOST_CLUSTER
 from include.simulator.store import Store
@@ -41,6 +42,7 @@ class State:
     store: Store
     machine: Machine
     authority: str
+    release: Release
     logs: dict[str, list[Line]] = field(default_factory=dict)
     _pods: int = 1
 
@@ -104,8 +106,8 @@ class State:
                         "bootID": str(uuid.uuid4()),
                         "containerRuntimeVersion": "containerd://1.6.4",
                         "kernelVersion": "5.4.0",
-                        "kubeProxyVersion": "v1.22.12",
-                        "kubeletVersion": "v1.22.12",
+                        "kubeProxyVersion": self.release.kubernetes,
+                        "kubeletVersion": self.release.kubernetes,
                         "machineID": uuid.uuid4().hex,
                         "operatingSystem": "linux",
                         "osImage": "Ubuntu 20.04.6 LTS",
@@ -140,17 +142,19 @@ class State:
             },
         )
         self.put(resources.WORKSPACES, {"metadata": {"name": "system-workspace"}, "spec": {"manager": "admin"}})
-        self.put(resources.SECRETS, manifests.secret(secret), namespace=SYSTEM_NAMESPACE)
+        self.put(resources.SECRETS, manifests.secret(secret, release=self.release), namespace=SYSTEM_NAMESPACE)
         self.put(resources.CONFIGMAPS, configuration.build_manifest(settings), namespace=SYSTEM_NAMESPACE)
         enabled = {"status": "enabled", "enabledTime": "2026-01-31T10:00:00UTC"}
+        version = self.release.version
+        recorded = {"version": version} if self.release.records_version else {}
         self.put(
             resources.CLUSTERCONFIGURATIONS,
             namespace=SYSTEM_NAMESPACE,
             content={
-                "metadata": {"name": "ks-installer", "labels": {"version": VERSION}},
+                "metadata": {"name": "ks-installer", "labels": {"version": version}},
                 "spec": spec,
                 "status": {
-                    "core": {**enabled, "version": VERSION},
+                    "core": {**enabled, **recorded},
                     "monitoring": enabled,
                     "clusterId": f"{uuid.uuid4()}-1769853600",
                 },
@@ -167,7 +171,12 @@ class State:
             ("ks-installer", "kubesphere/ks-installer", "ks-installer", "installer"),
         ):
             manifest = manifests.deployment(
-                name, namespace=SYSTEM_NAMESPACE, image=f"{image}:{VERSION}", account=account, container=container
+                name,
+                namespace=SYSTEM_NAMESPACE,
+                image=f"{image}:{version}",
+                account=account,
+                container=container,
+                labels={"app": self.release.installer_app} if container else None,
             )
             self.lay_deployment(manifest, namespace=SYSTEM_NAMESPACE)
         self._log_installer(installer_log.banner(node=self.machine.address, moment=_earlier(90)), minutes=90)
@@ -202,7 +211,7 @@ class State:
         """Lay down what role host adds: tower, kubefed, and the host's own Cluster."""
         self.put(resources.NAMESPACES, {"metadata": {"name": FEDERATION_NAMESPACE}})
         # Services first, so that their endpoints are known with the pods.
-        for resource, namespace, manifest in reversed(manifests.multicluster()):
+        for resource, namespace, manifest in reversed(manifests.multicluster(self.release)):
             if resource == resources.DEPLOYMENTS:
                 self.lay_deployment(manifest, namespace=namespace or "")
             else:
@@ -252,12 +261,13 @@ class State:
         cluster["metadata"]["finalizers"] = [cluster_controller.FINALIZER]
         cluster["spec"]["connection"]["kubernetesAPIEndpoint"] = server
         cluster["status"] = {
-            "kubernetesVersion": "v1.22.12",
-            "kubeSphereVersion": VERSION,
+            "kubernetesVersion": self.release.kubernetes,
             "nodeCount": 1,
-            "uid": member.store.get(resources.NAMESPACES, name="kube-system")["metadata"]["uid"],
-            "conditions": _conditions(expiry),
+            "conditions": _conditions(expiry if self.release.federates_by_condition else None),
         }
+        if self.release.federates_by_condition:
+            cluster["status"]["kubeSphereVersion"] = self.release.version
+            cluster["status"]["uid"] = member.store.get(resources.NAMESPACES, name="kube-system")["metadata"]["uid"]
         self.put(resources.CLUSTERS, cluster)
         self.put(
             resources.SECRETS, manifests.federation_secret(name, token=_encode(token)), namespace=FEDERATION_NAMESPACE
@@ -282,7 +292,7 @@ class State:
 
     def _log_installer(self, text: str, *, minutes: float) -> None:
         for pod in self.store.select(resources.PODS, namespace=SYSTEM_NAMESPACE):
-            if pod["metadata"]["labels"].get("app") == "ks-installer":
+            if pod["metadata"]["labels"].get("app") == self.release.installer_app:
                 lines = self.logs.setdefault(pod["metadata"]["name"], [])
                 lines.extend((_earlier(minutes), line) for line in text.split("\n"))
 

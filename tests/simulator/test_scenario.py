@@ -7,7 +7,7 @@ from include.simulator.access import Rule
 
 REFUSED = [
     ({"hosts": {}}, "scenario.hosts: unknown"),
-    ({"kubesphere": "v3.0.0"}, "kubesphere: expected v3.4.1"),
+    ({"kubesphere": "v3.1.1"}, "kubesphere: expected v3.4.1 or v3.0.0"),
     ({"timing": {"run": -1}}, "timing.run: expected seconds"),
     ({"timing": {"resync": 0}}, "timing.resync: expected seconds"),
     ({"host": {"role": "member"}}, "host.role: expected none or host"),
@@ -28,6 +28,10 @@ REFUSED = [
     ),
     ({"members": [{"name": "a", "role": "member", "secret": "host", "spec_ahead": True}]}, "so nothing is ahead"),
     ({"members": [{"name": "a", "other_host": "x"}]}, "a member of another host has role member"),
+    (
+        {"kubesphere": "v3.0.0", "members": [{"name": "a", "role": "member", "other_host": "x"}]},
+        "members[0].other_host: KubeSphere v3.0.0 writes no clusterName anywhere",
+    ),
     (
         {"members": [{"name": "a", "role": "member", "secret": "host", "other_host": "x"}]},
         "the secret of another host is not this host's",

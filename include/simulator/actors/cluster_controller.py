@@ -1,13 +1,12 @@
 """ks-controller-manager's cluster controller (kubesphere-facts 6, KubeSphere 3.4, direct connections).
 
-It runs while the loaded configuration says that this cluster is a host. It checks neither the member's role nor its
+It checks neither the member's role nor its
 jwtSecret: a Ready cluster proves neither (6.6).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import datetime
 import logging
@@ -17,7 +16,6 @@ from include.simulator import certificates, configuration, manifests, resources,
 from include.simulator.actors import federation, kubeconfigs
 from include.simulator.actors.client import Change, Client, Object, RequestError
 from include.simulator.actors.kubelet import Container
-from include.simulator.actors.mounted_config import settings
 from include.simulator.network import SERVICE_ADDRESS
 
 log = logging.getLogger(__name__)
@@ -28,30 +26,6 @@ SERVICE_PROXY: Final = "/api/v1/namespaces/kubesphere-system/services/:ks-apiser
 _RETRIES: Final = 15
 
 
-async def run(container: Container) -> None:
-    """Run the controllers that the mounted configuration enables, and anew after each change of it."""
-    controller: asyncio.Task[None] | None = None
-    try:
-        async with contextlib.aclosing(settings(container)) as each:
-            async for loaded in each:
-                await _stop(controller)
-                controller = None
-                multicluster = configuration.read_multicluster(loaded)
-                if multicluster.get("clusterRole") == "host":
-                    name = str(multicluster.get("hostClusterName") or "host")
-                    controller = asyncio.create_task(ClusterController(container, host_name=name).run())
-                container.started.set()
-                container.log("Starting controller manager")
-    finally:
-        await _stop(controller)
-
-
-async def _stop(controller: asyncio.Task[None] | None) -> None:
-    if controller is not None:
-        controller.cancel()
-        await asyncio.gather(controller, return_exceptions=True)
-
-
 class ClusterController:
     """Reconciles the Clusters of a host; `host_name` is the name of the one that stands for the host itself."""
 
@@ -59,7 +33,8 @@ class ClusterController:
         self._container = container
         self._client = container.client
         self._host_name = host_name
-        self._pending: dict[str, int] = {}
+        self._pending: set[str] = set()
+        self._failures: dict[str, int] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._known: dict[str, Object] = {}
 
@@ -76,7 +51,7 @@ class ClusterController:
                 self._known.pop(name, None)
             else:
                 self._known[name] = change.object
-            if _matters(change):
+            if self._matters(change):
                 self._enqueue(name, tasks=tasks)
 
     async def _resync(self, tasks: asyncio.TaskGroup) -> None:
@@ -89,27 +64,41 @@ class ClusterController:
             for name in list(self._known):
                 self._enqueue(name, tasks=tasks)
 
+    def _matters(self, change: Change) -> bool:
+        """Say whether a change is worth a round: new, other spec, or being deleted (6.2)."""
+        if change.type != "MODIFIED" or change.old is None:
+            return change.type != "DELETED"
+        return change.old.get("spec") != change.object.get("spec") or "deletionTimestamp" in change.object["metadata"]
+
     def _enqueue(self, name: str, *, tasks: asyncio.TaskGroup) -> None:
         """Note that a Cluster needs a round; rounds of one Cluster never overlap."""
-        self._pending[name] = 0
+        self._pending.add(name)
         if name not in self._busy:
-            self._busy[name] = tasks.create_task(self._work(name))
+            self._busy[name] = tasks.create_task(self._work(name, tasks=tasks))
 
-    async def _work(self, name: str) -> None:
+    async def _work(self, name: str, *, tasks: asyncio.TaskGroup) -> None:
         try:
             while name in self._pending:
-                attempt = self._pending.pop(name)
+                self._pending.discard(name)
                 try:
                     await self._sync(name)
                 except Exception as error:
                     # Whatever a Cluster makes go wrong must not stop the work on others.
                     log.debug("Syncing cluster %s failed", name, exc_info=True)
                     self._container.log(f"error syncing cluster {name}: {error}")
-                    if attempt < _RETRIES:
-                        self._pending.setdefault(name, attempt + 1)
-                        await asyncio.sleep(0.005 * 2**attempt)
+                    tasks.create_task(self._retry(name, tasks=tasks))
+                else:
+                    self._failures.pop(name, None)
         finally:
             del self._busy[name]
+
+    async def _retry(self, name: str, *, tasks: asyncio.TaskGroup) -> None:
+        """Enqueue a Cluster once more after a growing delay; after 15 times it waits for an event or the resync."""
+        failures = self._failures.pop(name, 0)
+        if failures < _RETRIES:
+            self._failures[name] = failures + 1
+            await asyncio.sleep(0.005 * 2**failures)
+            self._enqueue(name, tasks=tasks)
 
     async def _ensure_host_cluster(self) -> None:
         found = await self._client.select(resources.CLUSTERS, labels=HOST_LABEL)
@@ -160,14 +149,14 @@ class ClusterController:
             await federation.join(host=self._client, member=member, access=access, name=name, labels=labels)
         except (RequestError, federation.WorkspaceConflictError) as error:
             self._container.log(f"Failed to join federation for cluster {name}, error {error}")
-            _set_condition(
+            set_condition(
                 status,
                 type_="Federated",
                 value="False",
                 reason=str(error),
                 message="Cluster can not join federation control plane",
             )
-            _set_condition(
+            set_condition(
                 status,
                 type_="Ready",
                 value="False",
@@ -177,7 +166,7 @@ class ClusterController:
             await self._write(cluster)
             return
         await asyncio.sleep(self._container.timing.sync)
-        _set_condition(
+        set_condition(
             status,
             type_="Federated",
             value="True",
@@ -186,8 +175,9 @@ class ClusterController:
         )
         cluster["spec"]["connection"].setdefault("kubernetesAPIEndpoint", access.server)
         await self._describe(cluster, member=member)
-        _set_condition(status, type_="Ready", value="True", reason="Ready", message="Cluster is available now")
-        if HOST_LABEL not in (cluster["metadata"].get("labels") or {}):
+        set_condition(status, type_="Ready", value="True", reason="Ready", message="Cluster is available now")
+        is_host = HOST_LABEL in (cluster["metadata"].get("labels") or {})
+        if cluster["spec"]["connection"].get("type") == "direct" and not is_host:
             self._check_certificate(status, access=access)
         if cluster != before:
             await self._write(cluster)
@@ -195,6 +185,16 @@ class ClusterController:
 
     async def _describe(self, cluster: Object, *, member: Client) -> None:
         """Fill in what can be read of the cluster; only versions, nodes and the uid are necessary."""
+        await self._describe_nodes(cluster, member=member)
+        status = cluster["status"]
+        version = await _read_proxied(member, path="/kapis/version")
+        if version is not None:
+            status["kubeSphereVersion"] = version.get("gitVersion") or "unknown"
+        system = await member.get(resources.NAMESPACES, name="kube-system")
+        status["uid"] = system["metadata"]["uid"]
+
+    async def _describe_nodes(self, cluster: Object, *, member: Client) -> None:
+        """Fill in the version of Kubernetes, the nodes and the enabled components, and mark the host itself."""
         status = cluster["status"]
         answer = await member.request("GET", path="/version")
         status["kubernetesVersion"] = str(answer.json().get("gitVersion", ""))
@@ -204,11 +204,6 @@ class ClusterController:
         components = await _read_proxied(member, path="/kapis/config.kubesphere.io/v1alpha2/configs/configz")
         if components is not None:
             status["configz"] = components
-        version = await _read_proxied(member, path="/kapis/version")
-        if version is not None:
-            status["kubeSphereVersion"] = version.get("gitVersion") or "unknown"
-        system = await member.get(resources.NAMESPACES, name="kube-system")
-        status["uid"] = system["metadata"]["uid"]
         if (components or {}).get("multicluster") and await self._are_own_nodes(nodes):
             cluster["metadata"].setdefault("labels", {})[HOST_LABEL] = ""
 
@@ -233,7 +228,7 @@ class ClusterController:
             soon = expiry < datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=7)
             text = expiry.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
         kind = "KubeConfigCertExpiresInSevenDays"
-        _set_condition(status, type_=kind, value="True" if soon else "False", reason=kind, message=text)
+        set_condition(status, type_=kind, value="True" if soon else "False", reason=kind, message=text)
 
     async def _finalize(self, cluster: Object) -> None:
         """Clean up on the host and let the object go; the member keeps everything (6.7)."""
@@ -272,14 +267,7 @@ def host_kubeconfig(authority: str) -> str:
     return kubeconfigs.dump(document)
 
 
-def _matters(change: Change) -> bool:
-    """Say whether a change is worth a round: new, other spec, or being deleted (6.2)."""
-    if change.type != "MODIFIED" or change.old is None:
-        return change.type != "DELETED"
-    return change.old.get("spec") != change.object.get("spec") or "deletionTimestamp" in change.object["metadata"]
-
-
-def _set_condition(status: Object, *, type_: str, value: str, reason: str, message: str) -> None:
+def set_condition(status: Object, *, type_: str, value: str, reason: str, message: str) -> None:
     """Replace a condition: taken out and appended with fresh times, as KubeSphere 3.1 and later do (6.1)."""
     now = store.timestamp()
     condition = {"type": type_, "status": value, "lastUpdateTime": now, "lastTransitionTime": now}

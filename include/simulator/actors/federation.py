@@ -20,10 +20,13 @@ class WorkspaceConflictError(Exception):
     """A workspace of the joining cluster exists on the host and is not placed there."""
 
 
-async def join(*, host: Client, member: Client, access: Access, name: str, labels: dict[str, str]) -> None:
+async def join(
+    *, host: Client, member: Client, access: Access, name: str, labels: dict[str, str], checks_workspaces: bool = True
+) -> None:
     """Create or update everything that federation needs, on the member first.
 
     Raises RequestError and WorkspaceConflictError; their text becomes the reason of condition Federated.
+    KubeSphere 3.0 does not check workspaces, and so joins a cluster without KubeSphere.
     """
     account = manifests.federation_account(name)
     found = await member.find(resources.SERVICEACCOUNTS, name=account, namespace=FEDERATION_NAMESPACE)
@@ -46,7 +49,9 @@ async def join(*, host: Client, member: Client, access: Access, name: str, label
             await member.replace(resource, content={**existing, **content, "metadata": existing["metadata"]})
     token = await _read_token(member, account=found)
     await _write_host_secret(host, name=name, token=token)
-    await _ensure_kubefed_cluster(host, member=member, access=access, name=name, labels=labels)
+    await _ensure_kubefed_cluster(
+        host, member=member, access=access, name=name, labels=labels, checks_workspaces=checks_workspaces
+    )
 
 
 async def leave(host: Client, *, name: str) -> None:
@@ -58,6 +63,20 @@ async def leave(host: Client, *, name: str) -> None:
         # A host without kubefed has none of these; anything else is an error.
         if error.code != 404:
             raise
+
+
+async def withdraw(member: Client, *, name: str, keeps_namespace: bool) -> None:
+    """Delete what `join` made on the member, as KubeSphere 3.0 does on `joinFederation: false`. Raises RequestError."""
+    role = manifests.federation_role(name)["metadata"]["name"]
+    await member.delete(resources.CLUSTERROLEBINDINGS, name=role)
+    await member.delete(resources.CLUSTERROLES, name=role)
+    account = manifests.federation_account(name)
+    found = await member.find(resources.SERVICEACCOUNTS, name=account, namespace=FEDERATION_NAMESPACE)
+    for reference in (found or {}).get("secrets") or []:
+        await member.delete(resources.SECRETS, name=reference["name"], namespace=FEDERATION_NAMESPACE)
+    await member.delete(resources.SERVICEACCOUNTS, name=account, namespace=FEDERATION_NAMESPACE)
+    if not keeps_namespace:
+        await member.delete(resources.NAMESPACES, name=FEDERATION_NAMESPACE)
 
 
 async def _ensure_token_secret(member: Client, *, account: Object, name: str) -> Object:
@@ -99,7 +118,7 @@ async def _write_host_secret(host: Client, *, name: str, token: str) -> None:
 
 
 async def _ensure_kubefed_cluster(
-    host: Client, *, member: Client, access: Access, name: str, labels: dict[str, str]
+    host: Client, *, member: Client, access: Access, name: str, labels: dict[str, str], checks_workspaces: bool
 ) -> None:
     authority = base64.b64encode((access.authority or "").encode()).decode()
     content = manifests.kubefed_cluster(name, endpoint=access.server, authority=authority, labels=labels)
@@ -108,7 +127,8 @@ async def _ensure_kubefed_cluster(
     try:
         existing = await host.find(resources.KUBEFEDCLUSTERS, name=name, namespace=FEDERATION_NAMESPACE)
         if existing is None:
-            await _check_workspaces(host, member=member, name=name)
+            if checks_workspaces:
+                await _check_workspaces(host, member=member, name=name)
             await host.create(resources.KUBEFEDCLUSTERS, content=content, namespace=FEDERATION_NAMESPACE)
         else:
             await host.replace(resources.KUBEFEDCLUSTERS, content={**existing, "spec": content["spec"]})

@@ -6,6 +6,8 @@ import datetime
 import json
 import uuid
 
+from include.simulator.release import Release
+
 HOOK = "kubesphere/installRunner.py"
 
 
@@ -87,6 +89,26 @@ def undefined_lines(task: str, *, error: str) -> str:
     fatal = f"fatal: [localhost]: FAILED! => {json.dumps({'msg': message})}"
     title = f"TASK [{task}] "
     return f"\n{title}{'*' * max(79 - len(title), 3)}\n{fatal}\n{recap(ok=23, failed=1)}"
+
+
+def crash_lines(release: Release) -> str:
+    """Return the traceback of a hook that exits with code 1."""
+    if release.records_version:
+        place, error = "line 513, in generate_new_cluster_configuration", "KeyError: 'es'"
+    else:
+        place, error = "line 325, in generateConfig", "kubernetes.client.rest.ApiException: (500)"
+    return f'Traceback (most recent call last):\n  File "/hooks/{HOOK}", {place}\n{error}'
+
+
+def component_lines(release: Release, *, failed: str | None) -> str:
+    """Return the report on the component playbooks once all have ended (kubesphere-facts 2.6)."""
+    names, stars = release.components, "*" * 50
+    states = {name: "failed" if name == failed else "successful" for name in names}
+    if not release.records_version:
+        lines = [f"task {name} status is {states[name]}" for name in names]
+        return "\n".join([*lines, f"total: {len(names)}     completed:{len(names)}", stars])
+    lines = [f"task {name} status is {states[name]}  ({n}/{len(names)})" for n, name in enumerate(names, start=1)]
+    return "\n".join([*lines, stars, "Collecting installation results ..."])
 
 
 def failed_component_lines(component: str, *, moment: datetime.datetime) -> str:

@@ -17,13 +17,12 @@ from include.simulator.actors.client import Object, RequestError
 from include.simulator.actors.kubelet import Container
 from include.simulator.scenario import Failure, Fault
 
-VERSION = "v3.4.1"
 NAMESPACE = "kubesphere-system"
 CREDENTIALS = "kubesphere-secret"
 
 # Characters that survive an unquoted place in a shell command (kubesphere-facts 2.4).
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_.+/=@:,%-]*")
-_COMPONENTS = ("monitoring", "multicluster", "openpitrix", "network")
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 
 class HookFailedError(Exception):
@@ -55,6 +54,7 @@ class Run:
     def __init__(self, container: Container, *, faults: Faults) -> None:
         self._container = container
         self._client = container.client
+        self._release = container.release
         self._faults = faults
 
     async def execute(self) -> None:
@@ -63,7 +63,8 @@ class Run:
             found = await self._client.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace=NAMESPACE)
             if found is None:
                 return
-            if (found.get("status") or {}).get("core", {}).get("version") != VERSION:
+            recorded = (found.get("status") or {}).get("core", {}).get("version")
+            if self._release.records_version and recorded != self._release.version:
                 await self._recreate(found)
                 return
             await self._install(found, failure=self._faults.next_run())
@@ -78,14 +79,15 @@ class Run:
         """Replace the object by a new one of this version; the create event starts the real run."""
         await self._client.delete(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace=NAMESPACE)
         self._container.log("Delete old cluster configuration successfully")
-        status: Object = {"core": {"version": VERSION}}
+        version = self._release.version
+        status: Object = {"core": {"version": version}}
         if (found.get("status") or {}).get("clusterId"):
             status["clusterId"] = found["status"]["clusterId"]
         await self._client.create(
             resources.CLUSTERCONFIGURATIONS,
             namespace=NAMESPACE,
             content={
-                "metadata": {"name": "ks-installer", "namespace": NAMESPACE, "labels": {"version": VERSION}},
+                "metadata": {"name": "ks-installer", "namespace": NAMESPACE, "labels": {"version": version}},
                 "spec": found.get("spec") or {},
                 "status": status,
             },
@@ -96,13 +98,9 @@ class Run:
         spec, status = found.get("spec") or {}, found.get("status") or {}
         if failure is Failure.CRASH:
             await self._spend(0.1)
-            raise HookFailedError(
-                "Traceback (most recent call last):\n"
-                f'  File "/hooks/{installer_log.HOOK}", line 513, in generate_new_cluster'
-                "_configuration\nKeyError: 'es'"
-            )
+            raise HookFailedError(installer_log.crash_lines(self._release))
         is_host = (spec.get("multicluster") or {}).get("clusterRole") == "host"
-        await self._preinstall(spec, failure=failure, is_host=is_host)
+        await self._preinstall(spec, status=status, failure=failure, is_host=is_host)
         failed = await self._install_components(
             failure=failure, enables=is_host and (status.get("multicluster") or {}).get("status") != "enabled"
         )
@@ -110,7 +108,8 @@ class Run:
         await self._write_config(spec, playbook="ks-config")
         await self._spend(0.1)
         await self._write_config(spec, playbook="result-info")
-        await self._write_status({"core": {"version": VERSION}})
+        if self._release.records_version:
+            await self._write_status({"core": {"version": self._release.version}})
         await self._spend(0.05)
         if failed is None:
             address = self._container.address
@@ -119,7 +118,7 @@ class Run:
         else:
             self._container.log(installer_log.failed_component_lines(failed, moment=_now()))
 
-    async def _preinstall(self, spec: Object, *, failure: Failure | None, is_host: bool) -> None:
+    async def _preinstall(self, spec: Object, *, status: Object, failure: Failure | None, is_host: bool) -> None:
         for play, share in (("preinstall", 0.1), ("metrics_server", 0.05), ("common", 0.1)):
             self._container.log(installer_log.play_header("localhost"))
             self._container.log(installer_log.task_lines(f"{play} : {play} | prepare", result="ok"))
@@ -132,8 +131,9 @@ class Run:
         self._container.log(installer_log.play_header("localhost"))
         await self._init_token(spec, failure=failure)
         await self._spend(0.2)
-        self._container.log(installer_log.task_lines("ks-core/ks-core : KubeSphere | Installing ks-core"))
-        await self._write_status({"core": {"status": "enabled", "enabledTime": _local_time()}})
+        if self._release.refreshes_core or (status.get("core") or {}).get("status") != "enabled":
+            self._container.log(installer_log.task_lines("ks-core/ks-core : KubeSphere | Installing ks-core"))
+            await self._write_status({"core": {"status": "enabled", "enabledTime": _local_time()}})
         self._container.log(installer_log.recap(ok=46, failed=0))
 
     async def _init_token(self, spec: Object, *, failure: Failure | None) -> None:
@@ -153,7 +153,9 @@ class Run:
         if given:
             await self._client.delete(resources.SECRETS, name=CREDENTIALS, namespace=NAMESPACE)
         self._container.log(installer_log.task_lines("ks-core/init-token : KubeSphere | Creating components token"))
-        await self._client.ensure(resources.SECRETS, namespace=NAMESPACE, content=manifests.secret(value))
+        await self._client.ensure(
+            resources.SECRETS, namespace=NAMESPACE, content=manifests.secret(value, release=self._release)
+        )
 
     async def _install_components(self, *, failure: Failure | None, enables: bool) -> str | None:
         """Run the component playbooks; returns the one that failed.
@@ -161,9 +163,11 @@ class Run:
         `multicluster` does something only on a host that is not enabled yet; elsewhere it succeeds at once, so that
         what fails there has to be another one.
         """
-        for component in _COMPONENTS:
+        for component in self._release.components:
             self._container.log(f"Start installing {component}")
-        self._container.log(f"{'*' * 50}\nWaiting for all tasks to be completed ...")
+        self._container.log("*" * 50)
+        if self._release.records_version:
+            self._container.log("Waiting for all tasks to be completed ...")
         await self._spend(0.15)
         failed = None
         if failure is Failure.COMPONENT:
@@ -171,15 +175,12 @@ class Run:
         elif enables:
             await self._enable_multicluster()
         await self._spend(0.2)
-        for position, component in enumerate(_COMPONENTS, start=1):
-            result = "failed" if component == failed else "successful"
-            self._container.log(f"task {component} status is {result}  ({position}/{len(_COMPONENTS)})")
-        self._container.log(f"{'*' * 50}\nCollecting installation results ...")
+        self._container.log(installer_log.component_lines(self._release, failed=failed))
         return failed
 
     async def _enable_multicluster(self) -> None:
         """Role ks-multicluster: tower, kubefed, its definitions, then the status."""
-        for resource, namespace, content in manifests.multicluster():
+        for resource, namespace, content in manifests.multicluster(self._release):
             await self._client.ensure(resource, content=content, namespace=namespace)
         # helm upgrade --install --wait, 10 times 1800 s at most
         for name in manifests.KUBEFED_DEPLOYMENTS:
@@ -199,7 +200,7 @@ class Run:
         secret = await self._client.get(resources.SECRETS, name=CREDENTIALS, namespace=NAMESPACE)
         value = base64.b64decode(secret["data"]["secret"]).decode()
         try:
-            text = configuration.render(spec, secret=value)
+            text = configuration.render(spec, secret=value, release=self._release)
         except configuration.RenderError as error:
             task = "ks-core/config : KubeSphere | Creating manifests"
             self._container.log(installer_log.undefined_lines(task, error=str(error)))
@@ -211,6 +212,27 @@ class Run:
         else:
             await self._client.patch(resources.CONFIGMAPS, name=configuration.NAME, patch=manifest, namespace=NAMESPACE)
         self._container.log(installer_log.task_lines("ks-core/config : KubeSphere | Applying config"))
+        if not self._release.reloads:
+            for name in ("ks-apiserver", "ks-controller-manager"):
+                await self._restart(name)
+
+    async def _restart(self, name: str) -> None:
+        """Do `kubectl rollout restart`: no waiting, and errors are ignored (kubesphere-facts 2.5).
+
+        kubectl's stamp has whole seconds, so that a second restart in the same second would be none. Runs are that
+        short here only, so the stamp goes on by a second.
+        """
+        try:
+            found = await self._client.get(resources.DEPLOYMENTS, name=name, namespace=NAMESPACE)
+            before = (found["spec"]["template"]["metadata"].get("annotations") or {}).get(RESTARTED_AT)
+            moment = _now().replace(microsecond=0)
+            if before is not None:
+                moment = max(moment, datetime.datetime.fromisoformat(before) + datetime.timedelta(seconds=1))
+            stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+            patch = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: stamp}}}}}
+            await self._client.patch(resources.DEPLOYMENTS, name=name, patch=patch, namespace=NAMESPACE)
+        except (RequestError, ValueError) as error:
+            self._container.log(f"...ignoring: {error}")
 
     async def _write_status(self, status: dict[str, Any]) -> None:
         await self._client.patch(

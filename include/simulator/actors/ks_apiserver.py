@@ -1,6 +1,6 @@
 """ks-apiserver: the version, the enabled components, the user `admin`, and requests forwarded to member clusters.
 
-As much as joining and proving a join need (kubesphere-facts 7.1, 7.6; KubeSphere 3.4). Not there: logging in
+As much as joining and proving a join need (kubesphere-facts 7.1, 7.6). Not there: logging in
 (`/oauth`), the cluster endpoints (`validation`, `agent/deployment`), impersonation, writes. A Basic credential is
 always a wrong password, because users have none here.
 """
@@ -28,10 +28,7 @@ ANONYMOUS: Final = "system:anonymous"
 MEMBER_PATH: Final = "/api/v1/namespaces/kubesphere-system/services/:ks-apiserver:80/proxy"
 _KEPT_HEADERS: Final = ("accept", "content-type", "x-kubesphere-authorization")
 
-_VERSION: Final = {
-    "gitVersion": "v3.4.1",
-    "gitMajor": "3",
-    "gitMinor": "4",
+_BUILD: Final = {
     "gitCommit": "c8f0f3ddfa4ccd3e8e8d8e1c8d0d0a1b2c3d4e5f",
     "gitTreeState": "clean",
     "buildDate": "2023-11-09T07:17:15Z",
@@ -95,7 +92,7 @@ class _Application:
         if path == "/healthz":
             return PlainTextResponse("ok")
         if path == "/kapis/version":
-            return JSONResponse(_VERSION)
+            return JSONResponse(_describe_version(self._container.release.reported))
         if path == "/kapis/config.kubesphere.io/v1alpha2/configs/configz":
             return JSONResponse(self._enabled_components())
         parts = path.strip("/").split("/")
@@ -179,8 +176,13 @@ class _Application:
             "servicemesh",
             "whizard",
         )
-        is_host = configuration.read_multicluster(self._loaded).get("clusterRole") == "host"
+        is_host = configuration.is_host(self._loaded)
         return {**dict.fromkeys(names, False), "metrics-server": True, "multicluster": is_host}
+
+
+def _describe_version(version: str) -> dict[str, str]:
+    major, minor, _ = version.removeprefix("v").split(".")
+    return {"gitVersion": version, "gitMajor": major, "gitMinor": minor, **_BUILD}
 
 
 def _uri(request: Request) -> str:

@@ -26,6 +26,7 @@ from include.simulator import resources, store
 from include.simulator.actors.client import Client, Object, RequestError
 from include.simulator.network import Network
 from include.simulator.proxy import KUBELET_PORT
+from include.simulator.release import Release
 from include.simulator.scenario import Timing
 
 log = logging.getLogger(__name__)
@@ -38,16 +39,19 @@ class Container:
     """What a program sees of the container it runs in.
 
     `client` and those made by `connect` use the pod's service account; `connect` is for what is closed before the
-    program ends. A program sets `started` when it does its work.
+    program ends. A program sets `started` when it does its work; `release` is the KubeSphere it belongs to,
+    `command` the command line.
     """
 
     cluster: str
     pod: str
+    command: tuple[str, ...]
     address: str
     client: Client
     connect: Callable[[], Client]
     network: Network
     timing: Timing
+    release: Release
     resumed: bool
     lines: list[Line]
     started: asyncio.Event
@@ -86,6 +90,7 @@ class Kubelet:
         pod_prefix: str,
         network: Network,
         timing: Timing,
+        release: Release,
         programs: Mapping[str, Program],
         connect: Callable[[str, str], Client],
         logs: Mapping[str, list[Line]],
@@ -97,6 +102,7 @@ class Kubelet:
         self._pod_prefix = pod_prefix
         self._network = network
         self._timing = timing
+        self._release = release
         self._programs = programs
         self._connect = connect
         self._lines: dict[tuple[str, str], list[Line]] = {
@@ -125,7 +131,7 @@ class Kubelet:
             await self._started[pod["metadata"]["uid"]].wait()
 
     def _find_program(self, pod: Object) -> Program | None:
-        return self._programs.get(pod["spec"]["containers"][0].get("image", "").rpartition(":")[0])
+        return self._programs.get(_repository(pod["spec"]["containers"][0].get("image", "")))
 
     def _handle(self, pod: Object, *, gone: bool, tasks: asyncio.TaskGroup) -> None:
         uid = pod["metadata"]["uid"]
@@ -165,11 +171,13 @@ class Kubelet:
         container = Container(
             cluster=self._cluster,
             pod=metadata["name"],
+            command=(*(spec["containers"][0].get("command") or ()), *(spec["containers"][0].get("args") or ())),
             address=address,
             client=client,
             connect=connect,
             network=self._network,
             timing=self._timing,
+            release=self._release,
             resumed=resumed,
             lines=lines,
             started=self._started[metadata["uid"]],
@@ -224,6 +232,12 @@ class Kubelet:
                 for moment, text in lines
             )
         )
+
+
+def _repository(image: str) -> str:
+    """Return the last two parts of an image's name, without registry, tag and digest."""
+    *parts, name = image.partition("@")[0].split("/")
+    return "/".join([*parts[-1:], name.partition(":")[0]])
 
 
 def running_status(containers: list[Object], *, address: str, host: str) -> Object:

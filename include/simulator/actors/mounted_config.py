@@ -1,7 +1,8 @@
 """The configuration file that KubeSphere's programs have mounted, and their reload when it changes.
 
 The kubelet brings a changed ConfigMap to the file after some time, and the program then restarts itself in-process
-(kubesphere-facts 2.5). Here both together take `Timing.reload`.
+(kubesphere-facts 2.5). Here both together take `Timing.reload`. Programs of a release that does not reload read the
+file once, and keep what they read until their pod is replaced.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ async def settings(container: Container) -> AsyncGenerator[dict[str, Any], None]
             changed.clear()
             if latest is not None:
                 yield latest
+            if not container.release.reloads:
+                await asyncio.Event().wait()
             await changed.wait()
             await asyncio.sleep(container.timing.reload)
     finally:
