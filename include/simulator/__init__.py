@@ -1,10 +1,11 @@
-"""KubeSphere 3.4 clusters behind a Kubernetes HTTPS API: one host and any number of members in one process.
+"""KubeSphere 3.4 or 3.0 clusters behind a Kubernetes HTTPS API: one host and any number of members in one process.
 
 A stand-in for real clusters in the demo and in tests. It is reached over real HTTPS by the clients that reach a real
 cluster, and shares no code with the product, so that an error in one is not repeated in the other.
 
 - `scenario.py` says what the clusters are like at the start; `simulation.py` runs them; `cluster.py` is one of them.
 - `api.py` and what it uses (`store.py`, `access.py`, `proxy.py`, `discovery.py`) are the API server.
+- `release.py` is what differs between the versions of KubeSphere.
 - `actors/` is what happens by itself: clients of that API, as in reality.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here.
 
@@ -22,9 +23,14 @@ Kubernetes
 - `follow`, `previous`, `limitBytes` of pod logs; exec, attach, port-forward; websockets through a proxy.
 
 KubeSphere
-- Versions other than 3.4.1; the proxy connection (tower and agent: the Deployment exists and does nothing).
+- Versions other than 3.4.1 and 3.0.0, and clusters of both in one scenario.
+- The proxy connection (tower and agent: the Deployment exists and does nothing).
 - The admission webhook on Cluster updates of 3.4 (kubesphere-facts 6.9): a dead member's Cluster can be changed and
   deleted here, and its Ready condition turns False, where the real webhook refuses both.
+- Of 3.0: the annotation `openpitrix.io/runtime`, and the lease that keeps a second ks-controller-manager waiting during
+  a restart. The account's token Secret, which its Kubernetes makes by itself, is made by the controller as in 3.4.
+- Its Ready=False of a proxy Cluster whose agent is lost also comes when the join fails for that reason, as the facts
+  tell (12.6, S-15); by the order of its code the failing join would end the round before (6.3).
 - kubefed: its controllers write no KubeFedCluster status and federate nothing.
 - ks-apiserver beyond `actors/ks_apiserver.py`; ks-console; users' grants; notification cleanup.
 - The race in which the controller finds no token yet in a member's service account Secret (6.2).

@@ -150,6 +150,55 @@ def test_the_log_of_a_run_is_that_of_3_0(start, wait_for, connect):
     assert "Collecting installation results" not in log()
 
 
+@pytest.mark.parametrize("mode", ["silent", "component", "crash"])
+def test_a_failing_run_shows_as_in_3_0(start, wait_for, connect, mode):
+    host = start(host={"installer": {"fail": mode}}).clusters["host"]
+    api = kubernetes.client.CoreV1Api(connect(host))
+    pod = api.list_namespaced_pod(NAMESPACE, label_selector="app=ks-install").items[0].metadata.name
+    texts = {
+        "silent": "/root/jwt-script/jwt.sh",
+        "component": "task multicluster status is failed\ntotal: 2     completed:2",
+        "crash": "in generateConfig",
+    }
+
+    def log():
+        return api.read_namespaced_pod_log(pod, NAMESPACE, _preload_content=False).data.decode()
+
+    host.edit(*CONFIGURATION, HOST, NAMESPACE)
+    wait_for(lambda: texts[mode] in log())
+    if mode == "component":
+        # The config follows whatever failed, and with it the restarts.
+        wait_for(lambda: settings(host)["multicluster"]["enable"])
+        wait_for(lambda: len([entry for entry in host.audit() if is_restart(entry)]) == 4)
+    elif mode == "crash":
+        wait_for(lambda: "Failed count is 2" in log())
+    assert log().count("Welcome to KubeSphere!") == 1
+    assert "multicluster" not in configuration(host)["status"]
+    assert ("multicluster" in settings(host)) is (mode == "component")
+
+
+@pytest.mark.parametrize(
+    ("secret", "answer"), [("host", (200, "")), ("own", (401, "signature is invalid"))], ids=["same", "another"]
+)
+def test_what_the_host_forwards_tells_whether_the_secrets_are_equal(start, connect, call, secret, answer):
+    member = {"name": "m1", "role": "member", "secret": secret, "joined": "m1"}
+    host = start(host={"role": "host"}, members=[member]).clusters["host"]
+    token = base64.b64decode(host.object("secrets", "kubesphere-secret", NAMESPACE)["data"]["token"]).decode()
+    path = "/api/v1/namespaces/kubesphere-system/services/:ks-apiserver:80/proxy/kapis/clusters/m1/iam.kubesphere.io"
+    headers = {"X-KubeSphere-Authorization": f"Bearer {token}"}
+    code, text = call(connect(host), "GET", f"{path}/v1alpha2/users/admin", headers=headers)
+    assert (code, answer[1] in text) == (answer[0], True)
+
+
+def test_what_cannot_be_forwarded_yet_is_an_error_of_the_host(start, connect, call, create):
+    host = start(host={"role": "host"}, members=[{"name": "m1"}]).clusters["host"]
+    create(host, "m1")
+    path = "/api/v1/namespaces/kubesphere-system/services/:ks-apiserver:80/proxy/kapis/clusters/m1/version"
+    code, text = call(connect(host), "GET", path)
+    assert code == 500
+    assert "cluster m1 is not ready" in text
+
+
 def test_processes_keep_what_they_read_at_their_start(start, connect, call, wait_for):
     host = start().clusters["host"]
     token = base64.b64decode(host.object("secrets", "kubesphere-secret", NAMESPACE)["data"]["token"]).decode()
