@@ -8,6 +8,7 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `release.py` is what differs between the versions of KubeSphere.
 - `actors/` is what happens by itself: clients of that API, as in reality.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here.
+  `tunnel.py` is the connection from an agent to tower.
 
 What is not imitated, so that nobody relies on it:
 
@@ -19,12 +20,17 @@ Kubernetes
   scenario can take single rights from the user `airflow`. No anonymous user: a request without a credential is 401.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
 - ReplicaSets, a scheduler, probes, garbage collection other than of a Deployment's pods; deleting a namespace deletes
-  what is in it at once. Node ports and load balancers have numbers, and nothing listens there.
+  what is in it at once. Node ports and load balancers lead somewhere for the pods of the clusters only.
+- A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count.
 - `follow`, `previous`, `limitBytes` of pod logs; exec, attach, port-forward; websockets through a proxy.
 
 KubeSphere
 - Versions other than 3.4.1 and 3.0.0, and clusters of both in one scenario.
-- The proxy connection (tower and agent: the Deployment exists and does nothing).
+- Between agent and tower: WebSocket, SSH and keepalive (a lost connection is noticed at once, by both), and proxies
+  of the environment. No TLS on tower's ports for a member: the certificates in a kubeconfig that tower writes are
+  genuine and never looked at. Requests through a tunnel are answered whole, so that a watch cannot go through it.
+- tower's leader election. What happens when two members have the same port (6.5) is not known: the second agent is
+  refused here as a program would be that cannot listen.
 - The admission webhook on Cluster updates of 3.4 (kubesphere-facts 6.9): a dead member's Cluster can be changed and
   deleted here, and its Ready condition turns False, where the real webhook refuses both.
 - Of 3.0: the annotation `openpitrix.io/runtime`, and the lease that keeps a second ks-controller-manager waiting during

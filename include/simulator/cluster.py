@@ -11,18 +11,20 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from include.simulator import resources, status, tokens
+from include.simulator import credentials, resources, status, tokens
 from include.simulator.access import Access, Entry, Rule
-from include.simulator.actors import controller_manager, ks_apiserver, kubeconfigs
+from include.simulator.actors import agent, controller_manager, ks_apiserver, kubeconfigs, tower
 from include.simulator.actors.client import Client
 from include.simulator.actors.installer import Installer, checksum
 from include.simulator.actors.installer_run import Faults
-from include.simulator.actors.kubelet import Kubelet, Program
+from include.simulator.actors.kubelet import Container, Kubelet, Program
+from include.simulator.actors.service_proxy import ServiceProxy
 from include.simulator.actors.workloads import Workloads
 from include.simulator.api import Api, Target
 from include.simulator.certificates import Authority
 from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Network, Server, tls_context
 from include.simulator.proxy import Proxy
+from include.simulator.published import Address, LoadBalancer
 from include.simulator.release import Release
 from include.simulator.scenario import Fault, Timing
 from include.simulator.server import HttpsServer
@@ -33,7 +35,6 @@ log = logging.getLogger(__name__)
 
 API_PORT: Final = 6443
 WRITES: Final = ("create", "update", "patch", "delete")
-_NOT_SECRET_KEYS: Final = ("ca.crt", "namespace")
 
 Result = TypeVar("Result")
 
@@ -55,12 +56,16 @@ class Cluster:
         reachable: bool,
         rules: tuple[Rule, ...],
         fault: Fault | None,
+        load_balancer: LoadBalancer | None,
+        published: tuple[Address, ...],
     ) -> None:
         self.name = name
         self._network = network
         self._timing = timing
         self._release = release
         self._faults = Faults(fault)
+        self._load_balancer = load_balancer
+        self._published = published
         self._machine = Machine(name=f"{name}-node1", address=f"10.20.{number}.1", pod_prefix=f"10.233.{64 + number}")
         self._signing_key = secrets.token_urlsafe(32)
         self._airflow_token = secrets.token_urlsafe(32)
@@ -73,7 +78,7 @@ class Cluster:
         access = Access(self.store, signing_key=self._signing_key, rules={"airflow": rules})
         access.add_token(self._airflow_token, user="airflow")
         self._system_tokens: dict[str, str] = {}
-        for user in ("system:kube-controller-manager", f"system:node:{self._machine.name}"):
+        for user in ("system:kube-controller-manager", "system:kube-proxy", f"system:node:{self._machine.name}"):
             self._system_tokens[user] = secrets.token_urlsafe(32)
             access.add_token(self._system_tokens[user], user=user)
         self._proxy = Proxy(self.store, network=network, cluster=name)
@@ -96,6 +101,8 @@ class Cluster:
         self._actors: list[asyncio.Task[None]] = []
         self._clients: list[Client] = []
         self._seen: str | None = None
+        self._kubelet: Kubelet | None = None
+        self._may_control = asyncio.Event()
 
     async def start_server(self) -> None:
         """Open the port."""
@@ -103,7 +110,10 @@ class Cluster:
         await self._https.start()
 
     async def start_actors(self) -> None:
-        """Start what acts by itself; returns when the pods that were laid down as running do run."""
+        """Start what acts by itself, except for KubeSphere's controllers.
+
+        Returns when the Services work and the pods that were laid down as running do run.
+        """
         node = self._machine.name
         laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
         self._seen = checksum(laid["spec"]) if laid else None
@@ -113,9 +123,18 @@ class Cluster:
         programs: dict[str, Program] = {
             "kubesphere/ks-installer": self._run_installer,
             "kubesphere/ks-apiserver": ks_apiserver.run,
-            "kubesphere/ks-controller-manager": controller_manager.run,
+            "kubesphere/ks-controller-manager": self._run_controllers,
+            "kubesphere/tower": _run_tower_image,
         }
-        kubelet = Kubelet(
+        services = ServiceProxy(
+            self._connect_as("system:kube-proxy"),
+            cluster=self.name,
+            node=self._machine.address,
+            network=self._network,
+            load_balancer=self._load_balancer,
+            published=self._published,
+        )
+        self._kubelet = Kubelet(
             self._connect_as(f"system:node:{node}"),
             cluster=self.name,
             node=node,
@@ -128,9 +147,19 @@ class Cluster:
             connect=self._connect_account,
             logs=self.state.logs,
         )
-        self._actors = [asyncio.create_task(_keep_running(actor)) for actor in (workloads.run, kubelet.run)]
+        actors = (services.run, workloads.run, self._kubelet.run)
+        self._actors = [asyncio.create_task(_keep_running(actor)) for actor in actors]
+        await services.settled.wait()
         for pod in self.store.select(resources.PODS):
-            await kubelet.wait_started(pod)
+            if not _is_controller(pod):
+                await self._kubelet.wait_started(pod)
+
+    async def start_controllers(self) -> None:
+        """Start KubeSphere's controllers; returns when they run."""
+        self._may_control.set()
+        for pod in self.store.select(resources.PODS):
+            if self._kubelet is not None and _is_controller(pod):
+                await self._kubelet.wait_started(pod)
 
     async def stop(self) -> None:
         """Stop the actors, end the watches and close the port."""
@@ -146,6 +175,10 @@ class Cluster:
 
     async def _run_installer(self, container: Any) -> None:
         await Installer(container, faults=self._faults, seen=self._seen).run()
+
+    async def _run_controllers(self, container: Container) -> None:
+        await self._may_control.wait()
+        await controller_manager.run(container)
 
     def _connect(self, token: str) -> Client:
         context = tls_context(authority=self._authority.certificate)
@@ -247,6 +280,29 @@ class Cluster:
 
         return self._in_loop(change)
 
+    def kill_pod(self, deployment: str, namespace: str = "kubesphere-system") -> None:
+        """Delete the pods of a Deployment without a grace period, as a crash of the machine would: others follow."""
+
+        def kill() -> None:
+            for pod in self.store.select(resources.PODS, namespace=namespace):
+                if any(owner["name"] == deployment for owner in pod["metadata"].get("ownerReferences") or []):
+                    self.store.delete(resources.PODS, name=pod["metadata"]["name"], namespace=namespace, grace=0)
+
+        self._in_loop(kill)
+
+    def scale(self, deployment: str, replicas: int, namespace: str = "kubesphere-system") -> None:
+        """Scale a Deployment as a person would with kubectl. Raises ApiError."""
+        self.edit("deployments", deployment, {"spec": {"replicas": replicas}}, namespace)
+
+    def cut_tunnel(self, seconds: float) -> None:
+        """Cut this cluster's pods off from the others for some time: what the agent dials times out."""
+
+        def cut() -> None:
+            self._network.isolate(self.name)
+            asyncio.get_running_loop().call_later(seconds, self._network.reconnect, self.name)
+
+        self._in_loop(cut)
+
     def secrets(self) -> list[str]:
         """Return every value of this cluster that must not leak: what is or was in a Secret, or is a credential."""
         return self._in_loop(self._collect_secrets)
@@ -255,20 +311,7 @@ class Cluster:
         found = {self._airflow_token, *self._system_tokens.values(), self._signing_key}
         for pair in (self._admin, self._server_pair):
             found |= {pair.key, _encode(pair.key)}
-        events = [(event.resource, event.object) for event in self.store.history()]
-        events += [
-            (kind, item)
-            for kind in (resources.SECRETS, resources.CLUSTERCONFIGURATIONS)
-            for item in self.store.select(kind)
-        ]
-        for resource, item in events:
-            if resource == resources.CLUSTERCONFIGURATIONS:
-                found.add(((item.get("spec") or {}).get("authentication") or {}).get("jwtSecret") or "")
-            elif resource == resources.SECRETS and _is_clusters_own(item):
-                for key, value in (item.get("data") or {}).items():
-                    if key not in _NOT_SECRET_KEYS:
-                        found.add(base64.b64decode(value).decode())
-        return sorted(found - {""})
+        return sorted((found | credentials.find_all(self.store)) - {""})
 
     def _in_loop(self, function: Callable[[], Result]) -> Result:
         """Call in the simulation's loop, where the store lives, or directly when there is none any more."""
@@ -282,6 +325,15 @@ class Cluster:
         return asyncio.run_coroutine_threadsafe(call(), loop).result(timeout=30)
 
 
+async def _run_tower_image(container: Container) -> None:
+    """Run what the command names: the image holds tower and its agent."""
+    await (agent if container.command[:1] == ("/agent",) else tower).run(container)
+
+
+def _is_controller(pod: Object) -> bool:
+    return bool((pod["metadata"].get("labels") or {}).get("app") == "ks-controller-manager")
+
+
 async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
     """Run an actor, and again when it fails, as the machine does with a process that crashes."""
     while True:
@@ -290,16 +342,6 @@ async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("An actor failed and starts again")
         await asyncio.sleep(0.5)
-
-
-def _is_clusters_own(secret: Object) -> bool:
-    """Say whether a Secret is KubeSphere's or Kubernetes' own: others keep what is no secret, too."""
-    metadata = secret["metadata"]
-    return (
-        metadata["name"] == "kubesphere-secret"
-        or metadata.get("namespace") == "kube-federation-system"
-        or secret.get("type") == "kubernetes.io/service-account-token"
-    )
 
 
 def _encode(text: str) -> str:

@@ -9,13 +9,19 @@ reality. Errors read as Go's, because KubeSphere copies them into conditions.
 from __future__ import annotations
 
 import asyncio
+import collections
 import ipaddress
 import ssl
+import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from starlette.types import ASGIApp
+
+from include.simulator.published import Address
+from include.simulator.tunnel import Acceptor, Tunnel
 
 SERVICE_ADDRESS = "10.233.0.1"
 SERVICE_NAMES = frozenset(
@@ -49,6 +55,10 @@ class Network:
     def __init__(self) -> None:
         self._servers: dict[str, Server] = {}
         self._applications: dict[tuple[str, str, int], ASGIApp] = {}
+        self._inside: dict[str, Mapping[Address, Address | None]] = {}
+        self._outside: dict[str, Mapping[Address, Address | None]] = {}
+        self._isolated: collections.Counter[str] = collections.Counter()
+        self._tunnels: dict[str, weakref.WeakSet[Tunnel]] = collections.defaultdict(weakref.WeakSet)
 
     def add_server(self, server: Server) -> None:
         """Make an API server known."""
@@ -64,6 +74,37 @@ class Network:
             if key[:2] == (cluster, address) and port in {None, key[2]}:
                 del self._applications[key]
 
+    def forward(
+        self, cluster: str, *, inside: Mapping[Address, Address | None], outside: Mapping[Address, Address | None]
+    ) -> None:
+        """Say where the Services of a cluster lead: to an address of a pod, or None for a Service without one.
+
+        `inside` holds for the cluster's own pods, `outside` for everybody. Replaces what was said before.
+        """
+        self._inside[cluster], self._outside[cluster] = inside, outside
+
+    def isolate(self, cluster: str) -> None:
+        """Let no packet of a cluster's pods leave the cluster; its tunnels break. To be undone as often as done."""
+        self._isolated[cluster] += 1
+        for tunnel in list(self._tunnels[cluster]):
+            tunnel.close()
+
+    def reconnect(self, cluster: str) -> None:
+        """Undo `isolate`."""
+        self._isolated[cluster] -= 1
+
+    async def open(self, tunnel: Tunnel, *, cluster: str, host: str, port: int, tls: bool) -> None:
+        """Open a tunnel from a pod of a cluster. Raises DialError and RefusedError."""
+        found = self.route(cluster, host=host, port=port)
+        if isinstance(found, Server):
+            raise DialError("x509: certificate signed by unknown authority" if tls else "websocket: bad handshake")
+        if tls:
+            raise DialError("tls: first record does not look like a TLS handshake")
+        if not isinstance(found, Acceptor):
+            raise DialError("websocket: bad handshake")
+        await found.accept(tunnel)
+        self._tunnels[cluster].add(tunnel)
+
     def route(self, cluster: str, *, host: str, port: int) -> Server | ASGIApp:
         """Return what a pod of that cluster reaches there. Raises DialError."""
         application = self._applications.get((cluster, host, port))
@@ -71,22 +112,46 @@ class Network:
             return application
         if (host == SERVICE_ADDRESS or host in SERVICE_NAMES) and port == 443:
             return self._servers[cluster]
+        inside = self._inside.get(cluster, {})
+        if (host, port) in inside:
+            return self._find(cluster, host=host, port=port, target=inside[host, port])
+        if self._isolated[cluster] > 0 and not self._is_own(cluster, host=host):
+            raise DialError(f"dial tcp {_shown(host, port=port)}: i/o timeout")
+        for owner, outside in self._outside.items():
+            if (host, port) in outside:
+                return self._find(owner, host=host, port=port, target=outside[host, port])
         for server in self._servers.values():
             if server.address != host:
                 continue
             if server.port == port and (server.reachable or server.cluster == cluster):
                 return server
             raise DialError(f"dial tcp {host}:{port}: connect: connection refused")
+        raise DialError(self._explain_absence(host, port=port))
+
+    def _find(self, cluster: str, *, host: str, port: int, target: Address | None) -> ASGIApp:
+        application = self._applications.get((cluster, *target)) if target is not None else None
+        if application is None:
+            raise DialError(f"dial tcp {_shown(host, port=port)}: connect: connection refused")
+        return application
+
+    def _is_own(self, cluster: str, *, host: str) -> bool:
+        return host in {self._servers[cluster].address, "localhost"} or host.startswith(("127.", "10.233."))
+
+    def _explain_absence(self, host: str, *, port: int) -> str:
+        """Return Go's words for an address where nothing is."""
+        shown = _shown(host, port=port)
+        if any(host == known for outside in self._outside.values() for known, _ in outside):
+            # A load balancer drops what comes to a port that it does not have.
+            return f"dial tcp {shown}: i/o timeout"
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             if host == "localhost":
-                raise DialError(f"dial tcp 127.0.0.1:{port}: connect: connection refused") from None
-            raise DialError(f"dial tcp: lookup {host} on 169.254.25.10:53: no such host") from None
-        shown = f"[{host}]:{port}" if address.version == 6 else f"{host}:{port}"
+                return f"dial tcp 127.0.0.1:{port}: connect: connection refused"
+            return f"dial tcp: lookup {host} on 169.254.25.10:53: no such host"
         if address.is_loopback or host.startswith("10.233."):
-            raise DialError(f"dial tcp {shown}: connect: connection refused")
-        raise DialError(f"dial tcp {shown}: connect: no route to host")
+            return f"dial tcp {shown}: connect: connection refused"
+        return f"dial tcp {shown}: connect: no route to host"
 
     def client(
         self, cluster: str, *, context: ssl.SSLContext | None = None, server_name: str | None = None, **options: Any
@@ -147,6 +212,10 @@ class _Transport(httpx.AsyncBaseTransport):
             if isinstance(outcome, httpx.Response):
                 await outcome.aclose()
         await self._sockets.aclose()
+
+
+def _shown(host: str, *, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def tls_context(*, authority: str | None = None) -> ssl.SSLContext:

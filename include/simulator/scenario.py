@@ -11,16 +11,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import yaml
 
+from include.simulator import published as reach
 from include.simulator import resources
 from include.simulator.access import Rule
+from include.simulator.published import Address, LeftAgent, LoadBalancer
 from include.simulator.release import RELEASES, Release
 
 VERSIONS: Final = tuple(RELEASES)
 HOST_CLUSTER: Final = "host"
+Part = TypeVar("Part", LoadBalancer, LeftAgent, tuple[Address, ...])
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SECRET: Final = re.compile(r"[A-Za-z0-9]+")
 _RESOURCES: Final = {
@@ -86,6 +89,9 @@ class Host:
     name: str = "host"
     role: str = "none"
     jwt_in_spec: str | None = None
+    load_balancer: LoadBalancer | None = None
+    proxy_address: str | None = None
+    published: tuple[Address, ...] = ()
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
 
@@ -99,8 +105,11 @@ class Member:
     secret: Origin = Origin.OWN
     spec_ahead: bool = False
     joined: str | None = None
+    connection: str = "direct"
+    agent: LeftAgent | None = None
     other_host: str | None = None
     reachable: bool = True
+    reaches_tower: bool = True
     installed: bool = True
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
@@ -174,6 +183,9 @@ class _Reader:
             name=self._name(known, path="host", default="host"),
             role=self._choice(known, "role", path="host.", choices=("none", "host"), default="none"),
             jwt_in_spec=jwt,
+            load_balancer=self._part(reach.read_load_balancer(known.get("load_balancer")), path="host.load_balancer"),
+            proxy_address=self._proxy_address(known.get("proxy_address")),
+            published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
             forbid=self._rules(known, path="host"),
             installer=self._fault(known, path="host"),
         )
@@ -188,12 +200,31 @@ class _Reader:
             secret=Origin(self._choice(known, "secret", path=f"{path}.", choices=("own", "host"), default="own")),
             spec_ahead=self._flag(known, "spec_ahead", path=path, default=False),
             joined=self._optional_name(known, "joined", path=path),
+            connection=self._choice(
+                known, "connection", path=f"{path}.", choices=("direct", "proxy"), default="direct"
+            ),
+            agent=self._part(reach.read_agent(known.get("agent")), path=f"{path}.agent"),
             other_host=self._optional_name(known, "other_host", path=path),
             reachable=self._flag(known, "reachable", path=path, default=True),
+            reaches_tower=self._flag(known, "reaches_tower", path=path, default=True),
             installed=self._flag(known, "installed", path=path, default=True),
             forbid=self._rules(known, path=path),
             installer=self._fault(known, path=path),
         )
+
+    def _part(self, read: Part | str | None, *, path: str) -> Part | None:
+        """Return a part that has been read, or note what is wrong with it."""
+        if isinstance(read, str):
+            self.problems.append(f"{path}: {read}")
+            return None
+        return read
+
+    def _proxy_address(self, source: Any) -> str | None:
+        problem = reach.find_address_problem(source)
+        if problem is not None:
+            self.problems.append(f"host.proxy_address: {problem}")
+            return None
+        return None if source is None else str(source)
 
     def _mapping(self, source: Any, *, path: str, keys: set[str]) -> dict[str, Any]:
         if not isinstance(source, Mapping):
@@ -269,7 +300,7 @@ def _keys(cls: type[Any]) -> set[str]:
 
 def _find_contradictions(scenario: Scenario) -> list[str]:
     """Return what cannot be in reality, each with its path."""
-    problems: list[str] = []
+    problems = _find_host_contradictions(scenario.host)
     names = [scenario.host.name]
     joined: list[str] = []
     for index, member in enumerate(scenario.members):
@@ -285,13 +316,46 @@ def _find_contradictions(scenario: Scenario) -> list[str]:
             if member.joined in joined:
                 problems.append(f"{path}.joined: another member is joined as {member.joined!r}")
             joined.append(member.joined)
+        problems += [f"{path}.{problem}" for problem in _find_proxy_contradictions(member, host=scenario.host)]
         found = _find_member_contradictions(member, release=RELEASES[scenario.kubesphere])
         problems += [f"{path}.{problem}" for problem in found]
-    for alias, name in scenario.aliases.items():
-        if name not in names:
-            problems.append(f"aliases.{alias}: there is no cluster {name!r}")
-        if alias in names:
-            problems.append(f"aliases.{alias}: is a cluster's own connection id")
+    return problems + _find_alias_contradictions(scenario.aliases, names=names)
+
+
+def _find_alias_contradictions(aliases: Mapping[str, str], *, names: list[str]) -> list[str]:
+    problems = [
+        f"aliases.{alias}: there is no cluster {name!r}" for alias, name in aliases.items() if name not in names
+    ]
+    return problems + [f"aliases.{alias}: is a cluster's own connection id" for alias in aliases if alias in names]
+
+
+def _find_host_contradictions(host: Host) -> list[str]:
+    if host.proxy_address is not None and host.role != "host":
+        return ["host.proxy_address: is that of a host in force, and host.role is none"]
+    return []
+
+
+def _leads_to_tower(host: Host) -> bool:
+    """Say whether an agent that uses the configured address reaches tower from the start; without one it does."""
+    if host.proxy_address is None:
+        return True
+    known = list(host.published)
+    if host.load_balancer is not None and host.load_balancer.after == 0:
+        known.append((host.load_balancer.address, reach.TOWER_PORT))
+    return reach.address_of(host.proxy_address) in known and host.proxy_address.startswith("http://")
+
+
+def _find_proxy_contradictions(member: Member, *, host: Host) -> list[str]:
+    problems = []
+    if member.connection == "proxy":
+        if not _leads_to_tower(host):
+            problems.append("connection: nothing leads from host.proxy_address to tower at the start")
+        if member.joined is None:
+            problems.append("connection: says how a member is joined, and this one is not")
+        if not member.reaches_tower:
+            problems.append("connection: its agent is connected at the start, and it does not reach tower")
+        if member.agent is not None:
+            problems.append("agent: a member that is joined by proxy has that Cluster's agent")
     return problems
 
 
@@ -312,7 +376,7 @@ def _find_member_contradictions(member: Member, *, release: Release) -> list[str
         default = Member(name=member.name, installed=False)
         problems += [
             f"{key}: cannot be set where KubeSphere is not installed"
-            for key in ("role", "secret", "spec_ahead", "joined", "other_host", "installer")
+            for key in ("role", "secret", "spec_ahead", "joined", "agent", "other_host", "installer")
             if getattr(member, key) != getattr(default, key)
         ]
     return problems

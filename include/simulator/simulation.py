@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import yaml
 
-from include.simulator import certificates, configuration, scenario, states
+from include.simulator import certificates, configuration, proxy_states, scenario, states
 from include.simulator.actors import cluster_controller
 from include.simulator.cluster import Cluster
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
@@ -69,7 +69,10 @@ class Simulation:
         for cluster in self.clusters.values():
             await cluster.start_server()
         self._write_files()
-        await asyncio.gather(*(cluster.start_actors() for cluster in self.clusters.values()))
+        # The host first, so that agents find tower; the controllers last, so that they find the agents connected.
+        await self.clusters[self._scenario.host.name].start_actors()
+        await asyncio.gather(*(self.clusters[member.name].start_actors() for member in self._scenario.members))
+        await asyncio.gather(*(cluster.start_controllers() for cluster in self.clusters.values()))
 
     async def _stop(self) -> None:
         await asyncio.gather(*(cluster.stop() for cluster in self.clusters.values()))
@@ -89,13 +92,19 @@ class Simulation:
             timing=self._scenario.timing,
             release=self._release,
             reachable=getattr(described, "reachable", True),
+            load_balancer=getattr(described, "load_balancer", None),
+            published=getattr(described, "published", ()),
             rules=described.forbid,
             fault=described.installer,
         )
+        if not getattr(described, "reaches_tower", True):
+            self._network.isolate(described.name)
 
     def _lay_host(self, host: Host) -> None:
         cluster = self.clusters[host.name]
         spec = states.build_spec(role=host.role, jwt=host.jwt_in_spec or "")
+        if host.proxy_address is not None:
+            spec["multicluster"]["proxyPublishAddress"] = host.proxy_address
         text = configuration.render(spec, secret=self._host_secret, release=self._release)
         if host.role == "host" and self._release.states_role:
             text = configuration.rewrite(_load(text), cluster_name=HOST_CLUSTER)
@@ -124,7 +133,18 @@ class Simulation:
         cluster.state.lay_kubesphere(spec, secret=secret, settings=text)
         if member.spec_ahead:
             cluster.state.log_failed_run(self._host_secret)
-        if member.joined is not None:
+        if member.agent is not None:
+            proxy_states.lay_agent(cluster.state, member.agent)
+        if member.joined is not None and member.connection == "proxy":
+            host = self.clusters[self._scenario.host.name].state
+            proxy_states.lay_behind_tower(
+                host,
+                cluster.state,
+                name=member.joined,
+                token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(member.joined)),
+                server=self._scenario.host.proxy_address or proxy_states.tower_address(host),
+            )
+        elif member.joined is not None:
             kubeconfig = cluster.kubeconfig("admin", server=cluster.pod_server)
             certificate = kubeconfig["users"][0]["user"]["client-certificate-data"]
             self.clusters[self._scenario.host.name].state.lay_joined(

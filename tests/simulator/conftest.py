@@ -131,3 +131,59 @@ def queue_length():
         return int(text.splitlines()[0].removeprefix("Queue length "))
 
     return read
+
+
+@pytest.fixture(scope="session")
+def deploy_agent():
+    """Apply the agent's Deployment to a member as a person would; what is there already is changed."""
+
+    def apply(member, *, name, token, server="http://139.198.110.23:8080", image="kubesphere/tower:v0.2.1"):
+        labels = {"app": "agent", "app.kubernetes.io/part-of": "tower"}
+        command = ["/agent", f"--name={name}", f"--token={token}", f"--proxy-server={server}", "--keepalive=10s"]
+        container = {"name": "agent", "image": image, "command": [*command, "--v=0"]}
+        manifest = {
+            "metadata": {"name": "cluster-agent"},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [container], "serviceAccountName": "kubesphere"},
+                },
+            },
+        }
+        try:
+            member.object("deployments", "cluster-agent", "kubesphere-system")
+        except KeyError:
+            member.put("deployments", manifest, "kubesphere-system")
+        else:
+            member.edit("deployments", "cluster-agent", manifest, "kubesphere-system")
+
+    return apply
+
+
+@pytest.fixture(scope="session")
+def agent_log(connect):
+    """Return the log of a member's newest agent pod, as the API gives it."""
+
+    def read(member):
+        pods = [
+            pod
+            for pod in member.objects("pods", "kubesphere-system")
+            if pod["metadata"]["labels"]["app"] == "agent"
+            and pod["status"].get("podIP")
+            and "deletionTimestamp" not in pod["metadata"]
+        ]
+        if not pods:
+            return ""
+        newest = max(pods, key=lambda pod: int(pod["metadata"]["resourceVersion"]))
+        api = kubernetes.client.CoreV1Api(connect(member))
+        try:
+            answer = api.read_namespaced_pod_log(
+                newest["metadata"]["name"], "kubesphere-system", _preload_content=False
+            )
+        except kubernetes.client.exceptions.NotFoundException:
+            # A pod of the former template that goes away just now.
+            return ""
+        return answer.data.decode()
+
+    return read

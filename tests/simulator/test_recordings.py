@@ -29,7 +29,7 @@ def normalise(event):
             "metadata": sorted(set(item["metadata"]) - {"managedFields", "labels", "annotations"}),
             "finalizers": item["metadata"].get("finalizers", []),
             "grace": item["metadata"].get("deletionGracePeriodSeconds"),
-            "spec": {**item["spec"], "connection": {**connection, "kubeconfig": "<kubeconfig>"}},
+            "spec": {**item["spec"], "connection": normalise_connection(connection)},
             "conditions": [
                 {
                     key: value if key not in {"lastUpdateTime", "lastTransitionTime"} else "<time>"
@@ -47,13 +47,32 @@ def normalise(event):
     return json.loads(text)
 
 
+def normalise_connection(connection):
+    """Return a connection with placeholders; of the ports that tower listens on the distance is kept."""
+    placeholders = {"kubeconfig": "<kubeconfig>", "token": "<token>"}
+    shown = {key: placeholders.get(key, value) for key, value in connection.items()}
+    if connection["type"] == "proxy":
+        shown = {
+            key: re.sub(r"\d+\.\d+\.\d+\.\d+", "<cluster IP>", value) if key.endswith("Endpoint") else value
+            for key, value in shown.items()
+        }
+    if "kubernetesAPIServerPort" in connection:
+        first = shown["kubernetesAPIServerPort"]
+        shown["kubernetesAPIServerPort"] = "<port>"
+        shown["kubesphereAPIServerPort"] = f"<port + {shown['kubesphereAPIServerPort'] - first}>"
+    return shown
+
+
 def collapse(events):
     """Return events without those that repeat the one before."""
     return [event for event, _ in itertools.groupby(events)]
 
 
-def record(client, *, name, kubeconfig, enough, extra):
-    """Create a Cluster, delete it when enough has been seen, and return all its events."""
+def record(client, *, name, enough, extra, kubeconfig=None, act=lambda item: None):
+    """Create a Cluster, by proxy without a kubeconfig; delete it when enough has been seen; return all its events."""
+    connection = {"type": "proxy"}
+    if kubeconfig is not None:
+        connection = {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()}
     api = kubernetes.client.CustomObjectsApi(client)
     kind = {"group": "cluster.kubesphere.io", "version": "v1alpha1", "plural": "clusters"}
     start = api.list_cluster_custom_object(**kind)["metadata"]["resourceVersion"]
@@ -66,7 +85,7 @@ def record(client, *, name, kubeconfig, enough, extra):
             "spec": {
                 "joinFederation": True,
                 **extra,
-                "connection": {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()},
+                "connection": connection,
             },
         },
     )
@@ -80,6 +99,7 @@ def record(client, *, name, kubeconfig, enough, extra):
         field_selector=f"metadata.name={name}",
     ):
         events.append({"type": event["type"], "object": event["object"]})
+        act(event["object"])
         if not deleted and enough(event["object"]):
             deleted = True
             api.delete_cluster_custom_object(**kind, name=name)
@@ -95,8 +115,13 @@ def load(name):
 @pytest.fixture
 def prepared(simulate, connect, wait_for, conditions):
     """A host, and members as they were recorded: without nodes, and with a ks-apiserver that does not answer."""
-    simulation = simulate(host={"role": "host"}, members=[{"name": "d1"}, {"name": "u1", "reachable": False}])
-    for name in ("d1", "u1"):
+    simulation = simulate(
+        # Of what tower and the controller read at the same time, the controller writes first, as recorded.
+        timing={"sync": 0.3},
+        host={"role": "host", "load_balancer": "139.198.110.23"},
+        members=[{"name": "d1"}, {"name": "u1", "reachable": False}, {"name": "p1"}],
+    )
+    for name in ("d1", "u1", "p1"):
         client = connect(simulation.clusters[name])
         core = kubernetes.client.CoreV1Api(client)
         core.delete_node(f"{name}-node1")
@@ -143,6 +168,30 @@ def test_a_kubeconfig_that_is_none_goes_as_recorded_without_any_condition(prepar
         enough=lambda item: "finalizers" in item["metadata"],
     )
     assert collapse(map(normalise, events)) == collapse(load("direct-bad-kubeconfig"))
+
+
+def test_a_proxy_join_goes_as_recorded_with_the_finalizer_that_tower_takes_away(
+    prepared, connect, conditions, deploy_agent
+):
+    """The recording ends before the deletion; what that does is in test_tower."""
+    deployed = []
+
+    def deploy(item):
+        if not deployed and conditions(item) and item["metadata"].get("finalizers"):
+            deployed.append(True)
+            deploy_agent(prepared.clusters["p1"], name="p1", token=item["spec"]["connection"]["token"])
+
+    events = record(
+        connect(prepared.clusters["host"]),
+        name="p1",
+        extra={"enable": True, "provider": ""},
+        act=deploy,
+        enough=lambda item: conditions(item).get("Ready") == "True",
+    )
+    joining = [event for event in events if "deletionTimestamp" not in event["object"]["metadata"]]
+    recorded = collapse(load("proxy-join"))
+    assert [bool(event["finalizers"]) for event in recorded] == [False, True, False, True, True, True]
+    assert collapse(map(normalise, joining)) == recorded
 
 
 def test_each_event_of_a_cluster_raises_its_generation_until_it_is_deleted(prepared, connect, conditions):

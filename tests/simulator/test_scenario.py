@@ -5,6 +5,8 @@ import pytest
 from include.simulator import scenario
 from include.simulator.access import Rule
 
+AGENT = {"name": "a", "token": "old", "server": "http://1.2.3.4:8080"}
+BEHIND_TOWER = {"name": "a", "joined": "a", "connection": "proxy"}
 REFUSED = [
     ({"hosts": {}}, "scenario.hosts: unknown"),
     ({"kubesphere": "v3.1.1"}, "kubesphere: expected v3.4.1 or v3.0.0"),
@@ -39,6 +41,28 @@ REFUSED = [
     (
         {"members": [{"name": "a", "installed": False, "role": "member"}]},
         "members[0].role: cannot be set where KubeSphere is not installed",
+    ),
+    ({"host": {"load_balancer": 8080}}, "host.load_balancer: expected an address, or a mapping"),
+    ({"host": {"load_balancer": "10.0.0.1:8080"}}, "host.load_balancer: expected an address without a port"),
+    ({"host": {"load_balancer": {"address": "x", "after": -1}}}, "host.load_balancer: expected seconds in after"),
+    ({"host": {"published": ["10.0.0.1"]}}, "host.published: expected a list of host:port"),
+    ({"host": {"proxy_address": "1.2.3.4:80", "role": "host"}}, "host.proxy_address: expected http[s]://host:port"),
+    ({"host": {"proxy_address": "http://1.2.3.4:80"}}, "host.proxy_address: is that of a host in force"),
+    ({"members": [{"name": "a", "connection": "ssh"}]}, "members[0].connection: expected direct or proxy"),
+    ({"members": [{"name": "a", "connection": "proxy"}]}, "members[0].connection: says how a member is joined"),
+    ({"members": [{"name": "a", "agent": {"name": "a"}}]}, "members[0].agent: expected a mapping with name, token"),
+    ({"members": [{"name": "a", "agent": AGENT, "installed": False}]}, "members[0].agent: cannot be set where"),
+    (
+        {"host": {"role": "host"}, "members": [{**BEHIND_TOWER, "reaches_tower": False}]},
+        "members[0].connection: its agent is connected at the start, and it does not reach tower",
+    ),
+    (
+        {"host": {"role": "host"}, "members": [{**BEHIND_TOWER, "agent": AGENT}]},
+        "members[0].agent: a member that is joined by proxy has that Cluster's agent",
+    ),
+    (
+        {"host": {"role": "host", "proxy_address": "http://1.2.3.4:80"}, "members": [BEHIND_TOWER]},
+        "members[0].connection: nothing leads from host.proxy_address to tower at the start",
     ),
     ({"aliases": {"other": "nobody"}}, "aliases.other: there is no cluster 'nobody'"),
     ({"members": [{"name": "a"}], "aliases": {"a": "host"}}, "aliases.a: is a cluster's own connection id"),

@@ -124,13 +124,19 @@ class Client:
         return await self.get(resource, name=content["metadata"]["name"], namespace=namespace)
 
     async def request(
-        self, method: str, *, path: str, headers: dict[str, str] | None = None, patience: float = 30
+        self,
+        method: str,
+        *,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        patience: float = 30,
     ) -> httpx.Response:
         """Send a request to any path of the server and return the answer as it is. Raises RequestError.
 
         `patience` is how many seconds may pass without an answer.
         """
-        return await self._send(method, path=path, headers=headers or {}, patience=patience)
+        return await self._send(method, path=path, headers=headers or {}, body=body, patience=patience)
 
     async def follow(self, resource: Resource, *, namespace: str | None = None) -> AsyncGenerator[Change, None]:
         """Yield each change of a kind, starting with what exists, for ever.
