@@ -1,4 +1,4 @@
-"""Join a simulated member to a simulated host in a local Airflow, and check that it is joined."""
+"""Join two simulated members to a simulated host in a local Airflow, one each way, and check that they are joined."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from include.demo import airflow, interruption, processes, progress, proof, rest
 
 DAG_ID = "join_member_cluster"
 HOST = "host"
-MEMBER = "m1"
+MEMBERS = {"m1": "direct", "m2": "proxy"}
+"""Connection type by member."""
 SCENARIO = Path(__file__).with_name("scenario.yaml")
 HOME = settings.ROOT / ".demo"
 
@@ -56,18 +57,19 @@ def chosen_port(text: str) -> int:
     return port
 
 
-def conf(member_server: str) -> dict[str, str]:
-    """Build the conf of the run.
+def conf(member: str, *, pod_server: str) -> dict[str, str]:
+    """Build the conf of a member's run.
 
     The simulated kubeconfigs name an address on our loopback, which is another place for the host's pods: so
-    the run is told the member's address as they see it.
+    the run of a direct member is told its address as they see it, *pod_server*.
     """
+    direct = {"member_server": pod_server} if MEMBERS[member] == "direct" else {}
     return {
-        "cluster": MEMBER,
+        "cluster": member,
         "host_conn_id": HOST,
-        "member_conn_id": MEMBER,
-        "connection": "direct",
-        "member_server": member_server,
+        "member_conn_id": member,
+        "connection": MEMBERS[member],
+        **direct,
     }
 
 
@@ -75,62 +77,70 @@ def _demonstrate(port: int, *, oneshot: bool) -> int:
     shutil.rmtree(HOME, ignore_errors=True)
     clusters = HOME / "clusters"
     with contextlib.ExitStack() as stack:
-        print(f"Starting two simulated KubeSphere clusters, {HOST} and {MEMBER} ...")
+        print(f"Starting simulated KubeSphere clusters: {', '.join([HOST, *MEMBERS])} ...")
         addresses = stack.enter_context(
             simulator.simulated(SCENARIO, directory=clusters, log=HOME / "logs" / "simulator.log")
         )
         print("Starting Airflow on PostgreSQL ...")
         local = stack.enter_context(airflow.LocalAirflow(HOME, port=port, connections=simulator.connections(clusters)))
         print(f"  {local.url}  user {local.username}  password {local.password}\n")
-        joined = _join(local, member_server=addresses[MEMBER]["pod_server"], clusters=clusters)
+        confs = {member: conf(member, pod_server=addresses[member]["pod_server"]) for member in MEMBERS}
+        joined = _join(local, confs=confs, clusters=clusters)
         if not oneshot:
             _stay(local)
     print("Stopped; nothing is left running.")
     return 0 if joined else 1
 
 
-def _join(local: airflow.LocalAirflow, *, member_server: str, clusters: Path) -> bool:
-    """Trigger the run, show how it goes, and return whether the clusters show the member joined."""
+def _join(local: airflow.LocalAirflow, *, confs: Mapping[str, Mapping[str, str]], clusters: Path) -> bool:
+    """Trigger a run for each member at once, show how they go, and return whether the clusters show all joined."""
     local.await_dag(DAG_ID)
-    settings_of_run = conf(member_server)
-    print(f"POST /api/v2/dags/{DAG_ID}/dagRuns with conf")
-    for key, value in settings_of_run.items():
-        print(f"  {key}: {value}")
-    run_id = local.trigger(DAG_ID, conf=settings_of_run)
-    print(f"  -> {local.url}/dags/{DAG_ID}/runs/{run_id}\n")
+    runs = {}
+    for member, settings_of_run in confs.items():
+        print(f"POST /api/v2/dags/{DAG_ID}/dagRuns with conf")
+        for key, value in settings_of_run.items():
+            print(f"  {key}: {value}")
+        runs[member] = local.trigger(DAG_ID, conf=settings_of_run)
+        print(f"  -> {local.url}/dags/{DAG_ID}/runs/{runs[member]}\n")
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    tasks = _follow(local, run_id=run_id, progress_=progress.Progress(colour=colour), show=print)
-    for task in tasks:
-        if task["state"] == "failed":
-            _explain(local, run_id=run_id, task=task)
+    tasks = _follow(local, runs=runs, colour=colour, show=print)
+    for member, run_id in runs.items():
+        for task in tasks[member]:
+            if task["state"] == "failed":
+                _explain(local, run_id=run_id, task=task)
+        print(f"\nSeconds per task, {member} ({MEMBERS[member]})")
+        print("\n".join(progress.durations(tasks[member])))
+    proven = [_proven(member, clusters=clusters, colour=colour) for member in runs]
+    return all(proven)
+
+
+def _proven(member: str, *, clusters: Path, colour: bool) -> bool:
+    """Show what the clusters themselves say of a member, and return whether it is joined."""
     claims = proof.claims(
-        MEMBER, host=clusters / f"{HOST}.admin.kubeconfig", member=clusters / f"{MEMBER}.admin.kubeconfig"
+        member, host=clusters / f"{HOST}.admin.kubeconfig", member=clusters / f"{member}.admin.kubeconfig"
     )
     joined = all(claim.holds for claim in claims)
-    print("\nSeconds per task")
-    print("\n".join(progress.durations(tasks)))
     verdict = "is joined" if joined else "is NOT joined"
-    print(f"\n{MEMBER} {verdict} to {HOST}, as the clusters themselves show:")
+    print(f"\n{member} {verdict} to {HOST} ({MEMBERS[member]}), as the clusters themselves show:")
     print("\n".join(progress.evidence(claims, colour=colour)), end="\n\n")
     return joined
 
 
 def _follow(
-    local: airflow.LocalAirflow,
-    *,
-    run_id: str,
-    progress_: progress.Progress,
-    show: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """Show what the tasks do until the run has finished, and return them."""
+    local: airflow.LocalAirflow, *, runs: Mapping[str, str], colour: bool, show: Callable[[str], None]
+) -> dict[str, list[dict[str, Any]]]:
+    """Show what the tasks do until all runs have finished, and return them by member."""
     began = time.monotonic()
+    shown = {member: progress.Progress(label=member, colour=colour) for member in runs}
+    tasks: dict[str, list[dict[str, Any]]] = {}
     while True:
-        # The run's state first: its last changes are in what is read after it.
-        finished = local.run(DAG_ID, run_id=run_id)["state"] in rest.FINISHED
-        tasks = local.task_instances(DAG_ID, run_id=run_id)
-        for line in progress_.lines(tasks, seconds=time.monotonic() - began):
-            show(line)
-        if finished:
+        # The runs' states first: their last changes are in what is read after them.
+        states = [local.run(DAG_ID, run_id=run_id)["state"] for run_id in runs.values()]
+        for member, run_id in runs.items():
+            tasks[member] = local.task_instances(DAG_ID, run_id=run_id)
+            for line in shown[member].lines(tasks[member], seconds=time.monotonic() - began):
+                show(line)
+        if all(state in rest.FINISHED for state in states):
             return tasks
         time.sleep(0.5)
 

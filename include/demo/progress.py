@@ -26,8 +26,9 @@ _ENDED = frozenset({"success", "failed"})
 class Progress:
     """Turns what Airflow says about a run's tasks into lines, each change once."""
 
-    def __init__(self, *, colour: bool) -> None:
-        """Use colours only where they are shown as such."""
+    def __init__(self, *, label: str, colour: bool) -> None:
+        """Say of which run with *label*; use colours only where they are shown as such."""
+        self._label = label
         self._colour = colour
         self._shown: dict[str, str] = {}
 
@@ -45,7 +46,7 @@ class Progress:
         if state in _ENDED:
             word = f"{word} in {_seconds(task):.1f} s"
         shown = painted(word, _COLOURS.get(state), colour=self._colour)
-        return f"{seconds:7.1f} s  {task['task_id']:<22} {shown}"
+        return f"{seconds:7.1f} s  {self._label}  {task['task_id']:<22} {shown}"
 
 
 def painted(text: str, code: str | None, *, colour: bool) -> str:

@@ -12,6 +12,8 @@ from include.fleet import clusters, errors, installer, kubesphere, redaction
 
 log = logging.getLogger(__name__)
 
+_OVERTAKEN = 5
+"""How often to read again after somebody else was faster."""
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -21,7 +23,7 @@ async def check_supported(cluster: clusters.Cluster) -> None:
     if configuration is None:
         raise errors.UnsupportedError(
             f"The {cluster} has no {kubesphere.CONFIGURATION}: KubeSphere 3.x is not installed there. Installing "
-            "it anew is not supported yet. Install KubeSphere 3.4 with ks-installer, with the role none, wait until "
+            "it anew is not supported yet. Install KubeSphere with ks-installer, with the role none, wait until "
             "it is finished, then run the join again."
         )
     if kubesphere.release(configuration) is None:
@@ -70,28 +72,43 @@ async def ask_for(
 ) -> str:
     """Have a ClusterConfiguration ask for these, in one patch; return what was written, "" if nothing had to be.
 
-    What the cluster was before its first change is kept first, see `_record_before`. Raises ConflictError if
-    somebody else changes it at the same moment.
+    What the cluster was before its first change is kept first, see `_record_before`. Who is overtaken by another
+    join of the same host reads again, and most often finds nothing left to do; raises ConflictError after some.
     """
-    configuration = await cluster.get(kubesphere.CONFIGURATION)
-    patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
-    if not patch:
-        return ""
-    await _record_before(cluster, configuration, attempt=attempt)
-    # The version makes a patch fail that rests on what somebody has changed meanwhile.
-    version = configuration["metadata"]["resourceVersion"]
-    await cluster.patch(kubesphere.CONFIGURATION, {"metadata": {"resourceVersion": version}, **patch})
-    sentence = f"{kubesphere.CONFIGURATION} of the {cluster.role} changed:"
-    changed = patch["spec"].get("multicluster", {})
-    if "proxyPublishAddress" in changed:
-        sentence += f" proxyPublishAddress {kubesphere.spec_address(configuration) or 'unset'} -> {address}"
-    if "clusterRole" in changed:
-        sentence += f" role {kubesphere.spec_role(configuration)} -> {role}"
-    if jwt_secret is not None and "authentication" in patch["spec"]:
-        former = kubesphere.spec_secret(configuration)
-        sentence += f" jwtSecret {redaction.fingerprint(former) if former else 'unset'} -> "
-        sentence += redaction.fingerprint(jwt_secret)
-    return sentence
+    left = _OVERTAKEN
+    while True:
+        left -= 1
+        configuration = await cluster.get(kubesphere.CONFIGURATION)
+        patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
+        if not patch:
+            return ""
+        await _record_before(cluster, configuration, attempt=attempt)
+        # The version makes a patch fail that rests on what somebody has changed meanwhile.
+        version = configuration["metadata"]["resourceVersion"]
+        try:
+            await cluster.patch(kubesphere.CONFIGURATION, {"metadata": {"resourceVersion": version}, **patch})
+        except errors.ConflictError:
+            if not left:
+                raise
+            continue
+        return _sentence(cluster, configuration, patch)
+
+
+def _sentence(cluster: clusters.Cluster, before: dict[str, Any], patch: dict[str, Any]) -> str:
+    """Return what a patch changed, secrets as fingerprints."""
+    words = [f"{kubesphere.CONFIGURATION} of the {cluster.role} changed:"]
+    multicluster = patch["spec"].get("multicluster", {})
+    if "proxyPublishAddress" in multicluster:
+        former = kubesphere.spec_address(before) or "unset"
+        words.append(f"proxyPublishAddress {former} -> {multicluster['proxyPublishAddress']}")
+    if "clusterRole" in multicluster:
+        words.append(f"role {kubesphere.spec_role(before)} -> {multicluster['clusterRole']}")
+    secret = patch["spec"].get("authentication", {}).get("jwtSecret")
+    if secret:
+        former = kubesphere.spec_secret(before)
+        words.append(f"jwtSecret {redaction.fingerprint(former) if former else 'unset'} ->")
+        words.append(redaction.fingerprint(secret))
+    return " ".join(words)
 
 
 async def _record_before(cluster: clusters.Cluster, configuration: dict[str, Any], *, attempt: str) -> None:

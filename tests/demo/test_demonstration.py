@@ -39,12 +39,21 @@ def test_a_port_that_is_none_is_refused(text):
         demonstration.chosen_port(text)
 
 
-def test_the_conf_tells_where_the_hosts_pods_find_the_member():
+def test_the_conf_of_a_direct_member_tells_where_the_hosts_pods_find_it():
     """The simulated kubeconfigs name a loopback address, which the join refuses for good reason."""
-    assert demonstration.conf("https://10.20.1.1:6443") == {
+    assert demonstration.conf("m1", pod_server="https://10.20.1.1:6443") == {
         "cluster": "m1",
         "host_conn_id": "host",
         "member_conn_id": "m1",
         "connection": "direct",
         "member_server": "https://10.20.1.1:6443",
+    }
+
+
+def test_the_conf_of_a_proxy_member_needs_no_address():
+    assert demonstration.conf("m2", pod_server="https://10.20.2.1:6443") == {
+        "cluster": "m2",
+        "host_conn_id": "host",
+        "member_conn_id": "m2",
+        "connection": "proxy",
     }

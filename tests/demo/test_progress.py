@@ -11,15 +11,15 @@ def task(task_id, *, state, start="2026-11-23T12:00:00Z", end=None, duration=Non
 
 @pytest.fixture
 def shown():
-    return progress.Progress(colour=False)
+    return progress.Progress(label="m1", colour=False)
 
 
 def test_each_change_is_shown_once(shown):
     running = [task("fetch_jwt", state="running")]
     done = [task("fetch_jwt", state="success", end="2026-11-23T12:00:02.5Z")]
-    assert shown.lines(running, seconds=1) == ["    1.0 s  fetch_jwt              running"]
+    assert shown.lines(running, seconds=1) == ["    1.0 s  m1  fetch_jwt              running"]
     assert shown.lines(running, seconds=2) == []
-    assert shown.lines(done, seconds=3) == ["    3.0 s  fetch_jwt              done in 2.5 s"]
+    assert shown.lines(done, seconds=3) == ["    3.0 s  m1  fetch_jwt              done in 2.5 s"]
     assert shown.lines(done, seconds=4) == []
 
 
@@ -40,7 +40,7 @@ def test_changes_seen_together_are_in_the_order_of_their_starts(shown):
         task("import_cluster", state="running", start="2026-11-23T12:00:09Z"),
         task("fetch_jwt", state="success", start="2026-11-23T12:00:01Z", end="2026-11-23T12:00:02Z"),
     ]
-    names = [line.split()[2] for line in shown.lines(tasks, seconds=9)]
+    names = [line.split()[3] for line in shown.lines(tasks, seconds=9)]
     assert names == ["fetch_jwt", "import_cluster", "wait_agent_ready"]
 
 

@@ -12,12 +12,13 @@ HOST_OWN = {"role": "host"}
 TIMING = {"queue": 0.05, "run": 0.4, "reload": 0.2, "resync": 0.5, "kubelet": 0.05}
 
 
-def test_a_fresh_host_and_a_fresh_member_end_joined(simulate, join):
-    simulation = simulate()
+@pytest.mark.parametrize("kubesphere", ["v3.4.1", "v3.0.0"])
+def test_a_fresh_host_and_a_fresh_member_end_joined(simulate, join, kubesphere):
+    simulation = simulate(kubesphere=kubesphere)
     former = evidence.secret_of(simulation.clusters["m1"])
     run = join(simulation)
     assert run.state == "success", run.error
-    evidence.assert_joined(simulation)
+    evidence.assert_joined(simulation, identity=kubesphere == "v3.4.1")
     assert run.tasks["resolve_tower_address"] == run.tasks["deploy_agent"] == "skipped"
     report = run.reports["verify_join"]
     assert report["result"] == "joined by this run"
@@ -150,8 +151,10 @@ def test_a_secret_that_the_host_is_about_to_get_is_waited_for(simulate, join):
     assert evidence.writes(member).count("patch clusterconfigurations ks-installer") == 1
 
 
-def test_a_member_that_the_host_cannot_reach_ends_with_the_hosts_own_reason(simulate, join):
-    simulation = simulate(host=HOST_OWN, members=[{"reachable": False}])
+@pytest.mark.parametrize("kubesphere", ["v3.4.1", "v3.0.0"])
+def test_a_member_that_the_host_cannot_reach_ends_with_the_hosts_own_reason(simulate, join, kubesphere):
+    """3.0 has no Federated=False: there the reason is an Event."""
+    simulation = simulate(kubesphere=kubesphere, host=HOST_OWN, members=[{"reachable": False}])
     run = join(simulation)
     assert run.failed == ["wait_agent_ready"]
     assert "connection refused" in run.error

@@ -9,12 +9,24 @@ import sqlalchemy
 from include.demo.airflow import LocalAirflow
 from include.demo.rest import RefusedError
 from include.simulator.simulation import Simulation
+from tests.joins import evidence
 
 DAG = "join_member_cluster"
+LOAD_BALANCER = "139.198.110.23"
 SCENARIO = {
     "timing": {"queue": 0.1, "run": 6, "reload": 0.5, "sync": 0.1, "resync": 1, "kubelet": 0.05},
-    "members": [{"name": "m1"}, {"name": "m2", "installer": {"fail": "silent"}}, {"name": "m3"}],
+    "host": {"load_balancer": LOAD_BALANCER},
+    "members": [
+        {"name": "direct"},
+        {"name": "proxied"},
+        {"name": "dead", "reachable": False},
+        {"name": "broken", "installer": {"fail": "silent"}},
+        {"name": "lost", "reaches_tower": False},
+        {"name": "twice"},
+    ],
 }
+BY_PROXY = ("proxied", "lost")
+SCENARIO_RUNS = ("direct", "proxied", "dead", "broken", "lost")
 # Short enough for a failing installer, and so that the waits move to the triggerer.
 SETTINGS = {"POLL": 0.5, "SLOW_POLL": 1, "FAILED_AFTER": 2, "QUIET": 3, "RESYNC": 2, "INLINE_WAIT": 1}
 
@@ -35,12 +47,10 @@ def airflow(simulation, tmp_path_factory):
 
 
 def conf_of(simulation, member):
-    return {
-        "cluster": member,
-        "host_conn_id": "host",
-        "member_conn_id": member,
-        "member_server": simulation.clusters[member].pod_server,
-    }
+    conf = {"cluster": member, "host_conn_id": "host", "member_conn_id": member}
+    if member in BY_PROXY:
+        return {**conf, "connection": "proxy", "ready_timeout": 10}
+    return {**conf, "member_server": simulation.clusters[member].pod_server}
 
 
 def states(airflow, run_id):
@@ -54,37 +64,53 @@ def error_of(airflow, run_id, task_id):
 
 @pytest.fixture(scope="module")
 def runs(airflow, simulation):
-    """One run that joins, one that fails, each to its end."""
-    good = airflow.trigger(DAG, conf=conf_of(simulation, "m1"))
-    assert airflow.wait(DAG, run_id=good, seconds=180) == "success", states(airflow, good)
-    failing = airflow.trigger(DAG, conf=conf_of(simulation, "m2"))
-    assert airflow.wait(DAG, run_id=failing, seconds=180) == "failed"
-    return good, failing
+    """Runs for several members at once, to a host that is no host yet; each to its end."""
+    triggered = {member: airflow.trigger(DAG, conf=conf_of(simulation, member)) for member in SCENARIO_RUNS}
+    for run_id in triggered.values():
+        airflow.wait(DAG, run_id=run_id, seconds=240)
+    return triggered
 
 
-def test_a_run_through_rest_joins_the_member(airflow, simulation, runs):
-    good, _ = runs
-    report = airflow.xcom(DAG, run_id=good, task_id="verify_join")
-    member = simulation.clusters["m1"].object("namespaces", "kube-system")["metadata"]["uid"]
-    assert report["member_uid"] == simulation.clusters["host"].object("clusters", "m1")["status"]["uid"] == member
-    assert "forwarded" in report["proof"]
-    assert len(report["changed"]) == 3
-    assert states(airflow, good)["resolve_tower_address"] == "skipped"
+def test_members_joined_at_the_same_time_do_not_disturb_each_other(airflow, simulation, runs):
+    for member in ("direct", "proxied"):
+        assert airflow.run(DAG, run_id=runs[member])["state"] == "success", states(airflow, runs[member])
+        evidence.assert_joined(simulation, name=member, member=member)
+        assert "forwarded" in airflow.xcom(DAG, run_id=runs[member], task_id="verify_join")["proof"]
+
+
+def test_members_joined_at_the_same_time_change_the_host_once(simulation, runs):
+    written = evidence.writes(simulation.clusters["host"])
+    assert written.count("patch clusterconfigurations ks-installer") == 1
+    assert written.count("patch deployments ks-installer") == 0
+
+
+def test_a_dead_member_fails_alone_and_with_its_own_reason(airflow, runs):
+    assert states(airflow, runs["dead"])["wait_agent_ready"] == "failed"
+    assert "connection refused" in error_of(airflow, runs["dead"], "wait_agent_ready")
+
+
+def test_an_agent_that_does_not_find_tower_is_quoted_without_its_token(airflow, runs):
+    assert states(airflow, runs["lost"])["wait_agent_ready"] == "failed"
+    assert "nothing answers at the address" in error_of(airflow, runs["lost"], "wait_agent_ready")
+
+
+def test_the_arm_that_was_not_taken_is_skipped(airflow, runs):
+    assert states(airflow, runs["direct"])["resolve_tower_address"] == "skipped"
+    assert states(airflow, runs["direct"])["deploy_agent"] == "skipped"
+    assert states(airflow, runs["proxied"])["prepare_kubeconfig"] == "skipped"
 
 
 def test_a_wait_holds_no_worker(airflow, runs):
-    """wait_installer lasts longer than a wait may hold a worker here, so its log tells that it moved."""
-    good, _ = runs
-    log = airflow.logs(DAG, run_id=good, task_id="wait_installer")
+    """An installer that fails is watched for longer than a wait may hold a worker here."""
+    log = error_of(airflow, runs["broken"], "wait_installer")
     assert "The wait goes on in the triggerer" in log
     assert "Waiting for ks-installer on the" in log
 
 
 def test_a_failing_installer_fails_the_run_once_and_tells_its_words(airflow, runs):
-    _, failing = runs
-    assert states(airflow, failing)["wait_installer"] == "failed"
-    log = error_of(airflow, failing, "wait_installer")
-    assert "ks-installer on the member cluster (connection m2) ended without finishing" in log
+    assert states(airflow, runs["broken"])["wait_installer"] == "failed"
+    log = error_of(airflow, runs["broken"], "wait_installer")
+    assert "ks-installer on the member cluster (connection broken) ended without finishing" in log
     assert "fatal: [localhost]: FAILED!" in log
 
 
@@ -96,6 +122,7 @@ def test_no_secret_is_kept_in_the_database_or_in_any_log(airflow, simulation, ru
     assert len(kept) > 15
     assert any("verify_join" in name for name in kept)
     secrets = [secret for cluster in simulation.clusters.values() for secret in cluster.secrets()]
+    secrets += agent_tokens(simulation)
     assert len(secrets) > 20
     found = {
         (name, form[:6])
@@ -107,15 +134,15 @@ def test_no_secret_is_kept_in_the_database_or_in_any_log(airflow, simulation, ru
     assert not found
 
 
-def test_the_search_finds_a_secret_that_is_there(airflow, simulation):
+def test_the_search_finds_what_is_there(airflow, simulation, runs):
     """A search that cannot find anything proves nothing."""
     text = rows(airflow.database_url)
     assert "configmaps/kubesphere-config" in text
-    assert simulation.clusters["m1"].pod_server in text
+    assert simulation.clusters["direct"].pod_server in text
 
 
 def test_a_second_run_for_the_same_member_is_refused_with_the_id_of_the_first(airflow, simulation):
-    conf = conf_of(simulation, "m3")
+    conf = conf_of(simulation, "twice")
     first = airflow.trigger(DAG, conf=conf, run_id="first")
     second = airflow.trigger(DAG, conf=conf, run_id="second")
     ended = {run_id: airflow.wait(DAG, run_id=run_id, seconds=180) for run_id in (first, second)}
@@ -127,13 +154,20 @@ def test_a_second_run_for_the_same_member_is_refused_with_the_id_of_the_first(ai
 
 def test_a_conf_that_does_not_fit_the_form_is_refused_by_the_api(airflow):
     with pytest.raises(RefusedError) as caught:
-        airflow.trigger(DAG, conf={"cluster": "M1", "host_conn_id": "host", "member_conn_id": "m1"})
+        airflow.trigger(DAG, conf={"cluster": "M1", "host_conn_id": "host", "member_conn_id": "direct"})
     assert caught.value.status == 400
 
 
 def test_a_connection_shows_no_kubeconfig(airflow, simulation):
-    shown = str(airflow.get("connections/m1"))
-    assert not [secret for secret in simulation.clusters["m1"].secrets() if secret in shown]
+    shown = str(airflow.get("connections/direct"))
+    assert not [secret for secret in simulation.clusters["direct"].secrets() if secret in shown]
+
+
+def agent_tokens(simulation):
+    connections = [item["spec"]["connection"] for item in simulation.clusters["host"].objects("clusters")]
+    found = [connection["token"] for connection in connections if connection.get("token")]
+    assert len(found) == len(BY_PROXY)
+    return found
 
 
 def rows(url):
