@@ -113,6 +113,16 @@ def test_another_address_is_refused_while_other_proxy_members_use_the_first(simu
     assert not any(evidence.writes(cluster) for cluster in simulation.clusters.values())
 
 
+def test_another_address_is_taken_when_the_conf_says_that_it_replaces_the_first(simulate, join_by_proxy):
+    host = {**HOST_OWN, "proxy_address": f"http://{LOAD_BALANCER}:8080", "published": [FORWARDED]}
+    joined = {"name": "m2", "role": "member", "secret": "host", "joined": "m2", "connection": "proxy"}
+    simulation = simulate(host=host, members=[{}, joined])
+    run = join_by_proxy(simulation, proxy_publish_address=f"http://{FORWARDED}", replace_proxy_address=True)
+    assert run.state == "success", run.error
+    assert_connected(simulation)
+    assert agents_address(simulation.clusters["m1"]) == f"http://{FORWARDED}"
+
+
 @pytest.mark.parametrize(
     ("address", "says"),
     [
