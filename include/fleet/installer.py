@@ -66,14 +66,15 @@ async def wait(
     limit: waits.Limit,
     seconds: float,
     limits: settings.Settings,
+    written: list[str],
 ) -> None:
     """Wait until ks-installer on *cluster* has done all that is asked for and is idle.
 
     A run that ended without that is not repeated by itself, so one new run is forced (kubesphere-facts 2.2,
-    12.2), once for each *attempt*. Raises InstallerFailedError when that one fails too, DeadlineError after
-    *seconds*, Longer when the wait has to leave the worker.
+    12.2), once for each *attempt*; that is added to *written*. Raises InstallerFailedError when that one fails
+    too, DeadlineError after *seconds*, Longer when the wait has to leave the worker.
     """
-    follower = _Follower(cluster, attempt, limits)
+    follower = _Follower(cluster, attempt, limits, written)
     bells = [(cluster, kubesphere.CONFIGURATION), (cluster, kubesphere.CONFIG)]
     if cluster.role == kubesphere.HOST:
         # The usual name of a host's own Cluster; under another name it is seen at the next look.
@@ -135,10 +136,11 @@ async def read_secret(cluster: clusters.Cluster) -> dict[str, Any] | None:
 class _Follower:
     """The looks at one installer. It remembers since when the installer has done nothing."""
 
-    def __init__(self, cluster: clusters.Cluster, attempt: str, limits: settings.Settings) -> None:
+    def __init__(self, cluster: clusters.Cluster, attempt: str, limits: settings.Settings, written: list[str]) -> None:
         self._cluster = cluster
         self._attempt = attempt
         self._limits = limits
+        self._written = written
         self._idle_since: float | None = None
         self._log_read = time.monotonic()
 
@@ -173,8 +175,9 @@ class _Follower:
         left = self._limits.failed_after - self._idle_for()
         if left > 0:
             return waits.Pending(f"{found.unmet}; the installer is idle", left)
-        await self._force_run(found.unmet, pod)
+        # Before the patch: who is overtaken in it must not take the run that the other forced for a failed one.
         self._idle_since = None
+        await self._force_run(found.unmet, pod)
         return waits.Pending(f"{found.unmet}; a new run was forced", self._limits.slow_poll)
 
     def _idle_for(self) -> float:
@@ -207,6 +210,7 @@ class _Follower:
                 "spec": {"template": {"metadata": {"annotations": {kubesphere.RESTART_ANNOTATION: now}}}},
             },
         )
+        self._written.append(f"{kubesphere.INSTALLER} of the {self._cluster.role} restarted, to force a new run")
 
     async def _stop_at_crashes(self, pod: kinds.Ref | None) -> None:
         """Raise if the hook crashes again and again: its queue never becomes empty."""

@@ -75,15 +75,14 @@ async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
                 await clusters.source(raw[key])
             except errors.ConfError as error:
                 found += [f"{key}: {problem}" for problem in error.problems]
-    if found:
-        return found
-    conf = confs.parse(raw)
-    if conf.connection is confs.Connection.DIRECT:
+    wrong = {problem.partition(":")[0] for problem in found}
+    key = "import_conn_id" if raw.get("import_conn_id") else "member_conn_id"
+    direct = raw.get("connection", confs.Connection.DIRECT.value) == confs.Connection.DIRECT.value
+    if direct and not wrong & {key, "connection", "member_server"}:
         try:
-            await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+            await clusters.importable_kubeconfig(raw[key], server=raw.get("member_server"))
         except kubeconfig.KubeconfigError as error:
-            key = "import_conn_id" if conf.import_conn_id else "member_conn_id"
-            found += [f"{key}: connection {conf.imported_conn_id}: {problem}" for problem in error.problems]
+            found += [f"{key}: connection {raw[key]}: {problem}" for problem in error.problems]
     return found
 
 
@@ -166,6 +165,7 @@ async def wait_installer(join: Join) -> Report:
             limit=join.limit(seconds),
             seconds=seconds,
             limits=join.limits,
+            written=join.written,
         )
         for cluster, seconds in (
             (join.host, join.conf.host_installer_timeout),
@@ -422,7 +422,12 @@ async def _ask_for(
 async def _wait_for_host(join: Join) -> None:
     seconds = join.conf.host_installer_timeout
     await installer.wait(
-        join.host, attempt=join.attempt, limit=join.limit(seconds), seconds=seconds, limits=join.limits
+        join.host,
+        attempt=join.attempt,
+        limit=join.limit(seconds),
+        seconds=seconds,
+        limits=join.limits,
+        written=join.written,
     )
 
 

@@ -77,15 +77,15 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step and return its report."""
-        return self._run(context, started=time.time())
+        return self._run(context, started=time.time(), written=[])
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the triggerer; raises the error that ended the wait there."""
         if "message" in event:
             raise errors.restored(event["permanent"], event["message"])
-        return self._run(context, started=event["started"])
+        return self._run(context, started=event["started"], written=event["written"])
 
-    def _run(self, context: Context, *, started: float) -> dict[str, Any]:
+    def _run(self, context: Context, *, started: float, written: list[str]) -> dict[str, Any]:
         from include.fleet import join, waits  # the Kubernetes client takes seconds to import
 
         limits = triggers.configured_settings()
@@ -95,8 +95,8 @@ class StepOperator(BaseOperator):
         reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id in self.earlier}
         # What the step has written is known after a retry and after a wait, too: only then is the report true.
         store = context["task_state_store"]
-        written = cast("list[str]", store.get(_WRITTEN) or [])
-        known = len(written)
+        known = cast("list[str]", store.get(_WRITTEN) or [])
+        written = [*known, *written]
         try:
             report = asyncio.run(
                 join.run(
@@ -115,7 +115,7 @@ class StepOperator(BaseOperator):
             trigger = triggers.StepTrigger(step=self.task_id, conf=conf, attempt=attempt, started=started)
             self.defer(trigger=trigger, method_name="resume")
         finally:
-            if len(written) > known:
+            if written != known:
                 store.set(_WRITTEN, [*written])
         if report is None:
             raise AirflowSkipException(f"{self.task_id} has nothing to do on this connection type")

@@ -42,9 +42,10 @@ class StepTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: when the attempt began, and after a failure its message and whether it is permanent."""
+        """Yield one event: when the attempt began, what was written, and after a failure its message and kind."""
         from include.fleet import join  # the Kubernetes client takes seconds to import
 
+        written: list[str] = []
         try:
             await join.run(
                 self.step,
@@ -52,12 +53,14 @@ class StepTrigger(BaseTrigger):
                 limits=configured_settings(),
                 attempt=self.attempt,
                 started=self.started,
+                written=written,
             )
         except errors.FleetError as error:
             permanent = isinstance(error, errors.PermanentError)
-            yield _event({"started": self.started, "permanent": permanent, "message": str(error)})
+            failure = {"permanent": permanent, "message": str(error)}
+            yield _event({"started": self.started, "written": written, **failure})
             return
-        yield _event({"started": self.started})
+        yield _event({"started": self.started, "written": written})
 
 
 def _event(payload: dict[str, Any]) -> TriggerEvent:

@@ -105,6 +105,7 @@ def test_a_run_of_the_installer_that_failed_silently_earlier_is_forced_again(sim
     evidence.assert_joined(simulation)
     assert evidence.writes(simulation.clusters["m1"]) == ["patch deployments ks-installer"]
     assert "forcing a new run" in run.output
+    assert "restarted, to force a new run" in str(run.reports["verify_join"]["changed"])
 
 
 def test_a_run_of_the_installer_that_fails_once_is_forced_again(simulate, join):
