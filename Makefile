@@ -22,8 +22,9 @@ $(STAMP): requirements-dev.lock .ci/setup
 demo: $(STAMP) ## Join a simulated member in a local Airflow (ONESHOT=1 stops by itself, DEMO_PORT=8080)
 	@DEMO_PORT="$(DEMO_PORT)" ONESHOT="$(ONESHOT)" PYTHONPATH="$(CURDIR)" exec $(BIN)/python -m include.demo
 
+# Two at a time, a file each: most of the time goes by in waiting for clusters.
 test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 lint: $(STAMP) ## Check style, types and layers
 	$(BIN)/ruff check
