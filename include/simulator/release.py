@@ -49,6 +49,11 @@ class Release:
         """Say whether tower gives proxy Clusters their ports, token and Service, and not the cluster controller."""
         return self.federates_by_condition
 
+    @property
+    def takes_several_agents(self) -> bool:
+        """Say whether tower accepts a second agent of a member (8)."""
+        return self.federates_by_condition
+
 
 V3_0: Final = Release(
     version="v3.0.0",

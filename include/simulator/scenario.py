@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import yaml
 
@@ -19,12 +19,11 @@ from include.simulator import published as reach
 from include.simulator import resources
 from include.simulator.access import Rule
 from include.simulator.published import Address, LeftAgent, LoadBalancer
+from include.simulator.reader import Reader
 from include.simulator.release import RELEASES, Release
 
 VERSIONS: Final = tuple(RELEASES)
 HOST_CLUSTER: Final = "host"
-Part = TypeVar("Part", LoadBalancer, LeftAgent, tuple[Address, ...])
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SECRET: Final = re.compile(r"[A-Za-z0-9]+")
 _RESOURCES: Final = {
     "*",
@@ -62,8 +61,9 @@ class Timing:
     """Durations in seconds.
 
     `queue`: from a changed ClusterConfiguration to its place in the installer's queue. `run`: one installer run.
-    `reload`: from a changed ConfigMap to the programs using it. `sync`: one round of the cluster controller. `resync`:
-    its period. `kubelet`: starting a pod.
+    `reload`: from a changed ConfigMap to the programs using it; an agent's longest pause between two attempts is in
+    proportion to it, 2 min at the default. `sync`: one round of the cluster controller. `resync`: its period.
+    `kubelet`: starting a pod.
     """
 
     queue: float = 0.5
@@ -138,11 +138,8 @@ def load(source: Mapping[str, Any] | Path | str) -> Scenario:
     return scenario
 
 
-class _Reader:
-    """Turns mappings into the classes above; collects problems, and goes on with the default."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
+class _Reader(Reader):
+    """Turns mappings into the classes above."""
 
     def read_scenario(self, source: Any) -> Scenario:
         known = self._mapping(source, path="scenario", keys=_keys(Scenario))
@@ -212,55 +209,12 @@ class _Reader:
             installer=self._fault(known, path=path),
         )
 
-    def _part(self, read: Part | str | None, *, path: str) -> Part | None:
-        """Return a part that has been read, or note what is wrong with it."""
-        if isinstance(read, str):
-            self.problems.append(f"{path}: {read}")
-            return None
-        return read
-
     def _proxy_address(self, source: Any) -> str | None:
         problem = reach.find_address_problem(source)
         if problem is not None:
             self.problems.append(f"host.proxy_address: {problem}")
             return None
         return None if source is None else str(source)
-
-    def _mapping(self, source: Any, *, path: str, keys: set[str]) -> dict[str, Any]:
-        if not isinstance(source, Mapping):
-            self.problems.append(f"{path}: expected a mapping, got {source!r}")
-            return {}
-        unknown = sorted(str(key) for key in source if key not in keys)
-        self.problems += [f"{path}.{key}: unknown; known are {', '.join(sorted(keys))}" for key in unknown]
-        return {key: value for key, value in source.items() if key in keys}
-
-    def _choice(self, known: dict[str, Any], key: str, *, path: str, choices: tuple[str, ...], default: str) -> str:
-        value = known.get(key, default)
-        if value in choices:
-            return str(value)
-        self.problems.append(f"{path}{key}: expected {' or '.join(choices)}, got {value!r}")
-        return default
-
-    def _flag(self, known: dict[str, Any], key: str, *, path: str, default: bool) -> bool:
-        value = known.get(key, default)
-        if isinstance(value, bool):
-            return value
-        self.problems.append(f"{path}.{key}: expected true or false, got {value!r}")
-        return default
-
-    def _name(self, known: dict[str, Any], *, path: str, default: str) -> str:
-        value = known.get("name", default)
-        if value == "" or (isinstance(value, str) and _NAME.fullmatch(value) and len(value) <= 60):
-            return str(value)
-        self.problems.append(f"{path}.name: expected a cluster name, got {value!r}")
-        return default
-
-    def _optional_name(self, known: dict[str, Any], key: str, *, path: str) -> str | None:
-        value = known.get(key)
-        if value is None or (isinstance(value, str) and _NAME.fullmatch(value)):
-            return value
-        self.problems.append(f"{path}.{key}: expected a cluster name or null, got {value!r}")
-        return None
 
     def _rules(self, known: dict[str, Any], *, path: str) -> tuple[Rule, ...]:
         rules = []

@@ -111,6 +111,7 @@ class _Agent:
                 await asyncio.sleep(delay)
             finally:
                 tunnel.close()
+            await asyncio.sleep(0)
 
     async def _dial(self, tunnel: Tunnel) -> None:
         tls = self._address.scheme in {"https", "wss"}

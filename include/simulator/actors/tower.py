@@ -95,8 +95,11 @@ class Tower(Acceptor):
                 self._held = {name for name, item in self._clusters.items() if _shows(item, type_="AgentAvailable")}
             self._container.listen(PORT, application=self)
             self._container.started.set()
-            async for change in changes:
-                self._handle(change)
+            try:
+                async for change in changes:
+                    self._handle(change)
+            finally:
+                self._container.close(PORT)
 
     def drop_all(self) -> None:
         """Close every connection."""
@@ -119,6 +122,8 @@ class Tower(Acceptor):
         connection = _connection(cluster)
         if not connection.get("token") or connection["token"] != tunnel.token or not _is_prepared(cluster):
             raise RefusedError("Unauthorized agent")
+        if self._tunnels[tunnel.name] and not self._container.release.takes_several_agents:
+            raise RefusedError("A session already allocated for this client.")
         if not self._tunnels[tunnel.name]:
             self._open_ports(tunnel.name, connection=connection)
         self._tunnels[tunnel.name].append(tunnel)
