@@ -24,7 +24,7 @@ demo: $(STAMP) ## Join a simulated member in a local Airflow (ONESHOT=1 stops by
 
 # Two at a time, a file each: most of the time goes by in waiting for clusters.
 test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## Check style, types and layers
 	$(BIN)/ruff check

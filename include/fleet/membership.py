@@ -155,9 +155,13 @@ class ReadyLook:
             return f"; {said}" if said else ""
         if not joining.release.tells_failures_by_event:
             return ""
-        events = await joining.host.list(
-            kinds.EVENT, namespace="default", field_selector=f"involvedObject.name={joining.name}"
-        )
+        try:
+            events = await joining.host.list(
+                kinds.EVENT, namespace="default", field_selector=f"involvedObject.name={joining.name}"
+            )
+        except errors.ForbiddenError as error:
+            log.debug("The host's Events only explain, so the wait goes on without them: %s", error)
+            return ""
         told = [item for item in events if item.get("reason") == "JoinFederation" and item.get("type") == "Warning"]
         newest = max(told, key=lambda item: str(item.get("lastTimestamp") or ""), default=None)
         return f"; the host says: {joining.host.redacted(str(newest['message']))}" if newest else ""
