@@ -57,7 +57,7 @@ def _about_name(sides: Sides) -> list[str]:
         return [f"{sides.name} is the name of the host cluster; choose another name"]
     if named is None:
         return []
-    kind = named["spec"].get("connection", {}).get("type")
+    kind = kubesphere.connection_type(named)
     if kind != sides.connection:
         return [
             (

@@ -479,7 +479,7 @@ def _address_refusals(conf: confs.Conf, sides: identity.Sides) -> list[str]:
     others = [
         item["metadata"]["name"]
         for item in sides.clusters
-        if item["metadata"]["name"] != conf.cluster and item["spec"].get("connection", {}).get("type") == "proxy"
+        if item["metadata"]["name"] != conf.cluster and kubesphere.connection_type(item) == "proxy"
     ]
     if not others:
         return []

@@ -332,6 +332,11 @@ def member_uid(cluster: Object) -> str:
     return str((cluster.get("status") or {}).get("uid") or "")
 
 
+def connection_type(cluster: Object) -> str:
+    """Return how a Cluster is joined: direct, proxy, or "" if it does not say."""
+    return str(cluster.get("spec", {}).get("connection", {}).get("type") or "")
+
+
 def cluster_kubeconfig(cluster: Object) -> str:
     """Return the kubeconfig text inside a Cluster, or "" if there is none or it is not text."""
     encoded = cluster.get("spec", {}).get("connection", {}).get("kubeconfig") or ""

@@ -51,7 +51,7 @@ def readiness(
     seen = kubesphere.member_uid(cluster)
     federated = kubesphere.condition(cluster, kubesphere.FEDERATED)
     ready = kubesphere.condition(cluster, kubesphere.READY)
-    if cluster["spec"].get("connection", {}).get("type") == "proxy":
+    if kubesphere.connection_type(cluster) == "proxy":
         for kind in (tower.INITIALIZED, tower.AGENT_AVAILABLE):
             if not kubesphere.is_true(cluster, kind):
                 return _untrue(kubesphere.condition(cluster, kind), kind)
@@ -148,7 +148,7 @@ class ReadyLook:
     async def _explained(self, cluster: dict[str, Any]) -> str:
         """Return what else tells why: the agent's log, or the host's Events."""
         joining = self._joining
-        if cluster["spec"].get("connection", {}).get("type") == "proxy":
+        if kubesphere.connection_type(cluster) == "proxy":
             if kubesphere.is_true(cluster, tower.AGENT_AVAILABLE):
                 return ""
             said = await tunnel.agent_says(joining.member)
@@ -172,7 +172,7 @@ class ReadyLook:
         if text != self._since[0]:
             self._since = (text, time.monotonic())
         lasted = time.monotonic() - self._since[1]
-        proxy = cluster["spec"].get("connection", {}).get("type") == "proxy"
+        proxy = kubesphere.connection_type(cluster) == "proxy"
         if proxy and not kubesphere.conditions(cluster) and lasted >= _PATIENCE * joining.resync:
             raise errors.NotReadyError(
                 f"Nobody has initialised the proxy Cluster {joining.name} in {lasted:.0f} s. Check that Deployment "
