@@ -20,7 +20,7 @@ from include.simulator.actors.installer_run import Faults
 from include.simulator.actors.kubelet import Container, Kubelet, Program
 from include.simulator.actors.service_proxy import ServiceProxy
 from include.simulator.actors.workloads import Workloads
-from include.simulator.api import Api, Target
+from include.simulator.api import Api
 from include.simulator.certificates import Authority
 from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Network, Server, tls_context
 from include.simulator.proxy import Proxy
@@ -30,6 +30,7 @@ from include.simulator.scenario import Fault, Timing
 from include.simulator.server import HttpsServer
 from include.simulator.states import Machine, State
 from include.simulator.store import Object, Store
+from include.simulator.targets import Target
 
 log = logging.getLogger(__name__)
 
