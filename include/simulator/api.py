@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from include.simulator import discovery, parameters, resources, selectors, status, targets
@@ -19,6 +19,7 @@ from include.simulator.access import Access, Entry
 from include.simulator.proxy import Proxy
 from include.simulator.resources import Resource
 from include.simulator.store import Event, Object, Store
+from include.simulator.streams import Stream
 from include.simulator.targets import Target
 
 _MERGE: Final = "application/merge-patch+json"
@@ -177,7 +178,11 @@ class Api:
         lines = [json.dumps({"type": "ADDED", "object": item}) + "\n" for item in present]
         lines += [line for line in map(shown, missed) if line]
         stream = self._stream(lines, queue=queue, resource=resource, shown=shown, seconds=timeout)
-        return StreamingResponse(stream, media_type="application/json")
+
+        async def close() -> None:
+            self._store.unsubscribe(queue)
+
+        return Stream(stream, close=close, media_type="application/json")
 
     async def _stream(
         self,
@@ -198,8 +203,6 @@ class Api:
                         yield line
         except TimeoutError:
             return
-        finally:
-            self._store.unsubscribe(queue)
 
     async def _create(self, request: Request, target: Target, resource: Resource) -> Response:
         content = await parameters.read_body(request)
