@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from include.simulator import discovery, parameters, resources, selectors, status, targets
 from include.simulator.access import Access, Entry
+from include.simulator.disturbances import Call, Disturbances, Refusal
 from include.simulator.proxy import Proxy
 from include.simulator.resources import Resource
 from include.simulator.store import Event, Object, Store
@@ -27,7 +28,11 @@ _STRATEGIC: Final = "application/strategic-merge-patch+json"
 
 
 class Api:
-    """Answers requests from the store; `audit` holds an entry for each one, added before the answer is sent."""
+    """Answers requests from the store.
+
+    `audit` holds an entry for each one that was processed or refused, added before the answer is sent. `disturbances`
+    are what goes wrong with single ones.
+    """
 
     def __init__(self, store: Store, *, access: Access, proxy: Proxy, version: str) -> None:
         self._store = store
@@ -35,24 +40,40 @@ class Api:
         self._proxy = proxy
         self._version = version
         self.audit: list[Entry] = []
+        self.disturbances = Disturbances()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
+        target = targets.locate(request, store=self._store)
+        certificate, authorization = scope["state"]["certificate"], request.headers.get("authorization", "")
+        user = self._access.identify(certificate=certificate, authorization=authorization)
+        process = functools.partial(self._answer, request, target=target, user=user)
         try:
-            response = await self._answer(request)
+            if self.disturbances:
+                call = await _describe(request, target=target, user=user)
+                disturbance = self.disturbances.choose(call)
+                if disturbance is not None:
+                    if isinstance(disturbance.kind, Refusal):
+                        process = functools.partial(process, refusal=disturbance.kind.build())
+                    await self.disturbances.apply(disturbance, call=call, request=request, send=send, process=process)
+                    return
+            response = await process()
         except ClientDisconnect:
             return
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
-        target = targets.locate(request, store=self._store)
-        certificate = request.scope.get("state", {}).get("certificate")
-        user = self._access.identify(certificate=certificate, authorization=request.headers.get("authorization", ""))
+    async def _answer(
+        self, request: Request, *, target: Target, user: str | None, refusal: Response | None = None
+    ) -> Response:
+        """Process a request, unless it is refused anyway, and audit it."""
         try:
-            if user is None:
+            if refusal is not None:
+                response = refusal
+            elif user is None:
                 raise status.unauthorized()
-            response = await self._serve(request, target=target, user=user)
+            else:
+                response = await self._serve(request, target=target, user=user)
         except status.ApiError as error:
             response = JSONResponse(error.body(), status_code=error.code)
         if target.verb == "create" and not target.subresource and response.status_code == 201:
@@ -173,8 +194,7 @@ class Api:
         try:
             missed, queue = self._store.subscribe(resource, since=since or self._store.revision)
         except status.ApiError as error:
-            refused = json.dumps({"type": "ERROR", "object": error.body()}) + "\n"
-            return Response(refused, media_type="application/json")
+            return Response(error.event(), media_type="application/json")
         lines = [json.dumps({"type": "ADDED", "object": item}) + "\n" for item in present]
         lines += [line for line in map(shown, missed) if line]
         stream = self._stream(lines, queue=queue, resource=resource, shown=shown, seconds=timeout)
@@ -279,3 +299,31 @@ def _line(event: Event, *, namespace: str, matches: selectors.Predicate) -> str:
     elif not now:
         return ""
     return json.dumps({"type": type_, "object": event.object}) + "\n"
+
+
+async def _describe(request: Request, *, target: Target, user: str | None) -> Call:
+    resource, name = target.resource, target.name
+    if target.verb == "create" and not target.subresource:
+        name = _name_in(await request.body())
+    follows = target.subresource == "log" and parameters.read_flag(request, name="follow")
+    return Call(
+        user=user or "",
+        agent=request.headers.get("user-agent", ""),
+        verb=target.verb,
+        group=resource.group if resource else "",
+        resource=resource.plural if resource else "",
+        subresource=target.subresource,
+        namespace=target.namespace,
+        name=name,
+        path=parameters.full_path(request),
+        streams=target.verb == "watch" or follows,
+        peer=request.scope["client"],
+    )
+
+
+def _name_in(body: bytes) -> str:
+    """Return the name in the body of a create, as far as there is one."""
+    try:
+        return str(json.loads(body)["metadata"]["name"])
+    except (ValueError, TypeError, LookupError):
+        return ""

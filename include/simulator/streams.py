@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -16,14 +16,15 @@ class Stream(StreamingResponse):
 
     def __init__(
         self,
-        content: AsyncIterable[str | bytes],
+        lines: AsyncIterator[str | bytes],
         *,
         close: Callable[[], Awaitable[None]],
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
     ) -> None:
-        super().__init__(content, status_code=status_code, headers=headers, media_type=media_type)
+        super().__init__(lines, status_code=status_code, headers=headers, media_type=media_type)
+        self.lines = lines
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -153,12 +153,18 @@ class Kubelet:
     async def _remove(self, pod: Object) -> None:
         metadata = pod["metadata"]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
-        try:
-            await self._client.delete(
-                resources.PODS, name=metadata["name"], namespace=metadata["namespace"], options=options
-            )
-        except RequestError as error:
-            log.debug("Removing pod %s failed: %s", metadata["name"], error)
+        while True:
+            try:
+                await self._client.delete(
+                    resources.PODS, name=metadata["name"], namespace=metadata["namespace"], options=options
+                )
+                return
+            except RequestError as error:
+                log.debug("Removing pod %s failed: %s", metadata["name"], error)
+                if error.code == 409:
+                    # Another pod has its name by now.
+                    return
+            await asyncio.sleep(0.1)
 
     async def _run_pod(self, pod: Object) -> None:
         metadata, spec = pod["metadata"], pod["spec"]
