@@ -210,7 +210,8 @@ def test_an_act_happens_at_its_moment(host, connection, moment):
         CONFIG_MAPS,
         False,
     )
-    assert call.peer == connection.opened.sock.getsockname()
+    ends = connection.opened.sock
+    assert (call.peer, call.server) == (ends.getsockname(), ends.getpeername())
 
 
 def test_an_act_that_is_slow_holds_up_its_own_request_only(host, connection, connect, call):
@@ -246,10 +247,11 @@ kubernetes.client.CoreV1Api(client).create_namespaced_config_map("default", {"me
 
 
 def test_a_client_can_be_killed_between_commit_and_answer(host, tmp_path):
-    """Found by the port of its end of the connection."""
+    """Found by both ends of the connection: another connection of any process may begin at the same port."""
 
     def kill(call):
-        [owner] = [found.pid for found in psutil.net_connections("tcp") if found.laddr == call.peer]
+        ends = (call.peer, call.server)
+        [owner] = [found.pid for found in psutil.net_connections("tcp") if (found.laddr, found.raddr) == ends]
         os.kill(owner, signal.SIGKILL)
 
     disturbance = disturb(host, creation("orphan"), Act(function=kill, moment=Moment.COMMITTED))
