@@ -213,9 +213,11 @@ class Cluster:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Open a response that goes on, and set *opened*."""
         timeout = _timeout(self._limits.connect_timeout, self._limits.watch_timeout + 10)
-        response: aiohttp.ClientResponse = await self._send(
-            path, "GET", query_params=list(query), _preload_content=False, _request_timeout=timeout
-        )
+        # What comes later may be long in coming, the beginning of the answer is not.
+        async with asyncio.timeout(self._limits.request_timeout):
+            response: aiohttp.ClientResponse = await self._send(
+                path, "GET", query_params=list(query), _preload_content=False, _request_timeout=timeout
+            )
         transport = response.connection.transport if response.connection else None
         opened.set()
         try:

@@ -1,0 +1,87 @@
+"""The steps of one join, run one after the other as Airflow runs them: in the worker, in the triggerer, and again.
+
+What Airflow's own part is, is played here: the order of the tasks, their retries and their deferrals. All that can be
+asked of the product is asked of it: whether an error is tried again is the retry policy's decision, what goes on in
+the triggerer is the trigger's. As a program, `python -m tests.chaos.steps`, it reads a JSON object with conf and
+run_id from its standard input; it can be killed at any moment.
+"""
+
+import asyncio
+import json
+import sys
+import time
+
+from airflow.sdk import RetryAction
+
+from include.fleet import errors, join, operators, triggers, waits
+
+ORDER = {
+    "direct": (
+        "check_conf",
+        "fetch_jwt",
+        "configure_host",
+        "configure_member",
+        "wait_installer",
+        "prepare_kubeconfig",
+        "import_cluster",
+        "wait_agent_ready",
+        "verify_join",
+    ),
+    "proxy": (
+        "check_conf",
+        "fetch_jwt",
+        "configure_host",
+        "configure_member",
+        "wait_installer",
+        "resolve_tower_address",
+        "import_cluster",
+        "deploy_agent",
+        "wait_agent_ready",
+        "verify_join",
+    ),
+}
+HASTE = 20
+"""How much sooner than Airflow a step is tried again here: only time may be faked."""
+
+
+def play(conf, *, run_id):
+    """Run all steps of a join and return their reports by name; raises the error that ends a step for good."""
+    reports = {}
+    for step in ORDER[conf["connection"]]:
+        reports[step] = _with_retries(step, conf, run_id=run_id, reports=reports)
+    return reports
+
+
+def _with_retries(step, conf, *, run_id, reports):
+    policy = operators.ErrorClassPolicy()
+    for attempt in range(1, operators.RETRIES + 2):
+        try:
+            return asyncio.run(_once(step, conf, attempt=f"{run_id}/{attempt}", reports=reports)) or {}
+        except errors.FleetError as error:
+            decision = policy.evaluate(error, try_number=attempt, max_tries=operators.RETRIES)
+            if decision.action is not RetryAction.RETRY or attempt > operators.RETRIES:
+                raise
+            time.sleep(max(decision.retry_delay.total_seconds() / HASTE, error.retry_after or 0))
+    raise AssertionError("unreachable")
+
+
+async def _once(step, conf, *, attempt, reports):
+    limits, started = triggers.configured_settings(), time.time()
+    try:
+        leave_worker = started + limits.inline_wait
+        return await join.run(
+            step, conf, limits=limits, attempt=attempt, started=started, leave_worker=leave_worker, reports=reports
+        )
+    except waits.Longer:
+        trigger = triggers.StepTrigger(step=step, conf=conf, attempt=attempt, started=started)
+        event = (await anext(trigger.run())).payload
+    if "message" in event:
+        raise errors.restored(event["permanent"], event["message"])
+    if step == join.verify_join.__name__:
+        return await join.run(step, conf, limits=limits, attempt=attempt, started=started, reports=reports)
+    return event["report"]
+
+
+if __name__ == "__main__":
+    given = json.load(sys.stdin)
+    play(given["conf"], run_id=given["run_id"])
