@@ -146,7 +146,7 @@ class _Watch:
 async def together(*waits: Awaitable[None]) -> None:
     """Run several waits at once; the first that fails ends the others.
 
-    Raises what that one raised, or Longer if that is all that was raised.
+    Raises what that one raised, or Longer if that is all that was raised, whichever wait was the first to leave.
     """
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
@@ -156,5 +156,7 @@ async def together(*waits: Awaitable[None]) -> None:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
     raised = [end for end in ended if isinstance(end, BaseException)]
-    for error in sorted(raised, key=lambda error: isinstance(error, (Longer, asyncio.CancelledError))):
+    for error in sorted(
+        raised, key=lambda error: (isinstance(error, asyncio.CancelledError), isinstance(error, Longer))
+    ):
         raise error
