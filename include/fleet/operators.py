@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from airflow.sdk.configuration import conf as airflow_conf
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.fleet import conf as confs
-from include.fleet import errors, triggers
+from include.fleet import deadlines, errors, triggers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,7 +44,6 @@ RETRY_POLICY = ExceptionRetryPolicy(
     ]
 )
 
-_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _ANNOUNCED = "joining"
 _WRITTEN = "written"
 _SETTLE = 30.0
@@ -57,6 +58,21 @@ def params() -> dict[str, Param]:
         default = {"default": fields.pop("default")} if "default" in fields else {}
         made[key] = Param(**default, description=description, **fields)
     return made
+
+
+def run_timeout() -> timedelta:
+    """Return after how long Airflow ends a run as failed."""
+    return timedelta(seconds=triggers.configured_settings().run_timeout)
+
+
+def run_deadline() -> DeadlineAlert:
+    """Return after how long a run counts as late, and what is then said."""
+    return DeadlineAlert(
+        name="joined in time",
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(seconds=triggers.configured_settings().run_deadline),
+        callback=AsyncCallback(deadlines.tell),
+    )
 
 
 class StepOperator(BaseOperator):
@@ -149,7 +165,7 @@ class CheckConfOperator(StepOperator):
         ti.xcom_push(key=_ANNOUNCED, value={**report, "ticket": ticket})
         last = self.dag.leaves[-1].task_id
         for run_id, states in ti.get_task_states(dag_id=ti.dag_id, task_ids=[last]).items():
-            if run_id == mine or states.get(last) in _ENDED:
+            if run_id == mine or states.get(last) in deadlines.FINISHED:
                 continue
             if ti.get_dagrun_state(dag_id=ti.dag_id, run_id=run_id) not in ("running", "queued"):
                 continue
@@ -173,7 +189,7 @@ class CheckConfOperator(StepOperator):
         while time.time() < ends:
             states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self.task_id], run_ids=[run_id])
             state = states.get(run_id, {}).get(self.task_id)
-            if state in _ENDED:
+            if state in deadlines.FINISHED:
                 return bool(state == "success")
             time.sleep(0.5)
         return False
