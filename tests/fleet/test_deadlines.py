@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.serialization.encoders import encode_deadline_alert
 
 from include.fleet import conf, deadlines, operators, settings
 
@@ -46,7 +47,12 @@ def test_how_long_a_run_may_take_comes_from_airflows_configuration(monkeypatch):
     monkeypatch.setenv("AIRFLOW__FLEET__RUN_TIMEOUT", "600")
     monkeypatch.setenv("AIRFLOW__FLEET__RUN_DEADLINE", "90")
     assert operators.run_timeout() == timedelta(minutes=10)
-    assert operators.run_deadline().interval == timedelta(seconds=90)
+    assert operators.run_deadline().interval == 90
+
+
+def test_the_deadline_is_stored_as_a_number_so_that_a_task_can_be_cleared():
+    """Airflow 3.3 computes the deadline of a cleared run from what is stored, and can do that with a number only."""
+    assert type(encode_deadline_alert(operators.run_deadline())["interval"]) is float
 
 
 def test_the_waits_of_a_run_fit_into_its_deadline_and_the_deadline_into_its_timeout():
