@@ -4,11 +4,13 @@ A stand-in for real clusters in the demo and in tests. It is reached over real H
 cluster, and shares no code with the product, so that an error in one is not repeated in the other.
 
 - `scenario.py` says what the clusters are like at the start; `simulation.py` runs them; `cluster.py` is one of them.
-- `api.py` and what it uses (`store.py`, `access.py`, `proxy.py`, `discovery.py`) are the API server.
+- `api.py` and what it uses (`store.py`, `access.py`, `accounts.py`, `proxy.py`, `discovery.py`) are the API server.
 - `release.py` is what differs between the versions of KubeSphere.
 - `actors/` is what happens by itself: clients of that API, as in reality.
+- `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, answers without an end to `streams.py`,
+  and what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here.
-  `tunnel.py` is the connection from an agent to tower.
+  `applications.py` sends requests to the pods, `tunnel.py` is the connection from an agent to tower.
 
 What is not imitated, so that nobody relies on it:
 
@@ -22,7 +24,12 @@ Kubernetes
 - ReplicaSets, a scheduler, probes, garbage collection other than of a Deployment's pods; deleting a namespace deletes
   what is in it at once. Node ports and load balancers lead somewhere for the pods of the clusters only.
 - A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count.
-- `follow`, `previous`, `limitBytes` of pod logs; exec, attach, port-forward; websockets through a proxy.
+- `previous`, `limitBytes` of pod logs; streams through a proxy other than a followed log, which ends when its
+  container does, though the log of the next one goes on in the same place; exec, attach, port-forward; websockets
+  through a proxy.
+- Of what `disturbances.py` makes go wrong: an answer that breaks off in its middle (streams do), connections that are
+  lost without a reset, a TLS handshake that fails. A server that restarts does not forget its audit log, refuses
+  nobody while it starts, and is not missed by its own etcd.
 
 KubeSphere
 - Versions other than 3.4.1 and 3.0.0, and clusters of both in one scenario.

@@ -54,6 +54,10 @@ class Access:
         """Make a bearer token known."""
         self._users[token] = user
 
+    def remove_token(self, token: str) -> None:
+        """Forget a bearer token; safe to repeat."""
+        self._users.pop(token, None)
+
     def identify(self, *, certificate: dict[str, Any] | None, authorization: str) -> str | None:
         """Return the user, or None for no or unknown credentials.
 

@@ -7,38 +7,32 @@ import datetime
 import functools
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from include.simulator import discovery, resources, selectors, status
+from include.simulator import discovery, parameters, resources, selectors, status, targets
 from include.simulator.access import Access, Entry
+from include.simulator.disturbances import Call, Disturbances, Refusal
 from include.simulator.proxy import Proxy
 from include.simulator.resources import Resource
 from include.simulator.store import Event, Object, Store
+from include.simulator.streams import Stream
+from include.simulator.targets import Target
 
-_VERBS: Final = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _MERGE: Final = "application/merge-patch+json"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What a request path names; `rest` is what follows the subresource. `resource` is None for other paths."""
-
-    verb: str
-    resource: Resource | None = None
-    namespace: str = ""
-    name: str = ""
-    subresource: str = ""
-    rest: str = ""
-
-
 class Api:
-    """Answers requests from the store; `audit` holds an entry for each one, added before the answer is sent."""
+    """Answers requests from the store.
+
+    `audit` holds an entry for each one that was processed or refused, added before the answer is sent. `disturbances`
+    are what goes wrong with single ones.
+    """
 
     def __init__(self, store: Store, *, access: Access, proxy: Proxy, version: str) -> None:
         self._store = store
@@ -46,24 +40,40 @@ class Api:
         self._proxy = proxy
         self._version = version
         self.audit: list[Entry] = []
+        self.disturbances = Disturbances()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
+        target = targets.locate(request, store=self._store)
+        certificate, authorization = scope["state"]["certificate"], request.headers.get("authorization", "")
+        user = self._access.identify(certificate=certificate, authorization=authorization)
+        process = functools.partial(self._answer, request, target=target, user=user)
         try:
-            response = await self._answer(request)
+            if self.disturbances:
+                call = await _describe(request, target=target, user=user)
+                disturbance = self.disturbances.choose(call)
+                if disturbance is not None:
+                    if isinstance(disturbance.kind, Refusal):
+                        process = functools.partial(process, refusal=disturbance.kind.build())
+                    await self.disturbances.apply(disturbance, call=call, request=request, send=send, process=process)
+                    return
+            response = await process()
         except ClientDisconnect:
             return
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
-        target = self._locate(request)
-        certificate = request.scope.get("state", {}).get("certificate")
-        user = self._access.identify(certificate=certificate, authorization=request.headers.get("authorization", ""))
+    async def _answer(
+        self, request: Request, *, target: Target, user: str | None, refusal: Response | None = None
+    ) -> Response:
+        """Process a request, unless it is refused anyway, and audit it."""
         try:
-            if user is None:
+            if refusal is not None:
+                response = refusal
+            elif user is None:
                 raise status.unauthorized()
-            response = await self._serve(request, target=target, user=user)
+            else:
+                response = await self._serve(request, target=target, user=user)
         except status.ApiError as error:
             response = JSONResponse(error.body(), status_code=error.code)
         if target.verb == "create" and not target.subresource and response.status_code == 201:
@@ -71,7 +81,7 @@ class Api:
         self.record(
             user or "",
             target=target,
-            path=_full_path(request),
+            path=parameters.full_path(request),
             code=response.status_code,
             content_type=request.headers.get("content-type", ""),
             agent=request.headers.get("user-agent", ""),
@@ -98,37 +108,6 @@ class Api:
                 content_type=content_type,
                 agent=agent,
             )
-        )
-
-    def _locate(self, request: Request) -> Target:
-        verb = _VERBS.get(request.method, request.method.lower())
-        parts = request.url.path.strip("/").split("/")
-        if parts[0] == "api" and len(parts) > 2:
-            group, version, parts = "", parts[1], parts[2:]
-        elif parts[0] == "apis" and len(parts) > 3:
-            group, version, parts = parts[1], parts[2], parts[3:]
-        else:
-            return Target(verb=verb)
-        namespace = ""
-        if parts[0] == "namespaces" and len(parts) > 2 and parts[2] not in {"status", "finalize"}:
-            namespace, parts = parts[1], parts[2:]
-        for resource in resources.ALL:
-            if (resource.group, resource.version, resource.plural) == (group, version, parts[0]):
-                break
-        else:
-            return Target(verb=verb)
-        named = len(parts) > 1
-        if not self._store.serves(resource) or (bool(namespace) != resource.namespaced and (namespace or named)):
-            return Target(verb=verb)
-        if verb == "get" and not named:
-            verb = "watch" if _flag(request, name="watch") else "list"
-        return Target(
-            verb=verb,
-            resource=resource,
-            namespace=namespace,
-            name=parts[1] if named else "",
-            subresource=parts[2] if len(parts) > 2 else "",
-            rest="/".join(parts[3:]),
         )
 
     async def _serve(self, request: Request, *, target: Target, user: str) -> Response:
@@ -193,7 +172,7 @@ class Api:
         return JSONResponse(self._store.get(resource, name=target.name, namespace=target.namespace))
 
     async def _list(self, request: Request, target: Target, resource: Resource) -> Response:
-        matches = _selector(request, resource=resource)
+        matches = parameters.read_selector(request, resource=resource)
         items = [item for item in self._store.select(resource, namespace=target.namespace) if matches(item)]
         return JSONResponse(
             {
@@ -205,9 +184,9 @@ class Api:
         )
 
     async def _watch(self, request: Request, target: Target, resource: Resource) -> Response:
-        matches = _selector(request, resource=resource)
-        since = _integer(request, name="resourceVersion") or 0
-        timeout = _integer(request, name="timeoutSeconds")
+        matches = parameters.read_selector(request, resource=resource)
+        since = parameters.read_integer(request, name="resourceVersion") or 0
+        timeout = parameters.read_integer(request, name="timeoutSeconds")
         shown = functools.partial(_line, namespace=target.namespace, matches=matches)
         present: list[Object] = []
         if not since:
@@ -215,12 +194,15 @@ class Api:
         try:
             missed, queue = self._store.subscribe(resource, since=since or self._store.revision)
         except status.ApiError as error:
-            refused = json.dumps({"type": "ERROR", "object": error.body()}) + "\n"
-            return Response(refused, media_type="application/json")
+            return Response(error.event(), media_type="application/json")
         lines = [json.dumps({"type": "ADDED", "object": item}) + "\n" for item in present]
         lines += [line for line in map(shown, missed) if line]
         stream = self._stream(lines, queue=queue, resource=resource, shown=shown, seconds=timeout)
-        return StreamingResponse(stream, media_type="application/json")
+
+        async def close() -> None:
+            self._store.unsubscribe(queue)
+
+        return Stream(stream, close=close, media_type="application/json")
 
     async def _stream(
         self,
@@ -241,18 +223,18 @@ class Api:
                         yield line
         except TimeoutError:
             return
-        finally:
-            self._store.unsubscribe(queue)
 
     async def _create(self, request: Request, target: Target, resource: Resource) -> Response:
-        content = await _body(request)
-        _check_body(content, target=target, resource=resource)
-        created = self._store.create(resource, content=content, namespace=target.namespace, dry_run=_dry_run(request))
+        content = await parameters.read_body(request)
+        parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
+        created = self._store.create(
+            resource, content=content, namespace=target.namespace, dry_run=parameters.is_dry_run(request)
+        )
         return JSONResponse(created, status_code=201)
 
     async def _update(self, request: Request, target: Target, resource: Resource) -> Response:
-        content = await _body(request)
-        _check_body(content, target=target, resource=resource)
+        content = await parameters.read_body(request)
+        parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
         return JSONResponse(
             self._store.replace(
                 resource,
@@ -260,7 +242,7 @@ class Api:
                 content=content,
                 namespace=target.namespace,
                 subresource=target.subresource,
-                dry_run=_dry_run(request),
+                dry_run=parameters.is_dry_run(request),
             )
         )
 
@@ -273,19 +255,19 @@ class Api:
             self._store.patch(
                 resource,
                 name=target.name,
-                patch=await _body(request),
+                patch=await parameters.read_body(request),
                 namespace=target.namespace,
                 subresource=target.subresource,
                 strategic=content_type == _STRATEGIC,
-                dry_run=_dry_run(request),
+                dry_run=parameters.is_dry_run(request),
             )
         )
 
     async def _delete(self, request: Request, target: Target, resource: Resource) -> Response:
-        options = await _body(request) if await request.body() else {}
+        options = await parameters.read_body(request) if await request.body() else {}
         conditions = options.get("preconditions") or {}
-        grace = options.get("gracePeriodSeconds", _integer(request, name="gracePeriodSeconds"))
-        dry_run = _dry_run(request) or bool(options.get("dryRun"))
+        grace = options.get("gracePeriodSeconds", parameters.read_integer(request, name="gracePeriodSeconds"))
+        dry_run = parameters.is_dry_run(request) or bool(options.get("dryRun"))
         item, gone = self._store.delete(
             resource,
             name=target.name,
@@ -305,10 +287,6 @@ class Api:
         )
 
 
-def _full_path(request: Request) -> str:
-    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
-
-
 def _line(event: Event, *, namespace: str, matches: selectors.Predicate) -> str:
     """Return the watch line for an event, or "" for one that this watch does not see."""
 
@@ -323,65 +301,29 @@ def _line(event: Event, *, namespace: str, matches: selectors.Predicate) -> str:
     return json.dumps({"type": type_, "object": event.object}) + "\n"
 
 
-def _selector(request: Request, *, resource: Resource) -> selectors.Predicate:
-    labels, fields = request.query_params.get("labelSelector", ""), request.query_params.get("fieldSelector", "")
+async def _describe(request: Request, *, target: Target, user: str | None) -> Call:
+    resource, name = target.resource, target.name
+    if target.verb == "create" and not target.subresource:
+        name = _name_in(await request.body())
+    follows = target.subresource == "log" and parameters.read_flag(request, name="follow")
+    return Call(
+        user=user or "",
+        agent=request.headers.get("user-agent", ""),
+        verb=target.verb,
+        group=resource.group if resource else "",
+        resource=resource.plural if resource else "",
+        subresource=target.subresource,
+        namespace=target.namespace,
+        name=name,
+        path=parameters.full_path(request),
+        streams=target.verb == "watch" or follows,
+        peer=request.scope["client"],
+    )
+
+
+def _name_in(body: bytes) -> str:
+    """Return the name in the body of a create, as far as there is one."""
     try:
-        by_label, by_field = selectors.parse_labels(labels), selectors.parse_fields(fields)
-    except selectors.SelectorError as error:
-        raise status.bad_request(
-            f'Unable to find "{resource.api_version}, Resource={resource.plural}" that match label selector '
-            f'"{labels}", field selector "{fields}": {error}'
-        ) from error
-    return lambda item: by_label(item) and by_field(item)
-
-
-def _flag(request: Request, *, name: str) -> bool:
-    """Read a boolean as Kubernetes does: given, and neither `false` nor `0`; clients in Python send `True`."""
-    value = request.query_params.get(name)
-    return value is not None and value.lower() not in {"false", "0"}
-
-
-def _integer(request: Request, *, name: str) -> int | None:
-    text = request.query_params.get(name, "")
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise status.bad_request(f'invalid {name}: strconv.ParseUint: parsing "{text}": invalid syntax') from error
-
-
-def _dry_run(request: Request) -> bool:
-    return request.query_params.get("dryRun", "") == "All"
-
-
-async def _body(request: Request) -> Any:
-    try:
-        return json.loads(await request.body())
-    except ValueError as error:
-        raise status.bad_request("couldn't get version/kind; json parse error: invalid character in body") from error
-
-
-def _check_body(content: Any, *, target: Target, resource: Resource) -> None:
-    """Refuse a body that is not an object of this kind, name and namespace. Raises ApiError 400."""
-    if not isinstance(content, dict) or not isinstance(content.get("metadata") or {}, dict):
-        raise status.bad_request("the body of the request is not an object")
-    if content.get("kind", resource.kind) != resource.kind:
-        raise status.bad_request(
-            f'{content["kind"]} in version "{content.get("apiVersion")}" cannot be handled as a {resource.kind}: '
-            f"converting ({content['kind']}) to ({resource.api_version}.{resource.kind}): unknown conversion"
-        )
-    if content.get("apiVersion", resource.api_version) != resource.api_version:
-        raise status.bad_request(
-            f"the API version in the data ({content['apiVersion']}) does not match the expected API version "
-            f"({resource.api_version})"
-        )
-    metadata = content.get("metadata") or {}
-    if metadata.get("namespace", target.namespace) != target.namespace:
-        raise status.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    if target.name and metadata.get("name", target.name) != target.name:
-        raise status.bad_request(
-            f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
-        )
+        return str(json.loads(body)["metadata"]["name"])
+    except (ValueError, TypeError, LookupError):
+        return ""

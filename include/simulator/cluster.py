@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import copy
 import functools
 import logging
-import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from include.simulator import credentials, resources, status, tokens
-from include.simulator.access import Access, Entry, Rule
+from include.simulator import accounts, credentials, resources, status
+from include.simulator.access import Entry, Rule
+from include.simulator.accounts import Accounts
 from include.simulator.actors import agent, controller_manager, ks_apiserver, kubeconfigs, tower
 from include.simulator.actors.client import Client
 from include.simulator.actors.installer import Installer, checksum
@@ -20,8 +19,9 @@ from include.simulator.actors.installer_run import Faults
 from include.simulator.actors.kubelet import Container, Kubelet, Program
 from include.simulator.actors.service_proxy import ServiceProxy
 from include.simulator.actors.workloads import Workloads
-from include.simulator.api import Api, Target
+from include.simulator.api import Api
 from include.simulator.certificates import Authority
+from include.simulator.disturbances import Disturbance
 from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Network, Server, tls_context
 from include.simulator.proxy import Proxy
 from include.simulator.published import Address, LoadBalancer
@@ -30,6 +30,7 @@ from include.simulator.scenario import Fault, Timing
 from include.simulator.server import HttpsServer
 from include.simulator.states import Machine, State
 from include.simulator.store import Object, Store
+from include.simulator.targets import Target
 
 log = logging.getLogger(__name__)
 
@@ -67,22 +68,20 @@ class Cluster:
         self._load_balancer = load_balancer
         self._published = published
         self._machine = Machine(name=f"{name}-node1", address=f"10.20.{number}.1", pod_prefix=f"10.233.{64 + number}")
-        self._signing_key = secrets.token_urlsafe(32)
-        self._airflow_token = secrets.token_urlsafe(32)
         self._authority = Authority(f"{name}-ca")
-        self._admin = self._authority.issue_client("admin", groups=["system:masters"])
         self.store = Store()
         self.state = State(
             store=self.store, machine=self._machine, authority=self._authority.certificate, release=release
         )
-        access = Access(self.store, signing_key=self._signing_key, rules={"airflow": rules})
-        access.add_token(self._airflow_token, user="airflow")
-        self._system_tokens: dict[str, str] = {}
-        for user in ("system:kube-controller-manager", "system:kube-proxy", f"system:node:{self._machine.name}"):
-            self._system_tokens[user] = secrets.token_urlsafe(32)
-            access.add_token(self._system_tokens[user], user=user)
+        node = f"system:node:{self._machine.name}"
+        self._accounts = Accounts(
+            self.store,
+            authority=self._authority,
+            system=("system:kube-controller-manager", "system:kube-proxy", node),
+            rules=rules,
+        )
         self._proxy = Proxy(self.store, network=network, cluster=name)
-        self._api = Api(self.store, access=access, proxy=self._proxy, version=release.kubernetes)
+        self._api = Api(self.store, access=self._accounts.access, proxy=self._proxy, version=release.kubernetes)
         names, addresses = ("localhost", *sorted(SERVICE_NAMES)), ("127.0.0.1", self._machine.address, SERVICE_ADDRESS)
         self._server_pair = self._authority.issue_server("kube-apiserver", names=names, addresses=addresses)
         self._https = HttpsServer(self._api, pair=self._server_pair, authority=self._authority.certificate)
@@ -107,7 +106,7 @@ class Cluster:
     async def start_server(self) -> None:
         """Open the port."""
         self._loop = asyncio.get_running_loop()
-        await self._https.start()
+        await self._https.open()
 
     async def start_actors(self) -> None:
         """Start what acts by itself, except for KubeSphere's controllers.
@@ -118,7 +117,7 @@ class Cluster:
         laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
         self._seen = checksum(laid["spec"]) if laid else None
         workloads = Workloads(
-            self._connect_as("system:kube-controller-manager"), node=node, signing_key=self._signing_key
+            self._connect_as("system:kube-controller-manager"), node=node, signing_key=self._accounts.signing_key
         )
         programs: dict[str, Program] = {
             "kubesphere/ks-installer": self._run_installer,
@@ -166,12 +165,16 @@ class Cluster:
         for actor in self._actors:
             actor.cancel()
         await asyncio.gather(*self._actors, return_exceptions=True)
-        self.store.end_watches()
+        self._end_streams()
         for client in self._clients:
             await client.close()
         await self._proxy.close()
         await self._https.stop()
         self._loop = None
+
+    def _end_streams(self) -> None:
+        self._api.disturbances.interrupt()
+        self.store.end_watches()
 
     async def _run_installer(self, container: Any) -> None:
         await Installer(container, faults=self._faults, seen=self._seen).run()
@@ -187,7 +190,7 @@ class Cluster:
         )
 
     def _connect_as(self, user: str) -> Client:
-        client = self._connect(self._system_tokens[user])
+        client = self._connect(self._accounts.system_token(user))
         self._clients.append(client)
         return client
 
@@ -196,7 +199,7 @@ class Cluster:
 
     def account_token(self, *, namespace: str, name: str) -> str:
         """Return a token of a service account of this cluster."""
-        return tokens.service_account_token(namespace=namespace, name=name, key=self._signing_key)
+        return self._accounts.service_account_token(namespace=namespace, name=name)
 
     # For tests
 
@@ -212,17 +215,10 @@ class Cluster:
 
     def kubeconfig(self, user: str = "airflow", *, server: str | None = None) -> dict[str, Any]:
         """Return a kubeconfig of user `airflow` (token) or `admin` (client certificate). Raises KeyError."""
-        users: dict[str, dict[str, Any]] = {
-            "airflow": {"token": self._airflow_token},
-            "admin": {
-                "client-certificate-data": _encode(self._admin.certificate),
-                "client-key-data": _encode(self._admin.key),
-            },
-        }
         return kubeconfigs.build(
             name=self.name,
             server=server or self.server,
-            user=users[user],
+            user=self._accounts.kubeconfig_user(user),
             user_name=user,
             authority=self._authority.certificate,
         )
@@ -294,6 +290,43 @@ class Cluster:
         """Scale a Deployment as a person would with kubectl. Raises ApiError."""
         self.edit("deployments", deployment, {"spec": {"replicas": replicas}}, namespace)
 
+    def disturb(self, disturbance: Disturbance) -> None:
+        """Let something go wrong with a request that is yet to come; also before the simulation has begun to serve."""
+        self._api.disturbances.add(disturbance)
+
+    def restart_server(self, seconds: float) -> None:
+        """Close the API server's port and its connections, as when it restarts; it serves again after some seconds.
+
+        Returns when the port is closed. What it had begun to process is finished or not, and audited accordingly.
+        """
+
+        async def restart() -> None:
+            self._end_streams()
+            await self._https.restart(seconds)
+
+        self._await_in_loop(restart())
+
+    def compact(self) -> None:
+        """Forget the changes up to now and end the watches: clients that resume from before are told 410."""
+
+        def compact() -> None:
+            self.store.compact()
+            self.store.end_watches()
+
+        self._in_loop(compact)
+
+    def issue_credential(self) -> None:
+        """Give the user `airflow` a new token, which `kubeconfig` has from now on; those before it stay valid."""
+        self._in_loop(self._accounts.issue_token)
+
+    def revoke_credentials(self) -> None:
+        """Take no token of the user `airflow` but the newest; watches that are open stay open, as in reality."""
+        self._in_loop(self._accounts.revoke_tokens)
+
+    def refuse_credential(self, seconds: float) -> None:
+        """Answer 401 to the present token of `airflow` for some time, as a server that starts may do."""
+        self._in_loop(lambda: self._accounts.refuse_token(seconds))
+
     def cut_tunnel(self, seconds: float) -> None:
         """Cut this cluster's pods off from the others for some time: what the agent dials times out."""
 
@@ -308,10 +341,9 @@ class Cluster:
         return self._in_loop(self._collect_secrets)
 
     def _collect_secrets(self) -> list[str]:
-        found = {self._airflow_token, *self._system_tokens.values(), self._signing_key}
-        for pair in (self._admin, self._server_pair):
-            found |= {pair.key, _encode(pair.key)}
-        return sorted((found | credentials.find_all(self.store)) - {""})
+        key = self._server_pair.key
+        found = self._accounts.secrets() | {key, accounts.encode(key)} | credentials.find_all(self.store)
+        return sorted(found - {""})
 
     def _in_loop(self, function: Callable[[], Result]) -> Result:
         """Call in the simulation's loop, where the store lives, or directly when there is none any more."""
@@ -322,7 +354,14 @@ class Cluster:
         async def call() -> Result:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(call(), loop).result(timeout=30)
+        return self._await_in_loop(call())
+
+    def _await_in_loop(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run in the simulation's loop, which has to be there."""
+        if self._loop is None:
+            work.close()
+            raise RuntimeError(f"the simulation of {self.name} has ended")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
 
 
 async def _run_tower_image(container: Container) -> None:
@@ -342,7 +381,3 @@ async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("An actor failed and starts again")
         await asyncio.sleep(0.5)
-
-
-def _encode(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()

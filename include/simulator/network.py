@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp
 
+from include.simulator.applications import Applications
 from include.simulator.published import Address
 from include.simulator.tunnel import Acceptor, Tunnel
 
@@ -178,6 +179,7 @@ class _Transport(httpx.AsyncBaseTransport):
         self._server_name = server_name
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
         self._cluster = cluster
+        self._applications = Applications()
         limits = httpx.Limits(max_connections=None)
         self._sockets = httpx.AsyncHTTPTransport(verify=context or tls_context(), trust_env=False, limits=limits)
 
@@ -186,7 +188,7 @@ class _Transport(httpx.AsyncBaseTransport):
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
         found = self._network.route(self._cluster, host=host, port=port)
         if not isinstance(found, Server):
-            return await httpx.ASGITransport(found).handle_async_request(request)
+            return await self._applications.send(found, request=request)
         routed = httpx.Request(
             request.method,
             request.url.copy_with(host="127.0.0.1", port=found.real_port),
@@ -208,6 +210,7 @@ class _Transport(httpx.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
+        await self._applications.close()
         for outcome in await asyncio.gather(*self._under_way, return_exceptions=True):
             if isinstance(outcome, httpx.Response):
                 await outcome.aclose()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from include.simulator import resources, status
+from include.simulator import parameters, resources, status
 from include.simulator.network import DialError, Network
 from include.simulator.store import Store
+from include.simulator.streams import Stream
 
 KUBELET_PORT = 10250
 _DROPPED_REQUEST_HEADERS = {"host", "authorization", "content-length", "connection", "accept-encoding"}
@@ -33,7 +32,10 @@ class Proxy:
         await self._client.aclose()
 
     async def read_log(self, request: Request, *, namespace: str, name: str) -> Response:
-        """Return a container's log. Raises ApiError 400 when the container cannot be told or has not started."""
+        """Return a container's log, with `follow` as a stream that goes on until the container has ended.
+
+        Raises ApiError 400 when the container cannot be told or has not started.
+        """
         pod = self._store.get(resources.PODS, name=name, namespace=namespace)
         names = [container["name"] for container in pod["spec"]["containers"]]
         container = request.query_params.get("container") or (names[0] if len(names) == 1 else "")
@@ -50,8 +52,9 @@ class Proxy:
             if not request.query_params.get(option, "0").isdigit():
                 raise status.bad_request(f'{option}: Invalid value: "{request.query_params[option]}"')
         url = f"https://{address}:{KUBELET_PORT}/containerLogs/{namespace}/{name}/{container}"
+        sent = self._client.build_request("GET", url, params=dict(request.query_params))
         return await self._send(
-            "GET", url=url, params=dict(request.query_params), headers={}, content=b"", failure="Get containerLogs: "
+            sent, failure="Get containerLogs: ", streams=parameters.read_flag(request, name="follow")
         )
 
     async def forward_to_pod(self, request: Request, *, namespace: str, name: str, path: str) -> Response:
@@ -87,24 +90,27 @@ class Proxy:
         if "dryRun" in request.query_params:
             raise status.bad_request("the dryRun parameter is not supported by a proxy")
         headers = {key: value for key, value in request.headers.items() if key not in _DROPPED_REQUEST_HEADERS}
-        return await self._send(
-            request.method,
-            url=f"{base}/{path}",
-            params=request.query_params.multi_items(),
-            headers=headers,
-            content=await request.body(),
-            failure="error trying to reach service: ",
-        )
-
-    async def _send(
-        self, method: str, *, url: str, params: Any, headers: dict[str, str], content: bytes, failure: str
-    ) -> Response:
         try:
-            answer = await self._client.request(method, url, params=params, headers=headers, content=content)
+            sent = self._client.build_request(
+                request.method,
+                f"{base}/{path}",
+                params=request.url.query,
+                headers=headers,
+                content=await request.body(),
+            )
+        except httpx.InvalidURL as error:
+            raise status.bad_request(str(error)) from error
+        return await self._send(sent, failure="error trying to reach service: ")
+
+    async def _send(self, sent: httpx.Request, *, failure: str, streams: bool = False) -> Response:
+        try:
+            answer = await self._client.send(sent, stream=streams)
         except (DialError, httpx.HTTPError) as error:
             failed = status.unavailable(f"{failure}{error}")
             return JSONResponse(failed.body(), status_code=failed.code)
         kept = {key: value for key, value in answer.headers.items() if key not in _DROPPED_RESPONSE_HEADERS}
+        if streams:
+            return Stream(answer.aiter_raw(), close=answer.aclose, status_code=answer.status_code, headers=kept)
         return Response(answer.content, status_code=answer.status_code, headers=kept)
 
 

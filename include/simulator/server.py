@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from typing import Any
 
 import uvicorn
@@ -15,61 +16,100 @@ from include.simulator.certificates import Pair
 
 
 class _Protocol(H11Protocol):
-    """Hands the client certificate of the connection to the application, which uvicorn itself does not."""
+    """Hands the connection and its client certificate to the application, which uvicorn itself does not."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.app_state: dict[str, Any] = {**self.app_state, "certificate": transport.get_extra_info("peercert")}
+        certificate = transport.get_extra_info("peercert")
+        self.app_state: dict[str, Any] = {**self.app_state, "certificate": certificate, "transport": transport}
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close a connection at once with a TCP reset: what was sent and not read yet is lost to the other end."""
+    if not transport.is_closing():
+        linger = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
 
 
 class HttpsServer:
     """Serves an application with TLS; client certificates of the given authority are taken, not demanded.
 
-    A certificate of another authority fails the handshake; a real API server would answer 401.
+    A certificate of another authority fails the handshake; a real API server would answer 401. The port stays the same
+    when it is closed and opened again, and nobody else gets it meanwhile.
     """
 
     def __init__(self, application: ASGIApp, *, pair: Pair, authority: str, port: int = 0) -> None:
-        # With the protocol named, asyncio turns Nagle's algorithm off; else each answer takes 40 ms more.
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind(("127.0.0.1", port))
-        self.port: int = self._socket.getsockname()[1]
+        # Bound for good and never listening: connections to a port that is closed are refused.
+        self._reservation = _bind(port)
+        self.port: int = self._reservation.getsockname()[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         pair.load_into(context)
         context.load_verify_locations(cadata=authority)
         context.verify_mode = ssl.CERT_OPTIONAL
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                application,
-                http=_Protocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                log_level="warning",
-                timeout_graceful_shutdown=1,
-                timeout_keep_alive=60,
-                backlog=256,
-                ssl_context_factory=lambda _config, _default: context,
-            )
+        self._config = uvicorn.Config(
+            application,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=60,
+            backlog=256,
+            ssl_context_factory=lambda _config, _default: context,
         )
-        self._task: asyncio.Task[None] | None = None
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._reopening: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Begin to accept connections."""
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        while not self._server.started:
-            if self._task.done():
-                await self._task
+    async def open(self) -> None:
+        """Open the port and begin to accept connections."""
+        server = self._server = uvicorn.Server(self._config)
+        serving = self._serving = asyncio.create_task(server.serve(sockets=[_bind(self.port)]))
+        while not server.started:
+            if serving.done():
+                await serving
             await asyncio.sleep(0.01)
 
+    async def restart(self, seconds: float) -> None:
+        """Close the port, and open it again after some seconds; returns when it is closed."""
+        await self._close()
+        self._reopening = asyncio.create_task(self._reopen(seconds))
+
     async def stop(self) -> None:
-        """Close the port and the connections."""
-        self._server.should_exit = True
-        while self._task is not None and not self._task.done():
+        """Close the port and the connections for good."""
+        await self._close()
+        self._reservation.close()
+
+    async def _reopen(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.open()
+
+    async def _close(self) -> None:
+        if self._reopening is not None:
+            self._reopening.cancel()
+            await asyncio.gather(self._reopening, return_exceptions=True)
+        server, serving = self._server, self._serving
+        if server is None or serving is None:
+            return
+        server.should_exit = True
+        for listener in getattr(server, "servers", []):
+            listener.close()
+        while not serving.done():
             # Closing politely would wait for clients that keep their connections open.
-            for connection in list(self._server.server_state.connections):
+            for connection in list(server.server_state.connections):
                 if connection.transport is not None:
                     connection.transport.abort()
             await asyncio.sleep(0.02)
-        self._socket.close()
+        self._server = self._serving = None
+
+
+def _bind(port: int) -> socket.socket:
+    # With the protocol named, asyncio turns Nagle's algorithm off; else each answer takes 40 ms more.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound

@@ -37,7 +37,18 @@ class Simulation:
         self.clusters: dict[str, Cluster] = {}
         self.connections: dict[str, dict[str, Any]] = {}
         self._loop = asyncio.new_event_loop()
+        self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulation", daemon=True)
+
+    def renew_credential(self, name: str) -> None:
+        """Give Airflow another token for a cluster, in all files and connections, and then revoke the one before.
+
+        May be called from any thread while the simulation runs. Raises KeyError for a cluster that does not exist.
+        """
+        with self._writing:
+            self.clusters[name].issue_credential()
+            self._write_files()
+            self.clusters[name].revoke_credentials()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -162,9 +173,10 @@ class Simulation:
         for name, cluster in self.clusters.items():
             for user, file in (("airflow", f"{name}.kubeconfig"), ("admin", f"{name}.admin.kubeconfig")):
                 self._write(file, text=yaml.safe_dump(cluster.kubeconfig(user), sort_keys=False))
-        self.connections = {name: self._connection(name) for name in self.clusters}
+        connections = {name: self._connection(name) for name in self.clusters}
         for alias, name in self._scenario.aliases.items():
-            self.connections[alias] = self._connection(name)
+            connections[alias] = self._connection(name)
+        self.connections = connections
         self._write("connections.json", text=json.dumps(self.connections, indent=2) + "\n")
 
     def _connection(self, name: str) -> dict[str, Any]:
@@ -175,9 +187,11 @@ class Simulation:
         return {"conn_type": "kubernetes", "extra": extra}
 
     def _write(self, name: str, *, text: str) -> None:
-        path = self._directory / name
+        """Write a file at one go: others may be reading the former one."""
+        path = self._directory / f".{name}"
         path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")
+        path.replace(self._directory / name)
 
 
 def _load(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from include.simulator import configuration, manifests, resources, store
 from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
-from include.simulator.actors.kubelet import Line
+from include.simulator.actors.container_log import Line
 from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE
 from include.simulator.release import Release
 from include.simulator.resources import Resource

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from include.simulator.resources import Resource
@@ -35,6 +36,10 @@ class ApiError(Exception):
             status["details"] = self.details
         status["code"] = self.code
         return status
+
+    def event(self) -> str:
+        """Return the line by which a watch is told."""
+        return json.dumps({"type": "ERROR", "object": self.body()}) + "\n"
 
 
 def _details(resource: Resource, *, name: str) -> dict[str, Any]:
@@ -124,6 +129,11 @@ def expired(asked: int, *, oldest: int) -> ApiError:
     return ApiError(410, reason="Expired", message=f"too old resource version: {asked} ({oldest})")
 
 
+def watch_expired() -> ApiError:
+    """Return the error for a watch whose events etcd has compacted (apiserver/pkg/storage/etcd3/errors.go)."""
+    return ApiError(410, reason="Expired", message="The resourceVersion for the provided watch is too old.")
+
+
 def method_not_allowed() -> ApiError:
     """Return the error for a method that the resource does not support."""
     return ApiError(
@@ -148,3 +158,19 @@ def unsupported_media_type(accepted: tuple[str, ...]) -> ApiError:
 def unavailable(message: str) -> ApiError:
     """Return the error for something behind the API server that does not answer."""
     return ApiError(503, reason="ServiceUnavailable", message=message)
+
+
+def internal_error() -> ApiError:
+    """Return the error for a request during which something inside the server failed."""
+    cause = "context deadline exceeded"
+    return ApiError(
+        500,
+        reason="InternalError",
+        message=f"Internal error occurred: {cause}",
+        details={"causes": [{"message": cause}]},
+    )
+
+
+def overloaded() -> ApiError:
+    """Return the error of a server that cannot work now."""
+    return unavailable("the server is currently unable to handle the request")

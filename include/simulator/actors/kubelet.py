@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
-import datetime
 import functools
 import itertools
 import logging
@@ -18,20 +17,19 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from include.simulator import resources, store
+from include.simulator import parameters, resources, store
 from include.simulator.actors.client import Client, Object, RequestError
+from include.simulator.actors.container_log import Line, Log
 from include.simulator.network import Network
 from include.simulator.proxy import KUBELET_PORT
 from include.simulator.release import Release
 from include.simulator.scenario import Timing
 
 log = logging.getLogger(__name__)
-
-Line = tuple[datetime.datetime, str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,13 +51,12 @@ class Container:
     timing: Timing
     release: Release
     resumed: bool
-    lines: list[Line]
+    written: Log
     started: asyncio.Event
 
     def log(self, text: str) -> None:
         """Write lines to the container's log."""
-        now = datetime.datetime.now(datetime.UTC)
-        self.lines.extend((now, line) for line in text.split("\n"))
+        self.written.write(text)
 
     def listen(self, port: int, *, application: ASGIApp) -> None:
         """Serve a port of the pod."""
@@ -105,9 +102,7 @@ class Kubelet:
         self._release = release
         self._programs = programs
         self._connect = connect
-        self._lines: dict[tuple[str, str], list[Line]] = {
-            ("kubesphere-system", pod): list(lines) for pod, lines in logs.items()
-        }
+        self._logs: dict[tuple[str, str], Log] = {("kubesphere-system", pod): Log(lines) for pod, lines in logs.items()}
         self._numbers = itertools.count(100)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._started: dict[str, asyncio.Event] = collections.defaultdict(asyncio.Event)
@@ -124,6 +119,8 @@ class Kubelet:
                     self._handle(change.object, gone=change.type == "DELETED", tasks=tasks)
         finally:
             self._network.close(self._cluster, address=self._address)
+            for written in self._logs.values():
+                written.end_process()
 
     async def wait_started(self, pod: Object) -> None:
         """Wait until the program of a pod does its work; at once for a pod without one."""
@@ -140,29 +137,43 @@ class Kubelet:
             if running is not None:
                 del self._running[uid]
                 running.cancel()
+            self._close_log(pod, gone=gone)
             if not gone:
                 tasks.create_task(self._remove(pod))
         elif running is None and pod["spec"].get("nodeName") == self._node:
             self._running[uid] = tasks.create_task(self._run_pod(pod))
 
+    def _close_log(self, pod: Object, *, gone: bool) -> None:
+        key = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        if key in self._logs:
+            self._logs[key].close()
+            if gone:
+                del self._logs[key]
+
     async def _remove(self, pod: Object) -> None:
         metadata = pod["metadata"]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
-        try:
-            await self._client.delete(
-                resources.PODS, name=metadata["name"], namespace=metadata["namespace"], options=options
-            )
-        except RequestError as error:
-            log.debug("Removing pod %s failed: %s", metadata["name"], error)
+        while True:
+            try:
+                await self._client.delete(
+                    resources.PODS, name=metadata["name"], namespace=metadata["namespace"], options=options
+                )
+                return
+            except RequestError as error:
+                log.debug("Removing pod %s failed: %s", metadata["name"], error)
+                if error.code == 409:
+                    # Another pod has its name by now.
+                    return
+            await asyncio.sleep(0.1)
 
     async def _run_pod(self, pod: Object) -> None:
+        metadata, spec = pod["metadata"], pod["spec"]
+        written = self._logs.setdefault((metadata["namespace"], metadata["name"]), Log())
         resumed = bool(pod["status"].get("podIP"))
         address = pod["status"].get("podIP") or f"{self._pod_prefix}.{next(self._numbers)}"
         if not resumed:
             await asyncio.sleep(self._timing.kubelet)
             await self._report_running(pod, address=address)
-        metadata, spec = pod["metadata"], pod["spec"]
-        lines = self._lines.setdefault((metadata["namespace"], metadata["name"]), [])
         program = self._find_program(pod)
         if program is None:
             return
@@ -179,7 +190,7 @@ class Kubelet:
             timing=self._timing,
             release=self._release,
             resumed=resumed,
-            lines=lines,
+            written=written,
             started=self._started[metadata["uid"]],
         )
         try:
@@ -190,6 +201,7 @@ class Kubelet:
                     # A crash of the program is the pod's affair: it is logged there and the container starts again.
                     log.debug("The program of pod %s ended", metadata["name"], exc_info=True)
                     container.log(f"panic: {type(error).__name__}: {error}")
+                written.end_process()
                 await asyncio.sleep(max(self._timing.kubelet, 0.05))
                 container = dataclasses.replace(container, resumed=False)
         finally:
@@ -215,23 +227,12 @@ class Kubelet:
 
     async def _serve_log(self, request: Request) -> Response:
         params, query = request.path_params, request.query_params
-        lines = self._lines.get((params["namespace"], params["pod"]), [])
-        if query.get("sinceSeconds"):
-            earliest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=int(query["sinceSeconds"]))
-            lines = [line for line in lines if line[0] >= earliest]
-        if query.get("sinceTime"):
-            earliest = datetime.datetime.fromisoformat(query["sinceTime"])
-            lines = [line for line in lines if line[0] >= earliest]
-        if query.get("tailLines"):
-            count = int(query["tailLines"])
-            lines = lines[-count:] if count else []
-        stamped = query.get("timestamps", "false").lower() not in {"false", "0"}
-        return PlainTextResponse(
-            "".join(
-                (f"{moment.strftime('%Y-%m-%dT%H:%M:%S.%f')}000Z " if stamped else "") + text + "\n"
-                for moment, text in lines
-            )
-        )
+        written = self._logs.get((params["namespace"], params["pod"]))
+        if written is None:
+            return PlainTextResponse("")
+        if parameters.read_flag(request, name="follow"):
+            return StreamingResponse(written.follow(query), media_type="text/plain")
+        return PlainTextResponse(written.read(query))
 
 
 def _repository(image: str) -> str:

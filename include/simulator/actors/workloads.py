@@ -214,16 +214,26 @@ class Workloads:
                     await self._fill_token(secret)
 
     async def _fill_token(self, secret: Object) -> None:
-        """Put the token of its service account into a Secret, unless that account does not exist."""
+        """Put a token into a Secret, as soon as the API server answers."""
+        while True:
+            try:
+                await self._try_to_fill_token(secret)
+                return
+            except RequestError as error:
+                log.debug("Filling the token of %s failed: %s", secret["metadata"]["name"], error)
+                if error.code == 404:
+                    # It, its namespace or what it needs is gone; a change of it comes back here.
+                    return
+            await asyncio.sleep(0.1)
+
+    async def _try_to_fill_token(self, secret: Object) -> None:
+        """Put the token of its service account into a Secret, if there is such an account. Raises RequestError."""
         name, namespace = secret["metadata"]["name"], secret["metadata"]["namespace"]
         account = (secret["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name", "")
-        try:
-            if await self._client.find(resources.SERVICEACCOUNTS, name=account, namespace=namespace) is None:
-                return
-            authority = await self._client.get(resources.CONFIGMAPS, name="kube-root-ca.crt", namespace="kube-system")
-            token = tokens.service_account_token(namespace=namespace, name=account, key=self._signing_key)
-            data = {"token": token, "namespace": namespace, "ca.crt": authority["data"]["ca.crt"]}
-            encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-            await self._client.patch(resources.SECRETS, name=name, patch={"data": encoded}, namespace=namespace)
-        except RequestError as error:
-            log.debug("Filling the token of %s failed: %s", name, error)
+        if await self._client.find(resources.SERVICEACCOUNTS, name=account, namespace=namespace) is None:
+            return
+        authority = await self._client.get(resources.CONFIGMAPS, name="kube-root-ca.crt", namespace="kube-system")
+        token = tokens.service_account_token(namespace=namespace, name=account, key=self._signing_key)
+        data = {"token": token, "namespace": namespace, "ca.crt": authority["data"]["ca.crt"]}
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        await self._client.patch(resources.SECRETS, name=name, patch={"data": encoded}, namespace=namespace)
