@@ -318,6 +318,7 @@ async def _describe(request: Request, *, target: Target, user: str | None) -> Ca
         path=parameters.full_path(request),
         streams=target.verb == "watch" or follows,
         peer=request.scope["client"],
+        server=request.scope["server"],
     )
 
 

@@ -165,16 +165,13 @@ class Cluster:
         for actor in self._actors:
             actor.cancel()
         await asyncio.gather(*self._actors, return_exceptions=True)
-        self._end_streams()
+        self._api.disturbances.interrupt()
+        self.store.end_watches()
         for client in self._clients:
             await client.close()
         await self._proxy.close()
         await self._https.stop()
         self._loop = None
-
-    def _end_streams(self) -> None:
-        self._api.disturbances.interrupt()
-        self.store.end_watches()
 
     async def _run_installer(self, container: Any) -> None:
         await Installer(container, faults=self._faults, seen=self._seen).run()
@@ -291,17 +288,18 @@ class Cluster:
         self.edit("deployments", deployment, {"spec": {"replicas": replicas}}, namespace)
 
     def disturb(self, disturbance: Disturbance) -> None:
-        """Let something go wrong with a request that is yet to come; also before the simulation has begun to serve."""
+        """Let something go wrong with one request that is yet to come, of any client."""
         self._api.disturbances.add(disturbance)
 
     def restart_server(self, seconds: float) -> None:
         """Close the API server's port and its connections, as when it restarts; it serves again after some seconds.
 
-        Returns when the port is closed. What it had begun to process is finished or not, and audited accordingly.
+        Returns when the port is closed. Watches are cut, not ended. What it had begun to process is finished or not,
+        and audited accordingly.
         """
 
         async def restart() -> None:
-            self._end_streams()
+            self._api.disturbances.interrupt()
             await self._https.restart(seconds)
 
         self._await_in_loop(restart())

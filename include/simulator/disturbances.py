@@ -39,7 +39,8 @@ class Call:
 
     `name` of a create is that in the body, "" when the server is to make one up. `user` is "" when nobody is known.
     `path` holds the query too. `streams` says that the answer goes on until somebody ends it: a watch, a followed log.
-    `peer` is the client's end of the connection, by which its process can be found.
+    `peer` and `server` are the ends of the connection, by which the client's process can be found: `peer` alone may
+    also be an end of a connection to another server.
     """
 
     user: str
@@ -53,6 +54,7 @@ class Call:
     path: str
     streams: bool
     peer: tuple[str, int]
+    server: tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,12 +14,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from include.simulator.certificates import Pair
 
+_CLOSED: Final = "closed"
+
 
 class _Protocol(H11Protocol):
     """Hands the connection and its client certificate to the application, which uvicorn itself does not."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if _CLOSED in self.app_state:
+            # Its handshake took longer than the port was open.
+            transport.abort()
         certificate = transport.get_extra_info("peercert")
         self.app_state: dict[str, Any] = {**self.app_state, "certificate": certificate, "transport": transport}
 
@@ -95,7 +100,14 @@ class HttpsServer:
         if server is None or serving is None:
             return
         server.should_exit = True
-        for listener in getattr(server, "servers", []):
+        server.lifespan.state[_CLOSED] = True
+        listeners: list[asyncio.Server] = getattr(server, "servers", [])
+        for listener in listeners:
+            for listening in listener.sockets:
+                asyncio.get_running_loop().remove_reader(listening)
+        # What was accepted just now finds its listener, which would otherwise lose the socket (python/cpython#109564).
+        await asyncio.sleep(0.01)
+        for listener in listeners:
             listener.close()
         while not serving.done():
             # Closing politely would wait for clients that keep their connections open.
