@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
@@ -24,11 +25,12 @@ DAG = "join_member_cluster"
 AGENT = "join-member-cluster"
 CONFIGURED = "patch clusterconfigurations ks-installer"
 AGENT_DEPLOYED = "create deployments cluster-agent"
-INSTALLER_RUN = 25.0
-"""Seconds that ks-installer takes in the simulator: long enough to kill and to restart something meanwhile."""
-DEADLINE = 18.0
-TIMEOUT = 24.0
-"""Seconds of a run: its wait has begun by then even where cores are short, and the installer is not through."""
+INSTALLER_PATIENCE = 25.0
+"""Seconds that a request of ks-installer may be held up; it gives up after 30."""
+INSTALLER_HOLDS = 8
+DEADLINE = 20.0
+TIMEOUT = 30.0
+"""Seconds of a run: its wait has begun by then, even where cores are short."""
 RUN_ENDS_WITHIN = 240.0
 STOPS_WITHIN = 10.0
 
@@ -67,6 +69,7 @@ class Stage:
 
     simulation: simulation.Simulation
     airflow: airflow.LocalAirflow
+    held: dict[str, threading.Event] = dataclasses.field(default_factory=dict)
 
     def member(self, name: str) -> cluster.Cluster:
         return self.simulation.clusters[name]
@@ -84,7 +87,8 @@ class Stage:
         return self.airflow.trigger(DAG, conf=conf)
 
     def join(self, case: "Case") -> str:
-        """Start a run and return its id as soon as its triggerer watches ks-installer on the member."""
+        """Start a run and return its id as soon as its triggerer watches ks-installer on the member, which is held."""
+        self.hold_installer(case.name)
         run_id = self.trigger(case)
         eventually(lambda: self.connections(case.name), what=f"the triggerer watches {case.name}", within=60)
         assert self.state(run_id) == "deferred"
@@ -95,12 +99,30 @@ class Stage:
         states = {task["task_id"]: task["state"] for task in self.airflow.task_instances(DAG, run_id=run_id)}
         return states[task_id]
 
+    def tries(self, run_id: str, task_id: str = "wait_installer") -> int:
+        tries = {task["task_id"]: task["try_number"] for task in self.airflow.task_instances(DAG, run_id=run_id)}
+        return tries[task_id]
+
     def is_installed(self, member: str) -> bool:
         """Tell whether ks-installer on a member has done what was asked for."""
         host = self.simulation.clusters["host"]
         return evidence.secret_of(self.member(member)) == evidence.secret_of(host)
 
-    def await_installer(self, member: str) -> None:
+    def hold_installer(self, member: str) -> None:
+        """Hold ks-installer on a member up in its run until `finish_installer`, however slow this machine is."""
+        released = self.held[member] = threading.Event()
+        held = disturbances.Act(
+            function=lambda _call: released.wait(INSTALLER_PATIENCE), moment=disturbances.Moment.ARRIVED
+        )
+        for _ in range(INSTALLER_HOLDS):
+            hold = disturbances.Disturbance(
+                matches=lambda call: call.user.endswith(":ks-installer") and not call.streams, kind=held
+            )
+            self.member(member).disturb(hold)
+
+    def finish_installer(self, member: str) -> None:
+        """Let ks-installer on a member go on, and wait until it is through."""
+        self.held[member].set()
         eventually(lambda: self.is_installed(member), what=f"ks-installer on {member} is through", within=90)
 
     def connections(self, member: str) -> int:
@@ -149,7 +171,7 @@ class Stage:
         eventually(lambda: not self.connections(case.name), what="the watches are closed", within=STOPS_WITHIN)
         seconds = time.monotonic() - began
         stopped = datetime.datetime.now(datetime.UTC)
-        self.await_installer(case.name)
+        self.finish_installer(case.name)
         later = [entry for entry in self.member(case.name).audit() if entry.agent == AGENT and entry.time > stopped]
         assert not later
         return seconds
@@ -165,12 +187,15 @@ class Case:
 
 
 def survive(stage: Stage, case: Case, *, component: str, through: bool = False) -> str:
-    """Kill a component and start it again, at once or, with *through*, when the installer is through."""
+    """Kill a component and start it again: at once, or with *through* only when the installer is through."""
     run_id = stage.join(case)
     stage.airflow.kill(component)
     if through:
-        stage.await_installer(case.name)
+        stage.finish_installer(case.name)
     stage.airflow.start(component)
+    if not through:
+        eventually(lambda: stage.connections(case.name), what=f"{case.name} is watched again", within=60)
+        stage.finish_installer(case.name)
     stage.assert_joined(case, run_id=run_id)
     return "joined"
 
@@ -179,6 +204,7 @@ def survive_workers(stage: Stage, case: Case) -> str:
     """Kill the executor's workers; they come back with the scheduler, whose children they are."""
     run_id = stage.join(case)
     stage.airflow.kill_workers()
+    stage.finish_installer(case.name)
     eventually(lambda: stage.state(run_id) == "queued", what="the wait is over", within=90)
     stage.airflow.kill("scheduler")
     stage.airflow.start("scheduler")
@@ -194,7 +220,7 @@ def survive_task_death(stage: Stage, case: Case, *, write: str, worker: bool = F
     killed = []
 
     def kill(call: disturbances.Call) -> None:
-        process = owner(call.peer[1], among=stage.airflow.pids("scheduler"))
+        process = owner(call, among=stage.airflow.pids("scheduler"))
         for each in [process.parent(), process] if worker else [process]:
             killed.append(each.pid)
             each.kill()
@@ -229,6 +255,9 @@ def clear(stage: Stage, case: Case) -> str:
     """Clear a task that waits: it waits again, and once only."""
     run_id = stage.join(case)
     stage.clear(run_id)
+    eventually(lambda: stage.tries(run_id) == 2, what="the task has begun again", within=60)
+    eventually(lambda: stage.state(run_id) == "deferred", what="the task waits again", within=60)
+    stage.finish_installer(case.name)
     stage.assert_joined(case, run_id=run_id)
     assert not stage.connections(case.name)
     return "joined"
@@ -295,12 +324,10 @@ CASES = {
 
 
 @contextlib.contextmanager
-def stage(
-    directory: Path, *, names: Iterable[str] = tuple(CASES), installer_run: float = INSTALLER_RUN
-) -> Iterator[Stage]:
+def stage(directory: Path, *, names: Iterable[str] = tuple(CASES)) -> Iterator[Stage]:
     """Start the clusters of some cases and an Airflow that knows them; stop all of it in the end."""
     scenario = {
-        "timing": {"queue": 0.1, "run": installer_run, "reload": 0.5, "sync": 0.1, "resync": 1, "kubelet": 0.05},
+        "timing": {"queue": 0.1, "run": 3, "reload": 0.5, "sync": 0.1, "resync": 1, "kubelet": 0.05},
         "host": {"load_balancer": "139.198.110.23"},
         "members": [{"name": name} for name in names],
     }
@@ -329,11 +356,13 @@ def eventually(condition: Callable[[], Any], *, what: str, within: float) -> Non
         time.sleep(0.1)
 
 
-def owner(port: int, *, among: Iterable[int]) -> psutil.Process:
-    """Return the process that has a connection from this local port."""
+def owner(call: disturbances.Call, *, among: Iterable[int]) -> psutil.Process:
+    """Return the process that has the client's end of a request's connection."""
+    ends = (call.peer[1], call.server[1])
     for pid in among:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
-            if any(connection.laddr.port == port for connection in process.net_connections("tcp")):
-                return process
-    raise LookupError(f"no process has a connection from port {port}")
+            for connection in process.net_connections("tcp"):
+                if connection.raddr and (connection.laddr.port, connection.raddr.port) == ends:
+                    return process
+    raise LookupError(f"no process has the connection {ends}")

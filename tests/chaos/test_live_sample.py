@@ -9,7 +9,7 @@ SAMPLE = ("triggerer", "cancel")
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    with live.stage(tmp_path_factory.mktemp("chaos"), names=SAMPLE, installer_run=10) as running:
+    with live.stage(tmp_path_factory.mktemp("chaos"), names=SAMPLE) as running:
         yield running
 
 
