@@ -1,8 +1,7 @@
-"""Kubernetes access: an Airflow connection becomes a client, a server's answer becomes one of our errors.
+"""Kubernetes access: one small set of verbs over `kinds.Ref`, and a server's answer becomes one of our errors.
 
-The hook and the client do the work: credentials, TLS, proxies, paths and JSON are theirs. Here is what they
-leave open: one small set of verbs over `kinds.Ref`, errors that name cluster and object, and every secret
-of a connection masked before anything can be logged.
+The client does the work: credentials, TLS, proxies, paths and JSON are its own. What a credential that has expired
+is replaced by, stands in the Airflow connection: it is read again when a server refuses the one in use.
 """
 
 from __future__ import annotations
@@ -11,21 +10,14 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import aiohttp
-import yaml
-from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk.log import amask_secret
-from kubernetes_asyncio import client, config, watch
+from kubernetes_asyncio import client, watch
 
-from include.fleet import errors, kinds, kubeconfig, redaction, settings
+from include.fleet import connections, errors, kinds, redaction, settings
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +28,31 @@ _LONGEST_QUOTE = 300
 # The client writes whole response bodies, Secrets among them, to its debug log.
 logging.getLogger("kubernetes_asyncio.client.rest").setLevel(logging.INFO)
 
+_FAILURES = (client.ApiException, aiohttp.ClientError, OSError, TimeoutError)
+"""What a request can raise: the server's refusal, or no answer."""
+
 
 class Cluster:
     """One cluster as one Airflow connection reaches it. Open it with `connect`."""
 
-    def __init__(self, role: str, *, conn_id: str, api: client.ApiClient, limits: settings.Settings) -> None:
+    def __init__(
+        self, role: str, *, conn_id: str, limits: settings.Settings, access: Callable[[], Awaitable[connections.Access]]
+    ) -> None:
         self.role = role
         self.conn_id = conn_id
         self.secrets: set[str] = set()
         """Secret values seen on this cluster, to be taken out of any text of a server."""
-        self._api = api
         self._limits = limits
+        self._access = access
+        self._api: client.ApiClient | None = None
+        self._opening = asyncio.Lock()
+        self._shown: dict[kinds.Ref, dict[str, Any] | None] = {}
+        """What the watches that are open show: objects as they are now, None for one that is not there."""
+        self._written: set[kinds.Ref] = set()
+
+    async def open(self) -> None:
+        """Read the connection, so that what is wrong with it is told first."""
+        await self._client()
 
     def __str__(self) -> str:
         return f"{self.role} cluster (connection {self.conn_id})"
@@ -70,7 +76,15 @@ class Cluster:
             return None
 
     async def get(self, ref: kinds.Ref) -> dict[str, Any]:
-        """Return the object; raises ApiRefusedError if there is none."""
+        """Return the object; raises ApiRefusedError if there is none.
+
+        While `changes` watches the object, the server need not be asked.
+        """
+        if ref in self._shown:
+            shown = self._shown[ref]
+            if shown is None:
+                raise _NotFoundError(f"read {ref} on the {self}: a watch shows that it is not there.")
+            return shown
         found: dict[str, Any] = await self._call("read", ref, "GET", ref.path)
         return found
 
@@ -90,6 +104,7 @@ class Cluster:
 
     async def create(self, ref: kinds.Ref, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Create the object and return it; raises ConflictError if it is there already."""
+        self._forget(ref)
         path = ref.kind.path(ref.namespace)
         query = [("fieldManager", FIELD_MANAGER)]
         made: dict[str, Any] = await self._call("create", ref, "POST", path, query=query, body=manifest)
@@ -97,6 +112,7 @@ class Cluster:
 
     async def patch(self, ref: kinds.Ref, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge *body* into the object and return it; a resourceVersion in it makes the server compare."""
+        self._forget(ref)
         query = [("fieldManager", FIELD_MANAGER)]
         headers = {"Content-Type": MERGE_PATCH}
         patched: dict[str, Any] = await self._call(
@@ -116,80 +132,99 @@ class Cluster:
         status but 5xx without one; raises UnreachableError if the API server itself does not answer.
         """
         try:
-            answer = await self._api.call_api(
-                path,
-                "GET",
-                header_params=dict(headers or {}),
-                auth_settings=["BearerToken"],
-                response_types_map={200: "object"},
-                _request_timeout=self._timeout,
+            answer = await self._send(
+                path, "GET", header_params=dict(headers or {}), response_types_map={200: "object"}
             )
             # The client parses what looks like JSON, whatever it is asked for.
             return 200, answer[0] if isinstance(answer[0], str) else json.dumps(answer[0])
         except client.ApiException as error:
             if not error.status:
                 self._raise("reach", what, error)
-            return int(error.status), str(error.body or "")
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return int(error.status), _body(error)
+        except _FAILURES as error:
             self._raise("reach", what, error)
 
     async def changes(self, ref: kinds.Ref, *, opened: asyncio.Event) -> AsyncGenerator[None, None]:
-        """Yield whenever the object may have changed, until the server ends the watch; set *opened* once it listens.
+        """Yield once the object is watched, then whenever it has changed, until the server ends the watch.
 
-        Only a bell: whoever hears it reads again, so an event that is lost or doubled does no harm.
-        Raises what any request raises, and UnavailableError when the watch is too old (410).
+        Sets *opened* as soon as a connection stands. In between, `read` and `get` answer from what the watch shows.
+        Raises what any request raises, and UnavailableError when the watch is too old (410) or is cut off.
         """
-        seen: str | None = None
-        transports: list[asyncio.Transport] = []
-        stream = watch.Watch()
+        field = ("fieldSelector", f"metadata.name={ref.name}")
+        path = ref.kind.path(ref.namespace)
+        seconds = round(self._limits.watch_timeout)
         try:
-            events = stream.stream(
-                self._watched,
-                ref,
-                field_selector=f"metadata.name={ref.name}",
-                timeout_seconds=round(self._limits.watch_timeout),
-                opened=opened,
-                transports=transports,
-            )
-            async for event in events:
-                version = event["raw_object"]["metadata"]["resourceVersion"]
-                if version != seen:
-                    seen = version
+            async with contextlib.AsyncExitStack() as stack:
+                listed = await self._call("list", ref, "GET", path, query=[field])
+
+                async def send(**options: Any) -> aiohttp.ClientResponse:
+                    query = [field, ("watch", "true"), ("timeoutSeconds", str(seconds))]
+                    query.append(("resourceVersion", options["resource_version"]))
+                    return await stack.enter_async_context(self._stream(path, query=query, opened=opened))
+
+                # The library wants to be told of the time-out, or it goes on for ever by itself and says nothing.
+                version = listed["metadata"]["resourceVersion"]
+                events = watch.Watch().stream(send, resource_version=version, timeout_seconds=seconds)
+                stack.push_async_callback(events.close)
+                self._show(ref, next(iter(listed["items"]), None))
+                yield None
+                async for event in events:
+                    if not isinstance(event, dict):
+                        raise errors.UnavailableError(f"watch {ref} on the {self}: cut off in the middle of a line.")
+                    self._show(ref, None if event["type"] == "DELETED" else event["raw_object"])
                     yield None
-        except client.ApiException as error:
-            self._raise("watch", ref, error)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             self._raise("watch", ref, error)
         finally:
-            await stream.close()
-            # At once: a polite end waits for the server's part of it, longer than the event loop of a task lives.
-            for transport in transports:
-                transport.abort()
+            self._shown.pop(ref, None)
+            self._written.discard(ref)
 
-    async def _watched(self, ref: kinds.Ref, **options: Any) -> Any:
-        query = {
-            "fieldSelector": options["field_selector"],
-            "timeoutSeconds": options["timeout_seconds"],
-            "resourceVersion": options.get("resource_version"),
-            "watch": "true",
-        }
-        response = await self._api.call_api(
-            ref.kind.path(ref.namespace),
-            "GET",
-            query_params=[(key, value) for key, value in query.items() if value is not None],
-            header_params={"Accept": "application/json"},
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _request_timeout=_timeout(self._limits.connect_timeout, self._limits.watch_timeout + 10),
+    async def log_lines(self, pod: kinds.Ref, *, last: int, opened: asyncio.Event) -> AsyncGenerator[str, None]:
+        """Yield the *last* lines of a pod's log and then each new one, until the pod ends; not redacted.
+
+        An empty line comes first, as soon as the log is followed.
+        Raises what any request raises, and UnavailableError for a container that has not started.
+        """
+        query = [("follow", "true"), ("tailLines", str(last))]
+        try:
+            async with self._stream(f"{pod.path}/log", query=query, opened=opened) as response:
+                yield ""
+                async for line in response.content:
+                    yield line.decode(errors="replace").rstrip("\n")
+        except client.ApiException as error:
+            if error.status == 400:
+                raise errors.UnavailableError(f"follow the log of {pod} on the {self}: {self._said(error)}") from None
+            self._raise("follow the log of", pod, error)
+        except _FAILURES as error:
+            self._raise("follow the log of", pod, error)
+
+    def _show(self, ref: kinds.Ref, item: dict[str, Any] | None) -> None:
+        if ref not in self._written:
+            self._shown[ref] = item
+
+    def _forget(self, ref: kinds.Ref) -> None:
+        """Have an object that we write read from the server from now on: a watch may lag behind us."""
+        self._shown.pop(ref, None)
+        self._written.add(ref)
+
+    @contextlib.asynccontextmanager
+    async def _stream(
+        self, path: str, *, query: Sequence[tuple[str, str]], opened: asyncio.Event
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open a response that goes on, and set *opened*."""
+        timeout = _timeout(self._limits.connect_timeout, self._limits.watch_timeout + 10)
+        response: aiohttp.ClientResponse = await self._send(
+            path, "GET", query_params=list(query), _preload_content=False, _request_timeout=timeout
         )
-        if response.connection is not None and response.connection.transport is not None:
-            options["transports"].append(response.connection.transport)
-        options["opened"].set()
-        return response
-
-    @property
-    def _timeout(self) -> aiohttp.ClientTimeout:
-        return _timeout(self._limits.connect_timeout, self._limits.request_timeout)
+        transport = response.connection.transport if response.connection else None
+        opened.set()
+        try:
+            yield response
+        finally:
+            # At once: a polite end waits for the server's part of it, longer than the event loop of a task lives.
+            if transport is not None:
+                transport.abort()
+            response.close()
 
     async def _call(
         self,
@@ -204,21 +239,50 @@ class Cluster:
         answer: str = "object",
     ) -> Any:
         try:
-            data, _, _ = await self._api.call_api(
+            data, _, _ = await self._send(
                 path,
                 method,
                 query_params=list(query),
-                header_params={"Accept": "application/json, */*", **(headers or {})},
+                header_params=dict(headers or {}),
                 body=body,
-                auth_settings=["BearerToken"],
                 response_types_map={200: answer, 201: answer, 202: answer},
-                _request_timeout=self._timeout,
             )
             return data
+        except _FAILURES as error:
+            self._raise(action, what, error)
+
+    async def _send(self, path: str, method: str, **options: Any) -> Any:
+        """Send one request; if the credential is refused, send it once more with what the connection says now."""
+        used = await self._client()
+        try:
+            return await self._send_with(used, path, method, **options)
         except client.ApiException as error:
-            self._raise(action, what, error)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._raise(action, what, error)
+            if error.status != 401:
+                raise
+        return await self._send_with(await self._client(instead_of=used), path, method, **options)
+
+    async def _send_with(self, api: client.ApiClient, path: str, method: str, **options: Any) -> Any:
+        timeout = _timeout(self._limits.connect_timeout, self._limits.request_timeout)
+        headers = {"Accept": "application/json, */*", **options.pop("header_params", {})}
+        options = {"_request_timeout": timeout, "auth_settings": ["BearerToken"], **options}
+        answer = await api.call_api(path, method, header_params=headers, **options)
+        if isinstance(answer, aiohttp.ClientResponse) and not answer.ok:
+            # A response that is to be streamed is not looked at by the client.
+            error = client.ApiException(status=answer.status, reason=answer.reason)
+            error.body, error.headers = await answer.read(), answer.headers
+            raise error
+        return answer
+
+    async def _client(self, *, instead_of: client.ApiClient | None = None) -> client.ApiClient:
+        async with self._opening:
+            if self._api is None or self._api is instead_of:
+                if instead_of is not None:
+                    log.info("The %s refuses the credential; reading its connection again", self)
+                access = await self._access()
+                access.api.user_agent = FIELD_MANAGER
+                await self.keep_secret(*access.secrets)
+                self._api = access.api
+            return self._api
 
     def _raise(self, action: str, what: kinds.Ref | str, error: Exception) -> NoReturn:
         # Not chained: the client's exception carries headers and bodies of the server (style rule 20).
@@ -235,15 +299,17 @@ class Cluster:
         if error.status == 403:
             raise errors.ForbiddenError(f"{tried}: {said}. Grant this right to the connection's user.") from None
         if error.status == 401:
-            raise errors.ApiRefusedError(f"{tried}: {said}. Renew the connection's credential.") from None
+            raise errors.CredentialError(f"{tried}: {said}. Renew the connection's credential.") from None
         if error.status == 409:
             raise errors.ConflictError(f"{tried}: {said}. Another writer was faster; this is tried again.") from None
         if error.status in (408, 410, 429) or error.status >= 500:
-            raise errors.UnavailableError(f"{tried}: {said}. This is tried again.") from None
+            raise errors.UnavailableError(
+                f"{tried}: {said}. This is tried again.", retry_after=_retry_after(error)
+            ) from None
         raise errors.ApiRefusedError(f"{tried}: {said}. The request itself is not accepted.") from None
 
     def _said(self, error: client.ApiException) -> str:
-        message = status_message(str(error.body or ""))
+        message = status_message(_body(error))
         text = f"{error.status} {error.reason}" + (f": {message}" if message else "")
         return self.redacted(text)[:_LONGEST_QUOTE]
 
@@ -252,8 +318,38 @@ class _NotFoundError(errors.ApiRefusedError):
     """404: a class of its own, since `read` takes it for an answer."""
 
 
+@contextlib.asynccontextmanager
+async def connect(conn_id: str, *, role: str, limits: settings.Settings) -> AsyncIterator[Cluster]:
+    """Open the cluster behind an Airflow connection of type Kubernetes; *role* names it in messages.
+
+    Raises ConfError if the connection does not exist or cannot be loaded.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        cluster = Cluster(
+            role,
+            conn_id=conn_id,
+            limits=limits,
+            access=lambda: stack.enter_async_context(connections.access(conn_id)),
+        )
+        await cluster.open()
+        yield cluster
+
+
 def _timeout(connect: float, answer: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(connect=connect, sock_connect=connect, sock_read=answer)
+
+
+def _body(error: client.ApiException) -> str:
+    body = error.body or ""
+    return body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+
+
+def _retry_after(error: client.ApiException) -> float | None:
+    """Return the seconds after which the server wants to be asked again, if it says so."""
+    try:
+        return float(dict(error.headers or {}).get("Retry-After", ""))
+    except ValueError:
+        return None
 
 
 def status_message(body: str) -> str:
@@ -265,97 +361,3 @@ def status_message(body: str) -> str:
     if not isinstance(parsed, dict) or parsed.get("kind") != "Status":
         return ""
     return str(parsed.get("message") or "")
-
-
-@dataclass(frozen=True)
-class Source:
-    """What an Airflow connection says about a cluster."""
-
-    extras: Mapping[str, Any] = field(repr=False)
-    document: Any = field(repr=False)
-    """Its kubeconfig, or None if it has none of its own (inside a cluster)."""
-    folder: Path
-    """What the file names in the kubeconfig are relative to."""
-
-    def value(self, key: str) -> Any:
-        """Return one field, under its short or its prefixed name."""
-        return self.extras.get(key) or self.extras.get(f"extra__kubernetes__{key}")
-
-
-async def source(conn_id: str) -> Source:
-    """Return what an Airflow connection says, with its secrets masked.
-
-    Raises ConfError if there is no such connection or its kubeconfig cannot be read.
-    """
-    try:
-        extras = await get_async_extra_dejson(await get_async_connection(conn_id))
-    except AirflowNotFoundException:
-        raise errors.ConfError([f"there is no Airflow connection {conn_id!r}; create it first"]) from None
-    found = Source(extras, None, Path.cwd())
-    document, folder = found.value("kube_config"), found.folder
-    try:
-        if found.value("kube_config_path"):
-            path = Path(await asyncio.to_thread(os.path.expanduser, str(found.value("kube_config_path"))))
-            document, folder = await asyncio.to_thread(path.read_text), path.parent
-        if isinstance(document, str):
-            document = yaml.safe_load(document)
-    except OSError as error:
-        raise errors.ConfError(
-            [f"connection {conn_id}: its kube_config_path cannot be read: {error.strerror}: {error.filename}"]
-        ) from None
-    except yaml.YAMLError:
-        # Not chained: a parser's error quotes the line that it stumbled over.
-        raise errors.ConfError([f"connection {conn_id}: its kubeconfig is not YAML"]) from None
-    for secret in kubeconfig.secrets(document):
-        await amask_secret(secret)
-    return Source(extras, document, folder)
-
-
-@contextlib.asynccontextmanager
-async def connect(conn_id: str, *, role: str, limits: settings.Settings) -> AsyncIterator[Cluster]:
-    """Open the cluster behind an Airflow connection of type Kubernetes; *role* names it in messages.
-
-    Raises ConfError if the connection does not exist or cannot be loaded. Each call has a client
-    configuration of its own: without one, the hooks of two clusters share one inside the process.
-    """
-    found = await source(conn_id)
-    hook = AsyncKubernetesHook(
-        conn_id=conn_id,
-        connection_extras=dict(found.extras),
-        client_configuration=client.Configuration(),
-    )
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            api = await stack.enter_async_context(hook.get_conn())
-        except (config.ConfigException, AirflowException, OSError, ValueError, TypeError, KeyError) as error:
-            # Neither chained nor quoted: the text of such an error can hold parts of the kubeconfig.
-            raise errors.ConfError(
-                [f"connection {conn_id}: its kubeconfig cannot be loaded ({type(error).__name__})"]
-            ) from None
-        api.user_agent = FIELD_MANAGER
-        cluster = Cluster(role, conn_id=conn_id, api=api, limits=limits)
-        await cluster.keep_secret(*kubeconfig.secrets(found.document))
-        yield cluster
-
-
-async def importable_kubeconfig(conn_id: str, *, server: str | None) -> kubeconfig.Kubeconfig:
-    """Return the kubeconfig of a connection in the form that the host cluster receives.
-
-    Raises KubeconfigError with every reason why the host could not use it, ConfError if there is no such
-    connection.
-    """
-    found = await source(conn_id)
-    if found.document is None:
-        raise kubeconfig.KubeconfigError(
-            ["it holds no kubeconfig of its own (kube_config or kube_config_path); the host needs one"]
-        )
-    made = await asyncio.to_thread(
-        kubeconfig.self_contained,
-        found.document,
-        context=found.value("cluster_context"),
-        server=server,
-        read_file=lambda name: (found.folder / name).read_bytes(),
-    )
-    for secret in (made.text, *kubeconfig.secrets(made.document)):
-        await amask_secret(secret)
-    return made

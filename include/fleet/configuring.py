@@ -51,20 +51,24 @@ async def in_force(cluster: clusters.Cluster) -> kubesphere.Config:
 
 async def trust(host: clusters.Cluster) -> kubesphere.Trust:
     """Return the jwtSecret of the host cluster; raises UnsupportedError for one that no member can be given."""
-    found = await installer.state(host)
-    if found is None:
+    configuration = await host.read(kubesphere.CONFIGURATION)
+    if configuration is None:
         raise errors.UnavailableError(f"The {host} has no ClusterConfiguration at the moment.")
-    if not found.trust.value:
+    config_map, secret = await host.read(kubesphere.CONFIG), await installer.read_secret(host)
+    config = kubesphere.config(config_map) if config_map else None
+    found = kubesphere.trust(configuration, config, secret)
+    await host.keep_secret(found.value, config.jwt_secret if config else None)
+    if not found.value:
         raise errors.UnsupportedError(
             f"The {host} has no jwtSecret in {kubesphere.CONFIG}. Look at the log of Pod ks-installer there."
         )
-    if not _SHELL_SAFE.fullmatch(found.trust.value):
+    if not _SHELL_SAFE.fullmatch(found.value):
         # The installer puts it unquoted into a shell command (kubesphere-facts 2.4, P-15).
         raise errors.UnsupportedError(
             f"The jwtSecret of the {host} has characters that ks-installer cannot pass on to a member. Give the "
             f"host one of letters and digits: spec.authentication.jwtSecret of {kubesphere.CONFIGURATION}."
         )
-    return found.trust
+    return found
 
 
 async def ask_for(

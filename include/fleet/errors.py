@@ -6,6 +6,7 @@
     │   ├── RefusedError            the join would harm a cluster; lists every reason
     │   ├── UnsupportedError        a KubeSphere that this project cannot join
     │   ├── ApiRefusedError         the API server understood the request and said no
+    │   │   ├── CredentialError     ... because it does not know the credential
     │   │   └── ForbiddenError      ... because the credential lacks a right
     │   ├── InstallerFailedError    ks-installer gave up
     │   ├── NotReadyError           the host cluster cannot get the member cluster ready
@@ -34,7 +35,11 @@ class PermanentError(FleetError):
 
 
 class TemporaryError(FleetError):
-    """Trying again may help."""
+    """Trying again may help, but not before *retry_after* seconds if the server has said so."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class ConfError(PermanentError):
@@ -88,7 +93,11 @@ class DeadlineError(PermanentError):
 
 
 class ApiRefusedError(PermanentError):
-    """The API server understood the request and said no (any 4xx but 403, 409 and 429)."""
+    """The API server understood the request and said no (any other 4xx)."""
+
+
+class CredentialError(ApiRefusedError):
+    """The API server does not know the credential of a connection (401), not even after reading it again."""
 
 
 class ForbiddenError(ApiRefusedError):

@@ -7,13 +7,14 @@ small report without secrets, which is what Airflow keeps.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from include.fleet import (
     clusters,
     configuring,
+    connections,
     errors,
     identity,
     installer,
@@ -72,7 +73,7 @@ async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     for key in ("host_conn_id", "member_conn_id", "import_conn_id"):
         if isinstance(raw.get(key), str):
             try:
-                await clusters.source(raw[key])
+                await connections.source(raw[key])
             except errors.ConfError as error:
                 found += [f"{key}: {problem}" for problem in error.problems]
     wrong = {problem.partition(":")[0] for problem in found}
@@ -80,7 +81,7 @@ async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     direct = raw.get("connection", confs.Connection.DIRECT.value) == confs.Connection.DIRECT.value
     if direct and not wrong & {key, "connection", "member_server"}:
         try:
-            await clusters.importable_kubeconfig(raw[key], server=raw.get("member_server"))
+            await connections.importable_kubeconfig(raw[key], server=raw.get("member_server"))
         except kubeconfig.KubeconfigError as error:
             found += [f"{key}: connection {raw[key]}: {problem}" for problem in error.problems]
     return found
@@ -183,7 +184,7 @@ async def prepare_kubeconfig(join: Join) -> Report:
     """
     conf = join.conf
     try:
-        prepared = await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+        prepared = await connections.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
     except kubeconfig.KubeconfigError as error:
         raise errors.ConfError([f"connection {conf.imported_conn_id}: {text}" for text in error.problems]) from None
     for warning in prepared.warnings:
@@ -222,12 +223,12 @@ async def resolve_tower_address(join: Join) -> Report:
         if found:
             return None
         hint = await tunnel.no_address_hint(join.host)
-        return waits.Pending(f"tower has no address. {hint}", join.limits.slow_poll)
+        return waits.Pending(f"tower has no address. {hint}")
 
     await waits.until(
         look,
         what=f"an address of tower on the {join.host}",
-        bells=[(join.host, tower.SERVICE), (join.host, kubesphere.CONFIG)],
+        bells=[waits.changes(join.host, tower.SERVICE), waits.changes(join.host, kubesphere.CONFIG)],
         limit=join.limit(join.conf.tower_timeout),
         seconds=join.conf.tower_timeout,
         hint="Or raise tower_timeout if the LoadBalancer is only slow.",
@@ -291,9 +292,9 @@ async def deploy_agent(join: Join) -> Report | None:
         cluster = await join.host.get(ref)
         connection = cluster["spec"].get("connection", {})
         if not kubesphere.is_true(cluster, tower.INITIALIZED):
-            return waits.Pending("it is not initialised yet", join.limits.slow_poll)
+            return waits.Pending("it is not initialised yet")
         if not connection.get("token") or not connection.get("kubernetesAPIEndpoint"):
-            return waits.Pending("it is initialised and has no token or endpoint yet", join.limits.slow_poll)
+            return waits.Pending("it is initialised and has no token or endpoint yet")
         token = str(connection["token"])
         return None
 
@@ -329,7 +330,13 @@ async def verify_join(join: Join) -> Report:
     joining = await _membership(join)
     name = joining.name
     look = membership.ProofLook(joining)
-    await _until_joined(join, look.look, what="to be proven as joined", seconds=join.conf.verify_timeout)
+    await _until_joined(
+        join,
+        look.look,
+        what="to be proven as joined",
+        seconds=join.conf.verify_timeout,
+        bells=[waits.changes(side, kubesphere.CONFIG) for side in (join.host, join.member)],
+    )
     reports = join.reports.values()
     changed = [line for report in reports for line in report.get("changed", ())]
     log.info("Cluster %s is joined. Proof: %s", name, look.proof.value)
@@ -450,7 +457,7 @@ async def _membership(join: Join) -> membership.Membership:
 async def _importable(conf: confs.Conf) -> kubeconfig.Kubeconfig | None:
     if conf.connection is confs.Connection.PROXY:
         return None
-    return await clusters.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+    return await connections.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
 
 
 async def _sides(join: Join) -> identity.Sides:
@@ -501,7 +508,7 @@ async def _wait_until_gone(join: Join, ref: kinds.Ref) -> None:
         found = await join.host.read(ref)
         if found is None or "deletionTimestamp" not in found["metadata"]:
             return None
-        return waits.Pending("it is being deleted", join.limits.slow_poll)
+        return waits.Pending("it is being deleted")
 
     if await look() is None:
         return
@@ -509,16 +516,19 @@ async def _wait_until_gone(join: Join, ref: kinds.Ref) -> None:
 
 
 async def _until_joined(
-    join: Join, look: waits.Look, *, what: str, seconds: float, hint: str = _SEE_CONDITIONS
+    join: Join,
+    look: waits.Look,
+    *,
+    what: str,
+    seconds: float,
+    hint: str = _SEE_CONDITIONS,
+    bells: Sequence[waits.Bell] = (),
 ) -> None:
+    ref = kinds.Ref(kinds.CLUSTER, join.conf.cluster)
     await waits.until(
         look,
         what=f"Cluster {join.conf.cluster} on the {join.host} {what}",
-        bells=[
-            (join.host, kinds.Ref(kinds.CLUSTER, join.conf.cluster)),
-            (join.host, kubesphere.CONFIG),
-            (join.member, kubesphere.CONFIG),
-        ],
+        bells=[waits.changes(join.host, ref), *bells],
         limit=join.limit(seconds),
         seconds=seconds,
         hint=hint,

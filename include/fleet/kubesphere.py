@@ -26,6 +26,8 @@ CONFIG = kinds.Ref(kinds.CONFIG_MAP, "kubesphere-config", NAMESPACE)
 CONFIG_KEY = "kubesphere.yaml"
 SECRET = kinds.Ref(kinds.SECRET, "kubesphere-secret", NAMESPACE)
 INSTALLER = kinds.Ref(kinds.DEPLOYMENT, "ks-installer", NAMESPACE)
+INSTALLER_SELECTOR = "app in (ks-install, ks-installer)"
+"""Label selector of the installer's pod in every version (kubesphere-facts 2.1)."""
 IDENTITY = kinds.Ref(kinds.NAMESPACE, "kube-system")
 BEFORE_JOIN = kinds.Ref(kinds.SECRET, "before-join", NAMESPACE)
 """What a cluster was before its first join: written once by this project, read when it leaves."""
@@ -70,8 +72,6 @@ class Release:
     """What is particular to one minor version of KubeSphere."""
 
     minor: str
-    installer_selector: str
-    """Label selector of the installer's pod (kubesphere-facts 2.1)."""
     reloads: bool
     """Whether processes load a changed ConfigMap by themselves; else the installer restarts them (2.5)."""
     tells_identity: bool
@@ -85,7 +85,6 @@ class Release:
 RELEASES = {
     "3.0": Release(
         minor="3.0",
-        installer_selector="app=ks-install",
         reloads=False,
         tells_identity=False,
         refreshes_conditions=False,
@@ -93,7 +92,6 @@ RELEASES = {
     ),
     "3.4": Release(
         minor="3.4",
-        installer_selector="app=ks-installer",
         reloads=True,
         tells_identity=True,
         refreshes_conditions=True,
@@ -256,7 +254,7 @@ def trust(configuration: Object, config_: Config | None, secret: Object | None) 
 def unmet(configuration: Object, config_: Config | None, due: Trust) -> str:
     """Return the first thing that ks-installer itself has not done of what is asked for, or "".
 
-    With `host_unmet` this is `configured` of kubesphere-facts 12.2.
+    With `deployments_unmet` and `host_cluster_unmet` this is `configured` of kubesphere-facts 12.2.
     """
     role = spec_role(configuration)
     if config_ is None:
@@ -284,17 +282,21 @@ def restarted_unmet(deployments: Mapping[str, Object | None]) -> str:
     return f"Deployment {waiting[0]} is not rolled out yet" if waiting else ""
 
 
-def host_unmet(deployments: Mapping[str, Object | None], own: Sequence[Object]) -> str:
-    """Return the first thing that has yet to follow on a host after the installer's work, or "".
-
-    *deployments* are those of HOST_DEPLOYMENTS by name, *own* the Clusters with HOST_LABEL. A host's own
-    Cluster that is Ready is the best proof that the host is finished (kubesphere-facts 5.3).
-    """
+def deployments_unmet(deployments: Mapping[str, Object | None]) -> str:
+    """Return which of HOST_DEPLOYMENTS, given by name, is not there or not available, or ""."""
     for name, deployment in deployments.items():
         if deployment is None:
             return f"there is no Deployment {name}"
         if not is_available(deployment):
             return f"Deployment {name} is not available"
+    return ""
+
+
+def host_cluster_unmet(own: Sequence[Object]) -> str:
+    """Return what a host's own Cluster lacks, or ""; *own* are the Clusters with HOST_LABEL.
+
+    One that is Ready is the best proof that the host is finished (kubesphere-facts 5.3).
+    """
     if not own:
         return "the host's own Cluster does not exist yet"
     return "" if any(is_true(item, READY) for item in own) else "the host's own Cluster is not Ready yet"

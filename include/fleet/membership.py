@@ -24,8 +24,8 @@ _STALE = 2.5
 _PATIENCE = 3
 """In resync periods (kubesphere-facts 12.3)."""
 
-_LOOK_AGAIN = 2.0
-"""Seconds between two questions to a ks-apiserver that is loading its configuration."""
+_LOOK_AGAIN = 1.0
+"""Seconds after which a ks-apiserver that is loading its configuration is asked again, so much more each time."""
 
 _USER = "kapis/iam.kubesphere.io/v1alpha2/users/admin"
 
@@ -143,7 +143,10 @@ class ReadyLook:
             return None
         text += await self._explained(cluster)
         self._give_up(cluster, text)
-        return waits.Pending(text, joining.limits.slow_poll)
+        # The Cluster is watched, what explains it is not. Without an explanation only time brings something new:
+        # what to give up, and which word of the host has become old.
+        explains = kubesphere.connection_type(cluster) == "proxy" or joining.release.tells_failures_by_event
+        return waits.Pending(text, joining.limits.slow_poll if explains else joining.resync)
 
     async def _explained(self, cluster: dict[str, Any]) -> str:
         """Return what else tells why: the agent's log, or the host's Events."""
@@ -229,13 +232,15 @@ class ProofLook:
         self._host, self._member, self._limits = joining.host, joining.member, joining.limits
         self._unchanged: tuple[object, float] = (None, time.monotonic())
         self._passing_since: float | None = None
+        self._asked = 0
         self.proof = Proof.CONFIG
 
     async def look(self) -> waits.Pending | None:
         """Compare once, and ask a ks-apiserver."""
         pending = await self._compare()
         if pending:
-            return waits.Pending(pending, self._limits.poll)
+            self._asked = 0
+            return waits.Pending(pending, self._joining.resync)
         token = await self._token()
         answer = await self._forwarded(token)
         self.proof = Proof.FORWARDED
@@ -248,7 +253,8 @@ class ProofLook:
             self.proof = Proof.CONFIG
             return None
         text = answer.pending or answer.unreachable
-        return waits.Pending(text, min(_LOOK_AGAIN, self._limits.poll)) if text else None
+        self._asked += 1
+        return waits.Pending(text, min(_LOOK_AGAIN * self._asked, self._limits.poll)) if text else None
 
     def _passes(self, answer: _Answer) -> bool:
         """Tell whether to ask again instead of doing with less: a reload takes seconds."""

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
-from airflow.sdk import BaseOperator, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk import BaseOperator, Param, RetryDecision, RetryPolicy
 from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
@@ -26,23 +26,43 @@ from include.fleet import deadlines, errors, triggers
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-RETRIES = 5
-RETRY_DELAY = timedelta(seconds=15)
-RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(
-            exception="include.fleet.errors.PermanentError",
-            action=RetryAction.FAIL,
-            reason="trying again changes nothing",
-        ),
-        RetryRule(
-            exception="include.fleet.errors.TemporaryError",
-            action=RetryAction.RETRY,
-            retry_delay=RETRY_DELAY,
-            reason="the cluster may answer later",
-        ),
-    ]
-)
+RETRIES = 8
+"""With these delays a step bears an API server that is away for six minutes."""
+_DELAYS = (5, 10, 20, 40)
+"""Seconds before each new try; the last one from then on."""
+
+
+class ErrorClassPolicy(RetryPolicy):
+    """Lets an error's class decide whether a task is tried again, and the server when.
+
+    An error that is none of ours, and a process that dies, are tried again as the task's own delay says.
+    """
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,  # noqa: ARG002 - Airflow's signature
+        context: Context | None = None,  # noqa: ARG002
+    ) -> RetryDecision:
+        """Return what to do about *exception*, raised in try *try_number*, counted from 1."""
+        if isinstance(exception, errors.PermanentError):
+            return RetryDecision.fail("trying again changes nothing")
+        if isinstance(exception, errors.TemporaryError):
+            usual = _DELAYS[min(try_number, len(_DELAYS)) - 1]
+            delay = timedelta(seconds=max(usual, exception.retry_after or 0))
+            return RetryDecision.retry(delay, "the cluster may answer later")
+        return RetryDecision.default()
+
+    def serialize(self) -> dict[str, Any]:
+        """Return nothing: the policy has no settings."""
+        return {}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> ErrorClassPolicy:  # noqa: ARG003 - Airflow's signature
+        """Return the policy."""
+        return cls()
+
 
 _ANNOUNCED = "joining"
 _WRITTEN = "written"
@@ -82,30 +102,38 @@ def run_deadline() -> DeadlineAlert:
 class StepOperator(BaseOperator):
     """Runs the step of a join that has the name of the task.
 
-    A step that still waits after some seconds moves to the triggerer; when that is through, the step runs
-    once more in the worker, finds everything done, and reports.
+    A step that has to wait for minutes, or still waits after some seconds, moves to the triggerer, which ends it and
+    hands on its report. A step that reads what earlier ones reported runs once more in the worker instead.
 
     :param earlier: ids of the tasks whose reports the step reads
     """
 
     def __init__(self, *, earlier: Iterable[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("retries", RETRIES)
-        kwargs.setdefault("retry_delay", RETRY_DELAY)
-        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        kwargs.setdefault("retry_delay", timedelta(seconds=_DELAYS[0]))
+        kwargs.setdefault("retry_policy", ErrorClassPolicy())
         super().__init__(**kwargs)
         self.earlier = tuple(earlier)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step and return its report."""
-        return self._run(context, started=time.time(), written=[])
+        return self._run(context, started=time.time())
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Go on after the triggerer; raises the error that ended the wait there."""
+        """Go on after the triggerer; raises the error that ended the wait there.
+
+        *event* may come from a triggerer of an earlier version of this project, see tests/fleet/test_triggers.py.
+        """
+        started, written = event["started"], self._known(context) + event["written"]
+        if event["written"]:
+            context["task_state_store"].set(_WRITTEN, [*written])
         if "message" in event:
             raise errors.restored(event["permanent"], event["message"])
-        return self._run(context, started=event["started"], written=event["written"])
+        if self.earlier or "report" not in event:
+            return self._run(context, started=started)
+        return self._reported(event["report"], started=started, written=written)
 
-    def _run(self, context: Context, *, started: float, written: list[str]) -> dict[str, Any]:
+    def _run(self, context: Context, *, started: float) -> dict[str, Any]:
         from include.fleet import join, waits  # the Kubernetes client takes seconds to import
 
         limits = triggers.configured_settings()
@@ -113,10 +141,8 @@ class StepOperator(BaseOperator):
         conf = dict(context["params"])
         attempt = f"{ti.run_id}/{ti.try_number}"
         reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id in self.earlier}
-        # What the step has written is known after a retry and after a wait, too: only then is the report true.
-        store = context["task_state_store"]
-        known = cast("list[str]", store.get(_WRITTEN) or [])
-        written = [*known, *written]
+        known = self._known(context)
+        written = [*known]
         try:
             report = asyncio.run(
                 join.run(
@@ -136,7 +162,14 @@ class StepOperator(BaseOperator):
             self.defer(trigger=trigger, method_name="resume")
         finally:
             if written != known:
-                store.set(_WRITTEN, [*written])
+                context["task_state_store"].set(_WRITTEN, [*written])
+        return self._reported(report, started=started, written=written)
+
+    def _known(self, context: Context) -> list[str]:
+        """Return what this step wrote before a retry or a wait: only with that is the report true."""
+        return cast("list[str]", context["task_state_store"].get(_WRITTEN) or [])
+
+    def _reported(self, report: dict[str, Any] | None, *, started: float, written: list[str]) -> dict[str, Any]:
         if report is None:
             raise AirflowSkipException(f"{self.task_id} has nothing to do on this connection type")
         if written:

@@ -42,12 +42,13 @@ class StepTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: when the attempt began, what was written, and after a failure its message and kind."""
+        """Yield one event: when the attempt began, what was written, and the report or a failure's message and kind."""
         from include.fleet import join  # the Kubernetes client takes seconds to import
 
         written: list[str] = []
+        event: dict[str, Any] = {"started": self.started, "written": written}
         try:
-            await join.run(
+            event["report"] = await join.run(
                 self.step,
                 self.conf,
                 limits=configured_settings(),
@@ -56,12 +57,5 @@ class StepTrigger(BaseTrigger):
                 written=written,
             )
         except errors.FleetError as error:
-            permanent = isinstance(error, errors.PermanentError)
-            failure = {"permanent": permanent, "message": str(error)}
-            yield _event({"started": self.started, "written": written, **failure})
-            return
-        yield _event({"started": self.started, "written": written})
-
-
-def _event(payload: dict[str, Any]) -> TriggerEvent:
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]  # untyped in Airflow
+            event |= {"permanent": isinstance(error, errors.PermanentError), "message": str(error)}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from include.fleet import clusters, errors, kinds, kubeconfig, kubesphere, settings
+from include.fleet.connections import importable_kubeconfig
 from include.simulator.simulation import Simulation
 
 LIMITS = settings.Settings(connect_timeout=2, request_timeout=5)
@@ -171,7 +172,7 @@ def test_the_kubeconfig_for_the_host_comes_from_a_file_as_well(simulation, conne
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(simulation.clusters["m1"].kubeconfig("admin")))
     connections("m1", {"conn_type": "kubernetes", "extra": {"kube_config_path": str(path)}})
-    found = asyncio.run(clusters.importable_kubeconfig("m1", server="https://10.0.0.1:6443"))
+    found = asyncio.run(importable_kubeconfig("m1", server="https://10.0.0.1:6443"))
     assert found.server == "https://10.0.0.1:6443"
     assert "client-key-data" in found.document["users"][0]["user"]
 
@@ -179,4 +180,4 @@ def test_the_kubeconfig_for_the_host_comes_from_a_file_as_well(simulation, conne
 def test_a_connection_without_a_kubeconfig_cannot_be_imported(connections):
     connections("m1", {"conn_type": "kubernetes", "extra": {"in_cluster": True}})
     with pytest.raises(kubeconfig.KubeconfigError, match="no kubeconfig of its own"):
-        asyncio.run(clusters.importable_kubeconfig("m1", server=None))
+        asyncio.run(importable_kubeconfig("m1", server=None))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from include.fleet import installer
+from include.fleet import installer_log
 
 START = "Running hook 'kubesphere/installRunner.py' binding 'KUBE_EVENTS' ..."
 BANNER = "###              Welcome to KubeSphere!           ###"
@@ -17,28 +17,28 @@ CRASH = (
 @pytest.mark.parametrize(
     ("lines", "activity"),
     [
-        pytest.param([], installer.Activity.UNKNOWN, id="empty"),
-        pytest.param([START, "TASK [ks-core]"], installer.Activity.RUNNING, id="in-a-run"),
-        pytest.param([START, BANNER], installer.Activity.IDLE, id="succeeded"),
-        pytest.param([START, BANNER, START], installer.Activity.RUNNING, id="old-banner-proves-nothing"),
-        pytest.param([START, FATAL, RECAP], installer.Activity.IDLE, id="silent-stop"),
-        pytest.param([START, "Task 'multicluster' failed:", "*" * 150], installer.Activity.IDLE, id="component"),
-        pytest.param([START, "Failed to ansible-playbook ks-config.yaml"], installer.Activity.IDLE, id="config"),
-        pytest.param([START, RECAP, CRASH], installer.Activity.RUNNING, id="crash-loop-is-never-idle"),
+        pytest.param([], installer_log.Activity.UNKNOWN, id="empty"),
+        pytest.param([START, "TASK [ks-core]"], installer_log.Activity.RUNNING, id="in-a-run"),
+        pytest.param([START, BANNER], installer_log.Activity.IDLE, id="succeeded"),
+        pytest.param([START, BANNER, START], installer_log.Activity.RUNNING, id="old-banner-proves-nothing"),
+        pytest.param([START, FATAL, RECAP], installer_log.Activity.IDLE, id="silent-stop"),
+        pytest.param([START, "Task 'multicluster' failed:", "*" * 150], installer_log.Activity.IDLE, id="component"),
+        pytest.param([START, "Failed to ansible-playbook ks-config.yaml"], installer_log.Activity.IDLE, id="config"),
+        pytest.param([START, RECAP, CRASH], installer_log.Activity.RUNNING, id="crash-loop-is-never-idle"),
     ],
 )
 def test_the_log_tells_what_the_installer_does(lines, activity):
-    assert installer.log_activity("\n".join(lines)) is activity
+    assert installer_log.activity("\n".join(lines)) is activity
 
 
 def test_only_the_last_run_tells():
     text = f"{START}\nfatal: old trouble\n{START}\n{FATAL}\n{RECAP}"
-    lines = installer.telling_lines(text)
+    lines = installer_log.telling_lines(text)
     assert len(lines) == 2
     assert not any("old trouble" in line for line in lines)
 
 
 def test_a_secret_that_is_no_longer_in_use_is_hidden_by_its_form():
-    (line,) = installer.telling_lines('fatal: {"secret": "OldSecretValue123"}')
+    (line,) = installer_log.telling_lines('fatal: {"secret": "OldSecretValue123"}')
     assert "OldSecretValue123" not in line
     assert "<hidden>" in line
