@@ -28,18 +28,25 @@ and the Cluster object. On the member: role and jwtSecret in its ClusterConfigur
 | `wait_agent_ready` | waits until the host calls the member Ready | the log has the host's own reason or the agent's, most often an address that cannot be reached |
 | `verify_join` | compares secret, role, identity and connection, and reports | the log says which proof is missing |
 
-Clear a failed task once the cause is mended: it begins with what it finds. Restarting ks-apiserver by hand, as the
+Clear a failed task once the cause is mended: it begins with what it finds. A run that is marked as failed, by hand or
+by Airflow after `run_timeout`, asks the clusters for nothing any more within seconds; after `run_deadline` the
+triggerer's log says which run is late and what it waits for. Restarting ks-apiserver by hand, as the
 guide has it, is no step here: the installer restarts it (3.0) or it loads a changed configuration by itself (3.4),
 before the installer has finished a restart would only load the old one, and the agent's manifest is made without it.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.sdk import DAG, Label, chain
 
-from include.fleet.operators import CheckConfOperator, ConnectionBranchOperator, StepOperator, params
+from include.fleet.operators import (
+    CheckConfOperator,
+    ConnectionBranchOperator,
+    StepOperator,
+    params,
+    run_deadline,
+    run_timeout,
+)
 
 with DAG(
     dag_id="join_member_cluster",
@@ -50,7 +57,8 @@ with DAG(
     catchup=False,
     is_paused_upon_creation=False,
     max_active_runs=32,
-    dagrun_timeout=timedelta(hours=3),
+    dagrun_timeout=run_timeout(),
+    deadline=run_deadline(),
     tags=["kubesphere", "multicluster"],
     default_args={"owner": "platform"},
     params=params(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import secrets
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import psutil
 
 from include.demo import postgres, processes, rest, settings
 
@@ -24,6 +26,8 @@ _COMPONENTS = {
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
+_WORKER = "airflow worker -- LocalExecutor"
+"""What the executor's worker processes call themselves."""
 _GRACE = 2.0
 """Seconds to end in. The scheduler would rather wait for its workers, but their database ends with it."""
 _HEALTHY_WITHIN = 120.0
@@ -53,6 +57,8 @@ class LocalAirflow(rest.Airflow):
         self._additions = dict(environment or {})
         self._dags = dags
         self._database_url: str | None = None
+        self._environment: dict[str, str] = {}
+        self._launched: dict[str, datetime.datetime] = {}
         self._running: processes.Processes | None = None
         self._stack = contextlib.ExitStack()
         super().__init__(
@@ -73,16 +79,12 @@ class LocalAirflow(rest.Airflow):
             database = stack.enter_context(postgres.Postgres(log=self._log("postgresql")))
             environment = settings.environment(self.home, port=self.port, database_url=database.url, dags=self._dags)
             environment |= self._additions
+            self._environment = environment
             self._database_url = environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
             self._migrate(environment=environment)
             running = stack.enter_context(processes.Processes(grace=_GRACE))
-            for name, arguments in _COMPONENTS.items():
-                running.start(
-                    name,
-                    command=[sys.executable, "-m", "airflow", *arguments],
-                    log=self._log(name),
-                    environment=environment,
-                )
+            for name in _COMPONENTS:
+                self._launch(name, running=running)
             self._await_health(running)
             stack.callback(self._disconnect)
             # Into the database, where a team's connections are, and not into the environment, which
@@ -101,10 +103,50 @@ class LocalAirflow(rest.Airflow):
         if self._running is not None:
             self._running.check()
 
+    def kill(self, component: str) -> None:
+        """Kill a component with all that it started, as a container that dies: the scheduler with its workers."""
+        self._processes.kill(component)
+
+    def start(self, component: str, *, environment: Mapping[str, str] | None = None) -> None:
+        """Start a component that was killed, with these settings besides; returns as soon as it is healthy."""
+        self._launch(component, running=self._processes, additions=environment or {})
+        self._await_health(self._processes)
+
+    def kill_workers(self) -> None:
+        """Kill the executor's worker processes, and the tasks that they run, under a scheduler that goes on.
+
+        No task is begun any more before the scheduler is restarted: one of the idle workers holds the lock of the
+        queue that all of them read, those that the executor makes in their place wait for it for ever, and the
+        scheduler calls itself healthy.
+        """
+        for worker in map(psutil.Process, self.pids("scheduler")):
+            if " ".join(worker.cmdline()).startswith(_WORKER):
+                for process in [*worker.children(recursive=True), worker]:
+                    process.kill()
+
+    def pids(self, component: str) -> list[int]:
+        """List the processes of a component, its own and all that it started."""
+        return processes.members({self._processes.pid(component)})
+
     def stop(self) -> None:
         """Stop everything; a second call does nothing."""
         self._database_url = None
         self._stack.close()
+
+    @property
+    def _processes(self) -> processes.Processes:
+        if self._running is None:
+            raise RuntimeError("the components are there only while Airflow runs")
+        return self._running
+
+    def _launch(self, name: str, *, running: processes.Processes, additions: Mapping[str, str] | None = None) -> None:
+        self._launched[name.replace("-", "_")] = datetime.datetime.now(datetime.UTC)
+        running.start(
+            name,
+            command=[sys.executable, "-m", "airflow", *_COMPONENTS[name]],
+            log=self._log(name),
+            environment={**self._environment, **(additions or {})},
+        )
 
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"
@@ -122,7 +164,7 @@ class LocalAirflow(rest.Airflow):
     def _await_health(self, running: processes.Processes) -> None:
         deadline = time.monotonic() + _HEALTHY_WITHIN
         with httpx.Client(base_url=self.url, trust_env=False, timeout=10) as anonymous:
-            while missing := _unhealthy(anonymous):
+            while missing := _unhealthy(anonymous, launched=self._launched):
                 running.check()
                 if time.monotonic() > deadline:
                     raise processes.NotReadyError(missing, seconds=_HEALTHY_WITHIN, log=self._log(missing))
@@ -135,8 +177,8 @@ class LocalAirflow(rest.Airflow):
         del self.client
 
 
-def _unhealthy(client: httpx.Client) -> str | None:
-    """Name a component that is not healthy yet."""
+def _unhealthy(client: httpx.Client, *, launched: Mapping[str, datetime.datetime]) -> str | None:
+    """Name a component that is not healthy yet; the heartbeat of one that was killed before does not count."""
     try:
         health = client.get("/api/v2/monitor/health")
     except httpx.TransportError:
@@ -145,7 +187,9 @@ def _unhealthy(client: httpx.Client) -> str | None:
         return "api-server"
     statuses = health.json()
     for component in ("scheduler", "dag_processor", "triggerer"):
-        if statuses[component]["status"] != "healthy":
+        seen = statuses[component][f"latest_{component}_heartbeat"]
+        alive = seen is not None and datetime.datetime.fromisoformat(seen) >= launched[component]
+        if not alive or statuses[component]["status"] != "healthy":
             return component.replace("_", "-")
     return None
 

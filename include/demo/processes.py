@@ -120,16 +120,23 @@ class Processes:
             deadline = time.monotonic() + self._grace
             while self._left() and time.monotonic() < deadline:
                 time.sleep(0.05)
-            # A process may be forked while we look, so look again until none is left.
-            while left := self._left():
-                for pid in left:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                time.sleep(0.02)
+            _kill({process.popen.pid for process in self._started})
             # One that ended just now may not have been waited for yet.
             for process in self._started:
                 process.popen.wait()
             self._started.clear()
+
+    def kill(self, name: str) -> None:
+        """Kill a program with all that it started, without warning, as a machine that loses its power."""
+        with deferred_signals():
+            for process in [process for process in self._started if process.name == name]:
+                _kill({process.popen.pid})
+                process.popen.wait()
+                self._started.remove(process)
+
+    def pid(self, name: str) -> int:
+        """Return the process id of a program that runs."""
+        return next(process.popen.pid for process in self._started if process.name == name)
 
     def _left(self) -> list[int]:
         for process in self._started:
@@ -145,6 +152,15 @@ def members(sessions: set[int]) -> list[int]:
             if os.getsid(pid) in sessions and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
                 found.append(pid)
     return found
+
+
+def _kill(sessions: set[int]) -> None:
+    """Kill all of these sessions. A process may be forked while we look, so look again until none is left."""
+    while left := members(sessions):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def tail(log: Path) -> str:

@@ -2,7 +2,8 @@
 
 In layers, each of which may import only what is below it; a linter checks it (pyproject.toml):
 
-    operators, triggers    the Airflow side: which step runs, where it waits, what is retried
+    operators              the Airflow side: which step runs, how long a run may take, what is retried
+    deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
     join                   the steps as plain functions, named like the tasks
     configuring, membership
                            what KubeSphere is asked for and has in force; whether a member is joined, and the proofs

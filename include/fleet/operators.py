@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator, Param, RetryDecision, RetryPolicy
 from airflow.sdk.configuration import conf as airflow_conf
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.fleet import conf as confs
-from include.fleet import errors, triggers
+from include.fleet import deadlines, errors, triggers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -62,7 +64,6 @@ class ErrorClassPolicy(RetryPolicy):
         return cls()
 
 
-_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _ANNOUNCED = "joining"
 _WRITTEN = "written"
 _SETTLE = 30.0
@@ -77,6 +78,25 @@ def params() -> dict[str, Param]:
         default = {"default": fields.pop("default")} if "default" in fields else {}
         made[key] = Param(**default, description=description, **fields)
     return made
+
+
+def run_timeout() -> timedelta:
+    """Return after how long Airflow ends a run as failed."""
+    return timedelta(seconds=triggers.configured_settings().run_timeout)
+
+
+def run_deadline() -> DeadlineAlert:
+    """Return after how long a run counts as late, and what is then said.
+
+    As plain seconds, which Airflow takes too: with a timedelta, no task of a run can be cleared before its deadline
+    (3.3: the API answers 500, https://github.com/apache/airflow/issues/70368).
+    """
+    return DeadlineAlert(
+        name="joined in time",
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=triggers.configured_settings().run_deadline,  # type: ignore[arg-type]  # see above
+        callback=AsyncCallback(deadlines.tell),
+    )
 
 
 class StepOperator(BaseOperator):
@@ -182,7 +202,7 @@ class CheckConfOperator(StepOperator):
         ti.xcom_push(key=_ANNOUNCED, value={**report, "ticket": ticket})
         last = self.dag.leaves[-1].task_id
         for run_id, states in ti.get_task_states(dag_id=ti.dag_id, task_ids=[last]).items():
-            if run_id == mine or states.get(last) in _ENDED:
+            if run_id == mine or states.get(last) in deadlines.FINISHED:
                 continue
             if ti.get_dagrun_state(dag_id=ti.dag_id, run_id=run_id) not in ("running", "queued"):
                 continue
@@ -206,7 +226,7 @@ class CheckConfOperator(StepOperator):
         while time.time() < ends:
             states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self.task_id], run_ids=[run_id])
             state = states.get(run_id, {}).get(self.task_id)
-            if state in _ENDED:
+            if state in deadlines.FINISHED:
                 return bool(state == "success")
             time.sleep(0.5)
         return False

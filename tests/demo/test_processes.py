@@ -99,3 +99,17 @@ def test_a_signal_takes_effect_after_the_deferral():
     finally:
         signal.signal(signal.SIGINT, usual)
     assert steps == ["inside"]
+
+
+def test_a_program_is_killed_with_all_that_it_started_and_may_be_started_again(tmp_path):
+    with processes.Processes(grace=0.1) as running:
+        parent = start(running, code=PARENT, log=tmp_path / "log")
+        other = start(running, code="import time; time.sleep(60)", log=tmp_path / "other", name="other")
+        child = int(first_line(tmp_path / "log"))
+        running.kill("program")
+        assert parent.popen.returncode == -signal.SIGKILL
+        assert not is_running(child)
+        running.check()
+        again = start(running, code="import time; time.sleep(60)", log=tmp_path / "again")
+        assert running.pid("program") == again.popen.pid
+        assert running.pid("other") == other.popen.pid

@@ -94,3 +94,18 @@ def test_a_failure_counts_more_than_leaving_the_worker():
     for pair in ((leave, fail), (fail, leave)):
         with pytest.raises(errors.NotReadyError):
             asyncio.run(waits.together(*(each() for each in pair)))
+
+
+def test_leaving_the_worker_is_not_mistaken_for_being_cancelled():
+    """Two waits rarely leave in the same moment: the one that leaves later is cancelled."""
+
+    async def leave():
+        raise waits.Longer
+
+    for pair in ((leave, wait_for_ever), (wait_for_ever, leave)):
+        with pytest.raises(waits.Longer):
+            asyncio.run(waits.together(*(each() for each in pair)))
+
+
+async def wait_for_ever():
+    await asyncio.Event().wait()
