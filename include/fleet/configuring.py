@@ -8,7 +8,7 @@ import logging
 import re
 from typing import Any
 
-from include.fleet import clusters, errors, installer, kubesphere, redaction
+from include.fleet import clusters, errors, installer, journal, kubesphere, redaction
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,15 @@ async def trust(host: clusters.Cluster) -> kubesphere.Trust:
 
 
 async def ask_for(
-    cluster: clusters.Cluster, *, role: str, attempt: str, jwt_secret: str | None = None, address: str | None = None
-) -> str:
-    """Have a ClusterConfiguration ask for these, in one patch; return what was written, "" if nothing had to be.
+    cluster: clusters.Cluster,
+    *,
+    role: str,
+    attempt: str,
+    changes: journal.Journal,
+    jwt_secret: str | None = None,
+    address: str | None = None,
+) -> bool:
+    """Have a ClusterConfiguration ask for these, in one patch; return whether anything had to be written.
 
     What the cluster was before its first change is kept first, see `_record_before`. Who is overtaken by another
     join of the same host reads again, and most often finds nothing left to do; raises ConflictError after some.
@@ -85,17 +91,18 @@ async def ask_for(
         configuration = await cluster.get(kubesphere.CONFIGURATION)
         patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
         if not patch:
-            return ""
+            return False
         await _record_before(cluster, configuration, attempt=attempt)
         # The version makes a patch fail that rests on what somebody has changed meanwhile.
         version = configuration["metadata"]["resourceVersion"]
         try:
-            await cluster.patch(kubesphere.CONFIGURATION, {"metadata": {"resourceVersion": version}, **patch})
+            with changes.noted(_sentence(cluster, configuration, patch)):
+                await cluster.patch(kubesphere.CONFIGURATION, {"metadata": {"resourceVersion": version}, **patch})
         except errors.ConflictError:
             if not left:
                 raise
             continue
-        return _sentence(cluster, configuration, patch)
+        return True
 
 
 def _sentence(cluster: clusters.Cluster, before: dict[str, Any], patch: dict[str, Any]) -> str:

@@ -15,8 +15,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 
-from include.fleet import clusters, errors, installer_log, kinds, kubesphere, settings, waits
-from include.fleet.installer_log import Activity
+from include.fleet import clusters, errors, installer_log, journal, kinds, kubesphere, settings, waits
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +35,16 @@ async def wait(
     limit: waits.Limit,
     seconds: float,
     limits: settings.Settings,
-    written: list[str],
+    changes: journal.Journal,
 ) -> None:
     """Wait until ks-installer on *cluster* has done all that is asked for and is idle.
 
     A run that ended without that is not repeated by itself, so one new run is forced (kubesphere-facts 2.2,
-    12.2), once for each *attempt*; that is added to *written*. Raises InstallerFailedError when that one fails
+    12.2), once for each *attempt*; that is noted in *changes*. Raises InstallerFailedError when that one fails
     too, DeadlineError after *seconds*, Longer when the wait has to leave the worker: at once when a run is due,
     which takes minutes.
     """
-    follower = _Follower(cluster, attempt, limits, written, in_worker=limit.leave_worker is not None)
+    follower = _Follower(cluster, attempt, limits, changes, in_worker=limit.leave_worker is not None)
     bells = [
         waits.changes(cluster, kubesphere.CONFIGURATION),
         waits.changes(cluster, kubesphere.CONFIG),
@@ -84,14 +83,14 @@ class _Follower:
         cluster: clusters.Cluster,
         attempt: str,
         limits: settings.Settings,
-        written: list[str],
+        changes: journal.Journal,
         *,
         in_worker: bool,
     ) -> None:
         self._cluster = cluster
         self._attempt = attempt
         self._limits = limits
-        self._written = written
+        self._changes = changes
         self._in_worker = in_worker
         self._pod: kinds.Ref | None = None
         self._cross_checked: list[str] = []
@@ -113,7 +112,7 @@ class _Follower:
         if unmet:
             return waits.Pending(unmet, long=True) if self._in_worker else await self._judge(unmet)
         doing = await self._activity()
-        if doing is Activity.RUNNING:
+        if doing is installer_log.Activity.RUNNING:
             return waits.Pending("all that is asked for is there, the run is still finishing", self._next_question())
         following = await self._yet_to_follow(configuration)
         return waits.Pending(following, self._limits.poll) if following else None
@@ -144,7 +143,7 @@ class _Follower:
                 forced=False,
             )
         doing = await self._activity()
-        if doing is not Activity.IDLE:
+        if doing is not installer_log.Activity.IDLE:
             return waits.Pending(f"{unmet}; the installer is {doing.value}", self._next_question())
         left = self._limits.failed_after - self._idle_for()
         if left > 0:
@@ -217,15 +216,15 @@ class _Follower:
         self._crashes = crashes or self._crashes
         return begins or ends or crashes > 0
 
-    async def _activity(self) -> Activity:
+    async def _activity(self) -> installer_log.Activity:
         """Tell what the installer does: by its queue, else by its log, else unknown."""
-        doing = Activity.RUNNING if self._known_running else await self._ask()
-        self._known_running = doing is Activity.RUNNING and self._following and not self._run_ended
-        if doing is not Activity.IDLE:
+        doing = installer_log.Activity.RUNNING if self._known_running else await self._ask()
+        self._known_running = doing is installer_log.Activity.RUNNING and self._following and not self._run_ended
+        if doing is not installer_log.Activity.IDLE:
             self._idle_since = None
         return doing
 
-    async def _ask(self) -> Activity:
+    async def _ask(self) -> installer_log.Activity:
         try:
             doing = await self._queue(self._pod) if self._pod else None
             if doing is None:
@@ -233,7 +232,7 @@ class _Follower:
                 doing = await self._queue(self._pod) if self._pod and self._pod != former else None
         except errors.PermanentError as error:
             log.debug("Cannot tell what the installer does: %s", error)
-            return Activity.UNKNOWN
+            return installer_log.Activity.UNKNOWN
         return doing or installer_log.activity(await self._log())
 
     async def _newest_pod(self) -> kinds.Ref | None:
@@ -245,13 +244,13 @@ class _Follower:
         newest = max(living, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
         return kinds.Ref(kinds.POD, newest["metadata"]["name"], kubesphere.NAMESPACE)
 
-    async def _queue(self, pod: kinds.Ref) -> Activity | None:
+    async def _queue(self, pod: kinds.Ref) -> installer_log.Activity | None:
         path = f"{pod.path}:{_QUEUE_PORT}/proxy/queue"
         status, text = await self._cluster.proxied(path, what="the installer's queue")
         length = re.match(r"\s*Queue length (\d+)", text) if status == 200 else None
         if length is None:
             return None
-        return Activity.RUNNING if int(length.group(1)) else Activity.IDLE
+        return installer_log.Activity.RUNNING if int(length.group(1)) else installer_log.Activity.IDLE
 
     async def _log(self) -> str:
         if self._pod is None:
@@ -276,18 +275,18 @@ class _Follower:
             unmet,
             " | ".join(await self._telling()) or "nothing telling",
         )
-        await self._cluster.patch(
-            kubesphere.INSTALLER,
-            {
-                # The version makes two that force at the same moment start one run, not two.
-                "metadata": {
-                    "resourceVersion": deployment["metadata"]["resourceVersion"],
-                    "annotations": {kubesphere.FORCED_RUN_ANNOTATION: self._attempt},
+        with self._changes.noted(f"{kubesphere.INSTALLER} of the {self._cluster.role} restarted, to force a new run"):
+            await self._cluster.patch(
+                kubesphere.INSTALLER,
+                {
+                    # The version makes two that force at the same moment start one run, not two.
+                    "metadata": {
+                        "resourceVersion": deployment["metadata"]["resourceVersion"],
+                        "annotations": {kubesphere.FORCED_RUN_ANNOTATION: self._attempt},
+                    },
+                    "spec": {"template": {"metadata": {"annotations": {kubesphere.RESTART_ANNOTATION: now}}}},
                 },
-                "spec": {"template": {"metadata": {"annotations": {kubesphere.RESTART_ANNOTATION: now}}}},
-            },
-        )
-        self._written.append(f"{kubesphere.INSTALLER} of the {self._cluster.role} restarted, to force a new run")
+            )
 
     async def _telling(self) -> Sequence[str]:
         """Return the lines of the log that tell why the last run failed, redacted."""

@@ -18,6 +18,7 @@ from include.fleet import (
     errors,
     identity,
     installer,
+    journal,
     kinds,
     kubeconfig,
     kubesphere,
@@ -59,8 +60,8 @@ class Join:
     """When a wait has to leave the worker, or None if it need not."""
     reports: Mapping[str, Report]
     """What the earlier steps returned, by name."""
-    written: list[str]
-    """What this attempt has changed so far, a sentence each; kept even if the step is cut off in a wait."""
+    changes: journal.Journal
+    """What this step has changed so far."""
 
     def limit(self, seconds: float) -> waits.Limit:
         """Return the limit of a wait of *seconds* in all."""
@@ -166,7 +167,7 @@ async def wait_installer(join: Join) -> Report:
             limit=join.limit(seconds),
             seconds=seconds,
             limits=join.limits,
-            written=join.written,
+            changes=join.changes,
         )
         for cluster, seconds in (
             (join.host, join.conf.host_installer_timeout),
@@ -261,8 +262,8 @@ async def import_cluster(join: Join) -> Report:
     )
     existing = next((item for item in sides.clusters if item["metadata"]["name"] == conf.cluster), None)
     if existing is None:
-        await join.host.create(ref, wanted)
-        join.written.append(f"{ref} created on the host, {_described(prepared)}")
+        with join.changes.noted(f"{ref} created on the host, {_described(prepared)}"):
+            await join.host.create(ref, wanted)
         return {}
     worth = manifests.worth_changing(
         existing, wanted, server=conf.member_server, replace=conf.import_conn_id is not None
@@ -270,8 +271,8 @@ async def import_cluster(join: Join) -> Report:
     patch = manifests.difference(existing, worth)
     if not patch:
         return {"unchanged": [f"{ref} is on the host as it must be"]}
-    await join.host.patch(ref, patch)
-    join.written.append(f"{ref} changed on the host: {', '.join(manifests.changed_fields(patch))}")
+    with join.changes.noted(f"{ref} changed on the host: {', '.join(manifests.changed_fields(patch))}"):
+        await join.host.patch(ref, patch)
     return {}
 
 
@@ -308,11 +309,9 @@ async def deploy_agent(join: Join) -> Report | None:
     wanted = tower.agent_deployment(
         conf.cluster, token=token, address=address, image=conf.agent_image or config.agent_image
     )
-    written = await tunnel.apply_agent(join.member, wanted, token=token)
-    if not written:
-        return {"unchanged": [f"{tower.AGENT} is on the member as it must be"]}
-    join.written.append(written)
-    return {}
+    if await tunnel.apply_agent(join.member, wanted, token=token, changes=join.changes):
+        return {}
+    return {"unchanged": [f"{tower.AGENT} is on the member as it must be"]}
 
 
 async def wait_agent_ready(join: Join) -> Report:
@@ -383,11 +382,11 @@ async def run(
     started: float,
     leave_worker: float | None = None,
     reports: Mapping[str, Report] | None = None,
-    written: list[str] | None = None,
+    changes: journal.Journal | None = None,
 ) -> Report | None:
     """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
 
-    What the step changes is added to *written* at once, so that it is known even if the step ends in Longer.
+    What the step changes is noted in *changes* before it is sent, so that it is known however the step ends.
 
     Raises ConfError with every problem of the conf, Longer when a wait has to leave the worker, and what
     the step raises.
@@ -409,7 +408,7 @@ async def run(
             started=started,
             leave_worker=leave_worker,
             reports=reports or {},
-            written=[] if written is None else written,
+            changes=changes or journal.Journal(),
         )
         return await STEPS[step](join)
 
@@ -417,13 +416,11 @@ async def run(
 async def _ask_for(
     join: Join, cluster: clusters.Cluster, *, role: str, jwt_secret: str | None = None, address: str | None = None
 ) -> Report:
-    written = await configuring.ask_for(
-        cluster, role=role, attempt=join.attempt, jwt_secret=jwt_secret, address=address
-    )
-    if not written:
-        return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
-    join.written.append(written)
-    return {}
+    if await configuring.ask_for(
+        cluster, role=role, attempt=join.attempt, changes=join.changes, jwt_secret=jwt_secret, address=address
+    ):
+        return {}
+    return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
 
 
 async def _wait_for_host(join: Join) -> None:
@@ -434,7 +431,7 @@ async def _wait_for_host(join: Join) -> None:
         limit=join.limit(seconds),
         seconds=seconds,
         limits=join.limits,
-        written=join.written,
+        changes=join.changes,
     )
 
 

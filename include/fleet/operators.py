@@ -21,7 +21,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.fleet import conf as confs
-from include.fleet import deadlines, errors, triggers
+from include.fleet import deadlines, errors, journal, triggers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -124,14 +124,13 @@ class StepOperator(BaseOperator):
 
         *event* may come from a triggerer of an earlier version of this project, see tests/fleet/test_triggers.py.
         """
-        started, written = event["started"], self._known(context) + event["written"]
-        if event["written"]:
-            context["task_state_store"].set(_WRITTEN, [*written])
+        noted = self._noted(context)
+        noted.add(event["written"])
         if "message" in event:
             raise errors.restored(event["permanent"], event["message"])
         if self.earlier or "report" not in event:
-            return self._run(context, started=started)
-        return self._reported(event["report"], started=started, written=written)
+            return self._run(context, started=event["started"])
+        return self._reported(event["report"], started=event["started"], noted=noted)
 
     def _run(self, context: Context, *, started: float) -> dict[str, Any]:
         from include.fleet import join, waits  # the Kubernetes client takes seconds to import
@@ -141,8 +140,7 @@ class StepOperator(BaseOperator):
         conf = dict(context["params"])
         attempt = f"{ti.run_id}/{ti.try_number}"
         reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id in self.earlier}
-        known = self._known(context)
-        written = [*known]
+        noted = self._noted(context)
         try:
             report = asyncio.run(
                 join.run(
@@ -153,27 +151,27 @@ class StepOperator(BaseOperator):
                     started=started,
                     leave_worker=time.time() + limits.inline_wait,
                     reports={task_id: found for task_id, found in reports.items() if found},
-                    written=written,
+                    changes=noted,
                 )
             )
         except waits.Longer:
             self.log.info("The wait goes on in the triggerer")
             trigger = triggers.StepTrigger(step=self.task_id, conf=conf, attempt=attempt, started=started)
             self.defer(trigger=trigger, method_name="resume")
-        finally:
-            if written != known:
-                context["task_state_store"].set(_WRITTEN, [*written])
-        return self._reported(report, started=started, written=written)
+        return self._reported(report, started=started, noted=noted)
 
-    def _known(self, context: Context) -> list[str]:
-        """Return what this step wrote before a retry or a wait: only with that is the report true."""
-        return cast("list[str]", context["task_state_store"].get(_WRITTEN) or [])
+    def _noted(self, context: Context) -> journal.Journal:
+        """Return what this step has changed so far, in this try and in earlier ones: only so is the report true."""
+        store = context["task_state_store"]
+        return journal.Journal(
+            cast("list[str]", store.get(_WRITTEN) or []), keep=lambda notes: store.set(_WRITTEN, [*notes])
+        )
 
-    def _reported(self, report: dict[str, Any] | None, *, started: float, written: list[str]) -> dict[str, Any]:
+    def _reported(self, report: dict[str, Any] | None, *, started: float, noted: journal.Journal) -> dict[str, Any]:
         if report is None:
             raise AirflowSkipException(f"{self.task_id} has nothing to do on this connection type")
-        if written:
-            report = {**report, "changed": written}
+        if noted.notes:
+            report = {**report, "changed": noted.notes}
         return {**report, "seconds": round(time.time() - started, 1)}
 
 

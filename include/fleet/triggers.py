@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk.configuration import conf as airflow_conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from include.fleet import errors, settings
+from include.fleet import errors, journal, settings
 
 
 def configured_settings() -> settings.Settings:
@@ -45,8 +45,8 @@ class StepTrigger(BaseTrigger):
         """Yield one event: when the attempt began, what was written, and the report or a failure's message and kind."""
         from include.fleet import join  # the Kubernetes client takes seconds to import
 
-        written: list[str] = []
-        event: dict[str, Any] = {"started": self.started, "written": written}
+        noted = journal.Journal()
+        event: dict[str, Any] = {"started": self.started}
         try:
             event["report"] = await join.run(
                 self.step,
@@ -54,8 +54,9 @@ class StepTrigger(BaseTrigger):
                 limits=configured_settings(),
                 attempt=self.attempt,
                 started=self.started,
-                written=written,
+                changes=noted,
             )
         except errors.FleetError as error:
             event |= {"permanent": isinstance(error, errors.PermanentError), "message": str(error)}
+        event["written"] = noted.notes
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from include.fleet import clusters, errors, kinds, kubesphere, redaction, tower
+from include.fleet import clusters, errors, journal, kinds, kubesphere, redaction, tower
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,10 @@ async def no_address_hint(host: clusters.Cluster) -> str:
     )
 
 
-async def apply_agent(member: clusters.Cluster, wanted: dict[str, Any], *, token: str) -> str:
-    """Bring the agent's Deployment onto *member* and return what was written, "" if it was there as wanted.
+async def apply_agent(
+    member: clusters.Cluster, wanted: dict[str, Any], *, token: str, changes: journal.Journal
+) -> bool:
+    """Bring the agent's Deployment onto *member*; return whether anything had to be written.
 
     An agent of an earlier import has an old token and never gets over it by itself (kubesphere-facts P-19).
     Raises UnsupportedError if the account that it runs as is missing.
@@ -49,15 +51,17 @@ async def apply_agent(member: clusters.Cluster, wanted: dict[str, Any], *, token
                 f"There is no {tower.ACCOUNT} on the {member}, which the agent runs as. Every KubeSphere 3 has it: is "
                 "KubeSphere installed there, and finished?"
             )
-        await member.create(tower.AGENT, wanted)
-        return f"{tower.AGENT} created on the member, token {redaction.fingerprint(token)}"
+        with changes.noted(f"{tower.AGENT} created on the member, token {redaction.fingerprint(token)}"):
+            await member.create(tower.AGENT, wanted)
+        return True
     differences = tower.agent_differences(present, wanted)
     if not differences:
-        return ""
+        return False
     spec = {"replicas": 1, "template": wanted["spec"]["template"]}
     version = present["metadata"]["resourceVersion"]
-    await member.patch(tower.AGENT, {"metadata": {"resourceVersion": version}, "spec": spec})
-    return f"{tower.AGENT} changed on the member: {', '.join(differences)}"
+    with changes.noted(f"{tower.AGENT} changed on the member: {', '.join(differences)}"):
+        await member.patch(tower.AGENT, {"metadata": {"resourceVersion": version}, "spec": spec})
+    return True
 
 
 async def agent_name(member: clusters.Cluster) -> str:

@@ -16,7 +16,9 @@ def main():
     outcomes = sweep.run(jobs=options.jobs, only=options.only)
     failed = [outcome for outcome in outcomes if outcome.problem]
     unmet = [outcome for outcome in outcomes if not outcome.met and not outcome.problem]
-    print(f"{len(outcomes)} cases in {time.monotonic() - began:.0f} s: {len(failed)} failed, {len(unmet)} did not come up")
+    print(
+        f"{len(outcomes)} cases in {time.monotonic() - began:.0f} s: {len(failed)} failed, {len(unmet)} did not come up"
+    )
     return 1 if failed else 0
 
 

@@ -236,6 +236,9 @@ def survive_task_death(stage: Stage, case: Case, *, write: str, worker: bool = F
     stage.assert_joined(case, run_id=run_id)
     tries = {task["task_id"]: task["try_number"] for task in stage.airflow.task_instances(DAG, run_id=run_id)}
     assert sorted(tries.values())[-2:] == [1, 2], tries
+    # The second try finds the write done; the run has to answer for it all the same.
+    changed = stage.airflow.xcom(DAG, run_id=run_id, task_id="verify_join")["changed"]
+    assert any(write.split()[1] in line and "member" in line for line in changed), changed
     return "joined by the second try"
 
 
