@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test chaos lint lock clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -25,6 +25,9 @@ demo: $(STAMP) ## Join a simulated member in a local Airflow (ONESHOT=1 stops by
 # Two at a time, a file each: most of the time goes by in waiting for clusters.
 test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 40 minutes
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos
 
 lint: $(STAMP) ## Check style, types and layers
 	$(BIN)/ruff check

@@ -55,7 +55,7 @@ WRITE_FAULTS = {
     "reset after commit": disturbances.Reset(moment=Moment.COMMITTED),
     "stall after commit": disturbances.Stall(seconds=STALL, moment=Moment.COMMITTED),
 }
-STREAM_FAULTS = {"cut": disturbances.Cut(seconds=0.2)}
+STREAM_FAULTS = {"cut": disturbances.Cut(seconds=0.05)}
 WATCH_FAULTS = {"410": disturbances.Expiry()}
 MOMENTS = {"before the answer": Moment.COMMITTED, "after the answer": Moment.ANSWERED}
 
@@ -95,6 +95,7 @@ class Outcome:
     """How one case ended; `problem` is "" if it ended as it must, `met` whether the thing did go wrong."""
 
     way: str
+    kubesphere: str
     request: Request
     fault: str
     met: bool
@@ -156,6 +157,7 @@ class Stage:
         self.environment = {f"AIRFLOW__FLEET__{name}": str(value) for name, value in SETTINGS.items()}
         for conn_id, connection in self.simulation.connections.items():
             self.environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(connection)
+        self._before = dict(os.environ)
         os.environ.update(self.environment)
         self.conf = {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1", "connection": self.way}
         if self.way == "direct":
@@ -166,11 +168,16 @@ class Stage:
         self._handler.emit = lambda record: self._records.append(record.getMessage())
         logger = logging.getLogger("include.fleet")
         logger.addHandler(self._handler)
+        self._level = logger.level
         logger.setLevel(logging.INFO)
         return self
 
     def __exit__(self, *_):
-        logging.getLogger("include.fleet").removeHandler(self._handler)
+        logger = logging.getLogger("include.fleet")
+        logger.removeHandler(self._handler)
+        logger.setLevel(self._level)
+        os.environ.clear()
+        os.environ.update(self._before)
         self.simulation.__exit__(None, None, None)
         self._directory.cleanup()
 
@@ -241,7 +248,7 @@ def api_fails(way, request, fault, *, expected, kubesphere="v3.4.1"):
             problem = stage.judge(expected)
         except Exception as error:  # noqa: BLE001 - whatever ends a join is what the table has to tell
             problem = f"{type(error).__name__}: {error}"
-        return Outcome(way, request, fault, disturbance.met, problem, time.monotonic() - began)
+        return Outcome(way, kubesphere, request, fault, disturbance.met, problem, time.monotonic() - began)
 
 
 def killed(way, request, moment, *, expected, kubesphere="v3.4.1"):
@@ -260,4 +267,4 @@ def killed(way, request, moment, *, expected, kubesphere="v3.4.1"):
             except Exception as error:  # noqa: BLE001 - whatever ends a join is what the table has to tell
                 problem = f"{type(error).__name__}: {error}"
         fault = f"killed {moment}"
-        return Outcome(way, request, fault, disturbance.met, problem, time.monotonic() - began)
+        return Outcome(way, kubesphere, request, fault, disturbance.met, problem, time.monotonic() - began)

@@ -59,8 +59,10 @@ class Result:
     """How a case ended, and how long it took."""
 
     name: str
+    way: str
     outcome: str
     seconds: float
+    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -347,7 +349,7 @@ def play(on: Stage, name: str) -> Result:
     case = CASES[name]
     began = time.monotonic()
     outcome = case.play(on, case)
-    return Result(name, outcome, round(time.monotonic() - began, 1))
+    return Result(name, case.connection, outcome, round(time.monotonic() - began, 1))
 
 
 def eventually(condition: Callable[[], Any], *, what: str, within: float) -> None:

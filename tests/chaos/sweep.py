@@ -1,6 +1,7 @@
 """The full sweep of what can be swept by counting: every write killed, every request disturbed, both ways."""
 
 import concurrent.futures
+import functools
 import itertools
 import logging
 import multiprocessing
@@ -9,6 +10,8 @@ import tempfile
 
 from tests.chaos import cases
 
+CASES_A_PROCESS = 30
+"""Airflow's masker searches for every secret that a process has ever seen, and each case has new ones."""
 TRIES = 3
 """How often a case is played whose request was not sent: in which order things happen differs from run to run."""
 
@@ -54,10 +57,13 @@ def play(case):
     return outcome
 
 
-def run(*, jobs, only=None, tell=print):
+def run(*, jobs, only=None, tell=functools.partial(print, flush=True)):
     """Play all cases, or those whose words hold *only*; return their outcomes."""
     with concurrent.futures.ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=prepare
+        jobs,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=prepare,
+        max_tasks_per_child=CASES_A_PROCESS,
     ) as pool:
         found = pool.map(cases_of, *zip(*itertools.product(cases.WAYS, cases.KUBESPHERES), strict=True))
         chosen = [case for case in itertools.chain(*found) if only is None or only in words(case)]
@@ -78,5 +84,6 @@ def words(case):
 
 
 def words_of(outcome):
-    """Name the case of an outcome."""
-    return f"{outcome.way}, {outcome.request}, {outcome.fault}"
+    """Name the case of an outcome, of this sweep or of a live Airflow."""
+    parts = [getattr(outcome, name, None) for name in ("name", "way", "kubesphere", "request", "fault")]
+    return ", ".join(str(part) for part in parts if part)
