@@ -9,10 +9,11 @@ In layers, each of which may import only what is below it; a linter checks it (p
                            what KubeSphere is asked for and has in force; whether a member is joined, and the proofs
     installer              ks-installer's runs
     tunnel, waits          tower and its agent; waiting
-    clusters               Kubernetes access: connection id -> client, server's answer -> our errors
+    clusters               Kubernetes access: verbs and watches; server's answer -> our errors
+    connections            Kubernetes access: connection id -> client
     identity, manifests    who is who; the Cluster object
     tower                  tower's address, the agent's Deployment
-    conf, kubeconfig, kubesphere, redaction, settings
+    conf, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them
 

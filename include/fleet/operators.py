@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 RETRIES = 8
-"""With these delays a step bears an API server that is away for six minutes."""
+"""With these delays a step bears an API server that is away for four minutes."""
 _DELAYS = (5, 10, 20, 40)
 """Seconds before each new try; the last one from then on."""
 

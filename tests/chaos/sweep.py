@@ -1,7 +1,6 @@
 """The full sweep of what can be swept by counting: every write killed, every request disturbed, both ways."""
 
 import concurrent.futures
-import functools
 import itertools
 import logging
 import multiprocessing
@@ -57,7 +56,7 @@ def play(case):
     return outcome
 
 
-def run(*, jobs, only=None, tell=functools.partial(print, flush=True)):
+def run(*, jobs, only=None):
     """Play all cases, or those whose words hold *only*; return their outcomes."""
     with concurrent.futures.ProcessPoolExecutor(
         jobs,
@@ -67,13 +66,13 @@ def run(*, jobs, only=None, tell=functools.partial(print, flush=True)):
     ) as pool:
         found = pool.map(cases_of, *zip(*itertools.product(cases.WAYS, cases.KUBESPHERES), strict=True))
         chosen = [case for case in itertools.chain(*found) if only is None or only in words(case)]
-        tell(f"{len(chosen)} cases, {jobs} at a time")
+        print(f"{len(chosen)} cases, {jobs} at a time", flush=True)
         outcomes = []
         for done in concurrent.futures.as_completed([pool.submit(play, case) for case in chosen]):
             outcome = done.result()
             outcomes.append(outcome)
             if outcome.problem or len(outcomes) % 100 == 0:
-                tell(f"{len(outcomes)}/{len(chosen)} {words_of(outcome)}: {outcome.problem or 'joined'}")
+                print(f"{len(outcomes)}/{len(chosen)} {words_of(outcome)}: {outcome.problem or 'joined'}", flush=True)
         return outcomes
 
 

@@ -13,7 +13,7 @@ END = "<!-- to here -->"
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """All that was played: outcomes of the sweep, results on a live Airflow, measured joins, and the seconds it took."""
+    """All that was played: the sweep, cases on a live Airflow, joins that were measured, and the seconds of it all."""
 
     swept: list
     lived: list
