@@ -24,7 +24,7 @@ and the Cluster object. On the member: role and jwtSecret in its ClusterConfigur
 | `prepare_kubeconfig` | makes the kubeconfig that the host receives, without files or plugins | give the connection a token or a certificate |
 | `resolve_tower_address` | waits until tower has an address | the log has the port to forward to and the line to add to the conf |
 | `import_cluster` | creates or mends the Cluster on the host | the name or the cluster is taken: the log says by whom |
-| `deploy_agent` | waits until the Cluster is initialised, then brings the agent with its token onto the member; skips itself on a direct connection | does tower run on the host? |
+| `deploy_agent` | waits until the Cluster is initialised, then brings the agent with its token onto the member; skipped on a direct connection | does tower run on the host? |
 | `wait_agent_ready` | waits until the host calls the member Ready | the log has the host's own reason or the agent's, most often an address that cannot be reached |
 | `verify_join` | compares secret, role, identity and connection, and reports | the log says which proof is missing |
 
@@ -97,3 +97,6 @@ with DAG(
     choose_connection >> Label("proxy") >> resolve_tower_address >> import_cluster
     choose_connection >> Label("direct") >> prepare_kubeconfig >> import_cluster
     chain(import_cluster, deploy_agent, wait_agent_ready, verify_join)
+    # On a direct connection the agent is skipped with the arm that it belongs to: no worker begins it to find that out.
+    resolve_tower_address >> deploy_agent
+    import_cluster >> wait_agent_ready

@@ -42,6 +42,14 @@ def test_vital_orderings(dag, earlier, later):
     assert later in dag.get_task(earlier).get_flat_relative_ids(upstream=False)
 
 
+def test_the_agent_is_skipped_with_its_arm_before_a_worker_begins_it(dag):
+    """A task that skips itself holds a worker for 1 s, and its run for 6 s: Airflow hears of it when it has died."""
+    deploy_agent = dag.get_task("deploy_agent")
+    assert {"resolve_tower_address", "import_cluster"} == deploy_agent.upstream_task_ids
+    assert deploy_agent.trigger_rule == "all_success"
+    assert {"deploy_agent", "import_cluster"} == dag.get_task("wait_agent_ready").upstream_task_ids
+
+
 def test_every_task_is_a_step_or_the_branch(dag):
     from include.fleet import join
 

@@ -276,15 +276,12 @@ async def import_cluster(join: Join) -> Report:
     return {}
 
 
-async def deploy_agent(join: Join) -> Report | None:
-    """Bring the agent onto the member, with the token of the Cluster as it is now; nothing on a direct connection.
+async def deploy_agent(join: Join) -> Report:
+    """Bring the agent onto the member, with the token of the Cluster as it is now.
 
     Waits until the Cluster is initialised: before, its token is empty or changes (kubesphere-facts 6.5, P-18).
     """
     conf = join.conf
-    if conf.connection is confs.Connection.DIRECT:
-        log.info("Cluster %s is joined directly: there is no agent to deploy", conf.cluster)
-        return None
     ref = kinds.Ref(kinds.CLUSTER, conf.cluster)
     token = ""
 
@@ -352,8 +349,7 @@ async def verify_join(join: Join) -> Report:
     }
 
 
-Step = Callable[[Join], Awaitable[Report | None]]
-"""A step returns None when there is nothing for it to do on this connection type."""
+Step = Callable[[Join], Awaitable[Report]]
 
 STEPS: Mapping[str, Step] = {
     step.__name__: step
@@ -383,7 +379,7 @@ async def run(
     leave_worker: float | None = None,
     reports: Mapping[str, Report] | None = None,
     changes: journal.Journal | None = None,
-) -> Report | None:
+) -> Report:
     """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
 
     What the step changes is noted in *changes* before it is sent, so that it is known however the step ends.

@@ -18,7 +18,6 @@ from airflow.sdk import BaseOperator, Param, RetryDecision, RetryPolicy
 from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
-from airflow.sdk.exceptions import AirflowSkipException
 
 from include.fleet import conf as confs
 from include.fleet import deadlines, errors, journal, triggers
@@ -167,9 +166,7 @@ class StepOperator(BaseOperator):
             cast("list[str]", store.get(_WRITTEN) or []), keep=lambda notes: store.set(_WRITTEN, [*notes])
         )
 
-    def _reported(self, report: dict[str, Any] | None, *, started: float, noted: journal.Journal) -> dict[str, Any]:
-        if report is None:
-            raise AirflowSkipException(f"{self.task_id} has nothing to do on this connection type")
+    def _reported(self, report: dict[str, Any], *, started: float, noted: journal.Journal) -> dict[str, Any]:
         if noted.notes:
             report = {**report, "changed": noted.notes}
         return {**report, "seconds": round(time.time() - started, 1)}
