@@ -139,22 +139,24 @@ def writes_of(simulation):
 class Stage:
     """Fresh clusters, the environment that leads to them, and what the product logs about them."""
 
-    def __init__(self, way, *, kubesphere="v3.4.1"):
+    def __init__(self, way, *, kubesphere="v3.4.1", timing=TIMING, settings=SETTINGS):
         self.way = way
         self.kubesphere = kubesphere
+        self.timing = timing
+        self.settings = settings
         self._records = []
 
     def __enter__(self):
         self._directory = tempfile.TemporaryDirectory(prefix="chaos-")
         scenario = {
             "kubesphere": self.kubesphere,
-            "timing": TIMING,
+            "timing": self.timing,
             "host": {"load_balancer": "139.198.110.23"},
             "members": [{"name": "m1"}],
         }
         self.simulation = Simulation(scenario, directory=self._directory.name)
         self.simulation.__enter__()
-        self.environment = {f"AIRFLOW__FLEET__{name}": str(value) for name, value in SETTINGS.items()}
+        self.environment = {f"AIRFLOW__FLEET__{name}": str(value) for name, value in self.settings.items()}
         for conn_id, connection in self.simulation.connections.items():
             self.environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(connection)
         self._before = dict(os.environ)

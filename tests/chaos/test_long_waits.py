@@ -1,0 +1,53 @@
+"""How many requests a long installer run costs; `measure` plays it at full length on a live Airflow."""
+
+import pytest
+
+from tests.chaos import cases, measure
+
+HASTE = 7.5
+"""How much sooner than by default everything happens here, and is looked at."""
+TIMING = {"queue": 0.07, "reload": 0.27, "sync": 0.03, "resync": 16, "kubelet": 0.03}
+SETTINGS = {
+    "WATCH_TIMEOUT": 40,
+    "INLINE_WAIT": 2.7,
+    "POLL": 1.3,
+    "SLOW_POLL": 4,
+    "FAILED_AFTER": 4,
+    "QUIET": 16,
+    "RESYNC": 16,
+}
+
+
+def requests_of_a_join(way, *, run):
+    with cases.Stage(way, timing={**TIMING, "run": run / HASTE}, settings=SETTINGS) as stage:
+        stage.play()
+        written = cases.writes_of(stage.simulation)
+        assert not stage.judge(written)
+        return measure.requests_of(stage.simulation)
+
+
+@pytest.mark.parametrize("way", cases.WAYS)
+def test_a_long_installer_run_costs_few_requests_more_than_a_short_one(way):
+    short, long = (requests_of_a_join(way, run=run) for run in (measure.SHORT, measure.LONG))
+    assert long.total() - short.total() <= measure.MORE_REQUESTS, long - short
+
+
+EVENTS = [
+    ("wait_installer", "running", "2026-01-01T00:00:00Z"),
+    ("fetch_jwt", "running", "2026-01-01T00:00:01Z"),
+    ("wait_installer", "deferred", "2026-01-01T00:00:01.5Z"),
+    ("fetch_jwt", "success", "2026-01-01T00:00:02Z"),
+    ("wait_installer", "running", "2026-01-01T00:01:00Z"),
+    ("wait_installer", "success", "2026-01-01T00:01:00.75Z"),
+]
+
+
+def test_a_task_holds_a_slot_only_while_it_runs():
+    events = [dict(zip(("task_id", "event", "when"), event, strict=True)) for event in EVENTS]
+    assert measure.slot_seconds(events) == {"wait_installer": 2.25, "fetch_jwt": 1.0}
+
+
+def test_a_task_whose_end_is_not_told_is_not_counted_as_nothing():
+    events = [dict(zip(("task_id", "event", "when"), event, strict=True)) for event in EVENTS[:-1]]
+    with pytest.raises(LookupError, match="wait_installer"):
+        measure.slot_seconds(events)
