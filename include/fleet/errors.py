@@ -6,6 +6,7 @@
     │   ├── RefusedError            the join would harm a cluster; lists every reason
     │   ├── UnsupportedError        a KubeSphere that this project cannot join
     │   ├── ApiRefusedError         the API server understood the request and said no
+    │   │   ├── NotFoundError       ... because there is no such object
     │   │   ├── CredentialError     ... because it does not know the credential
     │   │   └── ForbiddenError      ... because the credential lacks a right
     │   ├── InstallerFailedError    ks-installer gave up
@@ -94,6 +95,10 @@ class DeadlineError(PermanentError):
 
 class ApiRefusedError(PermanentError):
     """The API server understood the request and said no (any other 4xx)."""
+
+
+class NotFoundError(ApiRefusedError):
+    """There is no such object (404)."""
 
 
 class CredentialError(ApiRefusedError):

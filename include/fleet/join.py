@@ -95,7 +95,7 @@ async def check_conf(join: Join) -> Report:
     reason why this member must not get this name on this host.
     """
     for cluster in (join.host, join.member):
-        await configuring.check_supported(cluster)
+        await configuring.release(cluster)
     sides = await _sides(join)
     reasons = [*identity.refusals(sides), *_address_refusals(join.conf, sides)]
     if reasons:
@@ -436,10 +436,7 @@ async def _wait_for_host(join: Join) -> None:
 
 
 async def _membership(join: Join) -> membership.Membership:
-    config, configuration = await configuring.in_force(join.host), await join.host.get(kubesphere.CONFIGURATION)
-    release = kubesphere.release(configuration)
-    if release is None:
-        raise errors.UnsupportedError(f"The {join.host} runs KubeSphere {kubesphere.version(configuration)} now.")
+    config, release = await configuring.in_force(join.host), await configuring.release(join.host)
     return membership.Membership(
         host=join.host,
         member=join.member,
