@@ -143,6 +143,21 @@ def test_a_join_that_begins_while_the_configuration_is_made_anew_waits_for_it(st
     evidence.assert_joined(stage.simulation)
 
 
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_what_is_asked_for_is_asked_again_when_the_installer_makes_the_configuration_anew_without_it(stage, name):
+    """The installer has read the object before the patch, and deletes it afterwards."""
+    cluster = stage.simulation.clusters[name]
+    mark_older(cluster)
+    patched = f"patch {' '.join(CONFIGURATION)}"
+    asked = Act(function=lambda _: wait_for(lambda: patched in evidence.writes(cluster)), moment=Moment.ARRIVED)
+    held = at_installer(stage, name, verb="delete", resource=CONFIGURATION[0], kind=asked)
+    cluster.edit(*CONFIGURATION, {"spec": {"monitoring": {"storageClass": "other"}}}, SYSTEM)
+    stage.play()
+    assert held.met
+    evidence.assert_joined(stage.simulation)
+    assert evidence.writes(cluster).count(patched) == 2
+
+
 @pytest.fixture(scope="module")
 def away():
     """Clusters whose installer is there, and whose ClusterConfiguration is not."""
