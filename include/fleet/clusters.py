@@ -153,6 +153,7 @@ class Cluster:
         field = ("fieldSelector", f"metadata.name={ref.name}")
         path = ref.kind.path(ref.namespace)
         seconds = round(self._limits.watch_timeout)
+        cut_off = f"watch {ref} on the {self}: cut off in the middle of a line. It is opened again."
         try:
             async with contextlib.AsyncExitStack() as stack:
                 listed = await self._call("list", ref, "GET", path, query=[field])
@@ -170,9 +171,12 @@ class Cluster:
                 yield None
                 async for event in events:
                     if not isinstance(event, dict):
-                        raise errors.UnavailableError(f"watch {ref} on the {self}: cut off in the middle of a line.")
+                        raise errors.UnavailableError(cut_off)
                     self._show(ref, None if event["type"] == "DELETED" else event["raw_object"])
                     yield None
+        except UnicodeDecodeError:
+            # Not chained: it holds the line.
+            raise errors.UnavailableError(cut_off) from None
         except _FAILURES as error:
             self._raise("watch", ref, error)
         finally:
