@@ -121,9 +121,9 @@ class ConflictError(TemporaryError):
     """Somebody else wrote the object at the same moment (409)."""
 
 
-def restored(permanent: bool, message: str) -> FleetError:
+def restored(permanent: bool, message: str, *, retry_after: float | None = None) -> FleetError:
     """Return an error that travelled as text from the triggerer to a worker."""
-    return PermanentError(message) if permanent else TemporaryError(message)
+    return PermanentError(message) if permanent else TemporaryError(message, retry_after=retry_after)
 
 
 def _listed(heading: str, items: Sequence[str]) -> str:
