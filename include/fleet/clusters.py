@@ -72,18 +72,18 @@ class Cluster:
         """Return the object, or None if there is none."""
         try:
             return await self.get(ref)
-        except _NotFoundError:
+        except errors.NotFoundError:
             return None
 
     async def get(self, ref: kinds.Ref) -> dict[str, Any]:
-        """Return the object; raises ApiRefusedError if there is none.
+        """Return the object; raises NotFoundError if there is none.
 
         While `changes` watches the object, the server need not be asked.
         """
         if ref in self._shown:
             shown = self._shown[ref]
             if shown is None:
-                raise _NotFoundError(f"read {ref} on the {self}: a watch shows that it is not there.")
+                raise errors.NotFoundError(f"read {ref} on the {self}: a watch shows that it is not there.")
             return shown
         found: dict[str, Any] = await self._call("read", ref, "GET", ref.path)
         return found
@@ -153,6 +153,7 @@ class Cluster:
         field = ("fieldSelector", f"metadata.name={ref.name}")
         path = ref.kind.path(ref.namespace)
         seconds = round(self._limits.watch_timeout)
+        cut_off = f"watch {ref} on the {self}: cut off in the middle of a line. It is opened again."
         try:
             async with contextlib.AsyncExitStack() as stack:
                 listed = await self._call("list", ref, "GET", path, query=[field])
@@ -170,9 +171,12 @@ class Cluster:
                 yield None
                 async for event in events:
                     if not isinstance(event, dict):
-                        raise errors.UnavailableError(f"watch {ref} on the {self}: cut off in the middle of a line.")
+                        raise errors.UnavailableError(cut_off)
                     self._show(ref, None if event["type"] == "DELETED" else event["raw_object"])
                     yield None
+        except UnicodeDecodeError:
+            # Not chained: it holds the line.
+            raise errors.UnavailableError(cut_off) from None
         except _FAILURES as error:
             self._raise("watch", ref, error)
         finally:
@@ -297,7 +301,7 @@ class Cluster:
             ) from None
         said = self._said(error)
         if error.status == 404:
-            raise _NotFoundError(f"{tried}: {said}. Check the name, and that KubeSphere is installed.") from None
+            raise errors.NotFoundError(f"{tried}: {said}. Check the name, and that KubeSphere is installed.") from None
         if error.status == 403:
             raise errors.ForbiddenError(f"{tried}: {said}. Grant this right to the connection's user.") from None
         if error.status == 401:
@@ -314,10 +318,6 @@ class Cluster:
         message = status_message(_body(error))
         text = f"{error.status} {error.reason}" + (f": {message}" if message else "")
         return self.redacted(text)[:_LONGEST_QUOTE]
-
-
-class _NotFoundError(errors.ApiRefusedError):
-    """404: a class of its own, since `read` takes it for an answer."""
 
 
 @contextlib.asynccontextmanager

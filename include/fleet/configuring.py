@@ -17,20 +17,37 @@ _OVERTAKEN = 5
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9._-]+")
 
 
-async def check_supported(cluster: clusters.Cluster) -> None:
-    """Raise UnsupportedError unless a KubeSphere that this project can join is installed on *cluster*."""
+async def asked(cluster: clusters.Cluster) -> dict[str, Any]:
+    """Return the ClusterConfiguration of *cluster*.
+
+    Raises UnavailableError while there is only an installer, which deletes it and makes it anew at times
+    (kubesphere-facts 2.3), and UnsupportedError where KubeSphere is not installed.
+    """
     configuration = await cluster.read(kubesphere.CONFIGURATION)
-    if configuration is None:
-        raise errors.UnsupportedError(
-            f"The {cluster} has no {kubesphere.CONFIGURATION}: KubeSphere 3.x is not installed there. Installing "
-            "it anew is not supported yet. Install KubeSphere with ks-installer, with the role none, wait until "
-            "it is finished, then run the join again."
+    if configuration is not None:
+        return configuration
+    if await cluster.read(kubesphere.INSTALLER) is not None:
+        raise errors.UnavailableError(
+            f"{kubesphere.CONFIGURATION} of the {cluster} is being made anew by ks-installer. This is tried again; if "
+            "it stays away, see the log of Pod ks-installer."
         )
-    if kubesphere.release(configuration) is None:
+    raise errors.UnsupportedError(
+        f"The {cluster} has no {kubesphere.CONFIGURATION}: KubeSphere 3.x is not installed there. Installing "
+        "it anew is not supported yet. Install KubeSphere with ks-installer, with the role none, wait until "
+        "it is finished, then run the join again."
+    )
+
+
+async def release(cluster: clusters.Cluster) -> kubesphere.Release:
+    """Return the release of KubeSphere on *cluster*; raises UnsupportedError for one that cannot be joined."""
+    configuration = await asked(cluster)
+    found = kubesphere.release(configuration)
+    if found is None:
         raise errors.UnsupportedError(
             f"The {cluster} runs KubeSphere {kubesphere.version(configuration) or 'of unknown version'}; "
             f"supported is {', '.join(kubesphere.RELEASES)}."
         )
+    return found
 
 
 async def uid(cluster: clusters.Cluster) -> str:
@@ -51,9 +68,7 @@ async def in_force(cluster: clusters.Cluster) -> kubesphere.Config:
 
 async def trust(host: clusters.Cluster) -> kubesphere.Trust:
     """Return the jwtSecret of the host cluster; raises UnsupportedError for one that no member can be given."""
-    configuration = await host.read(kubesphere.CONFIGURATION)
-    if configuration is None:
-        raise errors.UnavailableError(f"The {host} has no ClusterConfiguration at the moment.")
+    configuration = await asked(host)
     config_map, secret = await host.read(kubesphere.CONFIG), await installer.read_secret(host)
     config = kubesphere.config(config_map) if config_map else None
     found = kubesphere.trust(configuration, config, secret)
@@ -83,12 +98,13 @@ async def ask_for(
     """Have a ClusterConfiguration ask for these, in one patch; return whether anything had to be written.
 
     What the cluster was before its first change is kept first, see `_record_before`. Who is overtaken by another
-    join of the same host reads again, and most often finds nothing left to do; raises ConflictError after some.
+    join of the same host, or by an installer that makes it anew, reads again, and most often finds nothing left to
+    do; raises ConflictError after some.
     """
     left = _OVERTAKEN
     while True:
         left -= 1
-        configuration = await cluster.get(kubesphere.CONFIGURATION)
+        configuration = await asked(cluster)
         patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
         if not patch:
             return False
@@ -98,7 +114,7 @@ async def ask_for(
         try:
             with changes.noted(_sentence(cluster, configuration, patch)):
                 await cluster.patch(kubesphere.CONFIGURATION, {"metadata": {"resourceVersion": version}, **patch})
-        except errors.ConflictError:
+        except (errors.ConflictError, errors.NotFoundError):
             if not left:
                 raise
             continue

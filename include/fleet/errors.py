@@ -6,6 +6,7 @@
     │   ├── RefusedError            the join would harm a cluster; lists every reason
     │   ├── UnsupportedError        a KubeSphere that this project cannot join
     │   ├── ApiRefusedError         the API server understood the request and said no
+    │   │   ├── NotFoundError       ... because there is no such object
     │   │   ├── CredentialError     ... because it does not know the credential
     │   │   └── ForbiddenError      ... because the credential lacks a right
     │   ├── InstallerFailedError    ks-installer gave up
@@ -96,6 +97,10 @@ class ApiRefusedError(PermanentError):
     """The API server understood the request and said no (any other 4xx)."""
 
 
+class NotFoundError(ApiRefusedError):
+    """There is no such object (404)."""
+
+
 class CredentialError(ApiRefusedError):
     """The API server does not know the credential of a connection (401), not even after reading it again."""
 
@@ -116,9 +121,9 @@ class ConflictError(TemporaryError):
     """Somebody else wrote the object at the same moment (409)."""
 
 
-def restored(permanent: bool, message: str) -> FleetError:
+def restored(permanent: bool, message: str, *, retry_after: float | None = None) -> FleetError:
     """Return an error that travelled as text from the triggerer to a worker."""
-    return PermanentError(message) if permanent else TemporaryError(message)
+    return PermanentError(message) if permanent else TemporaryError(message, retry_after=retry_after)
 
 
 def _listed(heading: str, items: Sequence[str]) -> str:

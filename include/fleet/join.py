@@ -95,7 +95,7 @@ async def check_conf(join: Join) -> Report:
     reason why this member must not get this name on this host.
     """
     for cluster in (join.host, join.member):
-        await configuring.check_supported(cluster)
+        await configuring.release(cluster)
     sides = await _sides(join)
     reasons = [*identity.refusals(sides), *_address_refusals(join.conf, sides)]
     if reasons:
@@ -139,9 +139,9 @@ async def configure_host(join: Join) -> Report:
         reasons = _address_refusals(join.conf, await _sides(join))
         if reasons:
             raise errors.RefusedError(join.conf.cluster, reasons)
-    report = await _ask_for(join, join.host, role=kubesphere.HOST, address=address)
+    report = await _ask_host(join, address=address)
     if (await configuring.trust(join.host)).pending:
-        await _wait_for_host(join)
+        await _wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
     return report
 
 
@@ -149,33 +149,34 @@ async def configure_member(join: Join) -> Report:
     """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret, in one patch."""
     trust = await configuring.trust(join.host)
     if trust.pending:
-        await _wait_for_host(join)
+        await _wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
         trust = await configuring.trust(join.host)
     fetched = join.reports.get("fetch_jwt", {}).get("fingerprint")
     if fetched not in (None, redaction.fingerprint(trust.value)):
         log.warning("The host's jwtSecret has changed since fetch_jwt; the one in force now is used")
-    await join.member.keep_secret(trust.value)
-    return await _ask_for(join, join.member, role=kubesphere.MEMBER, jwt_secret=trust.value)
+    return await _ask_member(join, trust)
 
 
 async def wait_installer(join: Join) -> Report:
-    """Wait until ks-installer has done its work on both clusters at once."""
-    waiting = [
-        installer.wait(
-            cluster,
-            attempt=join.attempt,
-            limit=join.limit(seconds),
-            seconds=seconds,
-            limits=join.limits,
-            changes=join.changes,
+    """Wait until ks-installer has done its work on both clusters at once.
+
+    Then both have to ask for what they asked for before, or they are asked again and waited for again: an installer
+    that makes a ClusterConfiguration anew has read it before, and loses what was patched in between
+    (kubesphere-facts 2.3).
+    """
+    while True:
+        await waits.together(
+            _wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout),
+            _wait_for_installer(join, join.member, seconds=join.conf.member_installer_timeout),
         )
-        for cluster, seconds in (
-            (join.host, join.conf.host_installer_timeout),
-            (join.member, join.conf.member_installer_timeout),
-        )
-    ]
-    await waits.together(*waiting)
-    return {"unchanged": ["ks-installer is idle on host and member, with all that is asked for in force"]}
+        # Only where there is none: two runs that want different addresses must not ask against each other for ever.
+        has_address = kubesphere.spec_address(await configuring.asked(join.host))
+        reports = [
+            await _ask_host(join, address=None if has_address else join.conf.proxy_publish_address),
+            await _ask_member(join, await configuring.trust(join.host)),
+        ]
+        if all("unchanged" in report for report in reports):
+            return {"unchanged": ["ks-installer is idle on host and member, with all that is asked for in force"]}
 
 
 async def prepare_kubeconfig(join: Join) -> Report:
@@ -409,6 +410,15 @@ async def run(
         return await STEPS[step](join)
 
 
+async def _ask_host(join: Join, *, address: str | None) -> Report:
+    return await _ask_for(join, join.host, role=kubesphere.HOST, address=address)
+
+
+async def _ask_member(join: Join, trust: kubesphere.Trust) -> Report:
+    await join.member.keep_secret(trust.value)
+    return await _ask_for(join, join.member, role=kubesphere.MEMBER, jwt_secret=trust.value)
+
+
 async def _ask_for(
     join: Join, cluster: clusters.Cluster, *, role: str, jwt_secret: str | None = None, address: str | None = None
 ) -> Report:
@@ -419,10 +429,9 @@ async def _ask_for(
     return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
 
 
-async def _wait_for_host(join: Join) -> None:
-    seconds = join.conf.host_installer_timeout
+async def _wait_for_installer(join: Join, cluster: clusters.Cluster, *, seconds: float) -> None:
     await installer.wait(
-        join.host,
+        cluster,
         attempt=join.attempt,
         limit=join.limit(seconds),
         seconds=seconds,
@@ -432,10 +441,7 @@ async def _wait_for_host(join: Join) -> None:
 
 
 async def _membership(join: Join) -> membership.Membership:
-    config, configuration = await configuring.in_force(join.host), await join.host.get(kubesphere.CONFIGURATION)
-    release = kubesphere.release(configuration)
-    if release is None:
-        raise errors.UnsupportedError(f"The {join.host} runs KubeSphere {kubesphere.version(configuration)} now.")
+    config, release = await configuring.in_force(join.host), await configuring.release(join.host)
     return membership.Membership(
         host=join.host,
         member=join.member,

@@ -126,7 +126,7 @@ class StepOperator(BaseOperator):
         noted = self._noted(context)
         noted.add(event["written"])
         if "message" in event:
-            raise errors.restored(event["permanent"], event["message"])
+            raise errors.restored(event["permanent"], event["message"], retry_after=event.get("retry_after"))
         if self.earlier or "report" not in event:
             return self._run(context, started=event["started"])
         return self._reported(event["report"], started=event["started"], noted=noted)

@@ -58,5 +58,7 @@ class StepTrigger(BaseTrigger):
             )
         except errors.FleetError as error:
             event |= {"permanent": isinstance(error, errors.PermanentError), "message": str(error)}
+            if isinstance(error, errors.TemporaryError) and error.retry_after is not None:
+                event["retry_after"] = error.retry_after
         event["written"] = noted.notes
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow

@@ -160,10 +160,15 @@ class _Ringing:
         self._limits = limits
         self._opened = [asyncio.Event() for _ in bells]
         self._tasks = [asyncio.create_task(self._listen(*pair)) for pair in zip(bells, self._opened, strict=True)]
+        for task in self._tasks:
+            task.add_done_callback(lambda _: self._rung.set())
 
     async def wait(self) -> None:
-        """Return when a bell has rung since the last time."""
+        """Return when a bell has rung since the last time; raises what broke one and is none of our errors."""
         await self._rung.wait()
+        for task in self._tasks:
+            if task.done():
+                task.result()
         await asyncio.sleep(_BURST)
         self._rung.clear()
 
@@ -193,7 +198,6 @@ class _Ringing:
             except errors.PermanentError as error:
                 log.warning("Without this watch, looking every now and then instead: %s", error)
                 self.deaf = True
-                self._rung.set()
                 return
             finally:
                 opened.set()

@@ -144,7 +144,8 @@ class Stage:
         self.kubesphere = kubesphere
         self.timing = timing
         self.settings = settings
-        self._records = []
+        self.said = []
+        """What the product has logged."""
 
     def __enter__(self):
         self._directory = tempfile.TemporaryDirectory(prefix="chaos-")
@@ -167,7 +168,7 @@ class Stage:
         self.conf |= {"ready_timeout": 60, "verify_timeout": 60, "tower_timeout": 60}
         self.conf |= {"host_installer_timeout": 60, "member_installer_timeout": 60}
         self._handler = logging.Handler()
-        self._handler.emit = lambda record: self._records.append(record.getMessage())
+        self._handler.emit = lambda record: self.said.append(record.getMessage())
         logger = logging.getLogger("include.fleet")
         logger.addHandler(self._handler)
         self._level = logger.level
@@ -220,7 +221,7 @@ class Stage:
         written = writes_of(self.simulation)
         if written != expected:
             return f"written: {written} instead of {expected}"
-        said = "\n".join(self._records)
+        said = "\n".join(self.said)
         leaks = [secret for cluster in self.simulation.clusters.values() for secret in cluster.secrets()]
         return "a secret is in the log" if any(secret in said for secret in leaks) else ""
 

@@ -76,7 +76,7 @@ async def _once(step, conf, *, attempt, reports):
         trigger = triggers.StepTrigger(step=step, conf=conf, attempt=attempt, started=started)
         event = (await anext(trigger.run())).payload
     if "message" in event:
-        raise errors.restored(event["permanent"], event["message"])
+        raise errors.restored(event["permanent"], event["message"], retry_after=event.get("retry_after"))
     if step == join.verify_join.__name__:
         return await join.run(step, conf, limits=limits, attempt=attempt, started=started, reports=reports)
     return event["report"]

@@ -1,16 +1,20 @@
 """Kubernetes access, over real HTTPS: what a server answers becomes one of our errors, and no secret leaks."""
 
 import asyncio
+import contextlib
 import copy
 import json
 import logging
 
 import pytest
+from kubernetes import client, config
 
 from include.fleet import clusters, errors, kinds, kubeconfig, kubesphere, settings
 from include.fleet.connections import importable_kubeconfig
+from include.simulator.disturbances import Cut, Disturbance, Expiry, Refusal
 from include.simulator.simulation import Simulation
 
+WATCHED = kinds.Ref(kinds.CONFIG_MAP, "watched", "default")
 LIMITS = settings.Settings(connect_timeout=2, request_timeout=5)
 TIMING = {"queue": 0.05, "run": 0.3, "reload": 0.1, "sync": 0.05, "resync": 1, "kubelet": 0.05}
 
@@ -138,22 +142,322 @@ def test_two_clusters_opened_at_once_are_never_mixed_up(simulation, connections)
     assert asyncio.run(run()) == expected * 10
 
 
-def test_a_watch_rings_when_the_object_changes_and_only_then(simulation, connections):
+@pytest.fixture
+def member(simulation, connections):
+    """The member cluster, without the object that is watched here."""
+    yield simulation.clusters["m1"]
+    delete(simulation.clusters["m1"])
+
+
+def put(cluster, **data):
+    cluster.put("configmaps", {"metadata": {"name": WATCHED.name}, "data": data}, WATCHED.namespace)
+
+
+def edit(cluster, **data):
+    cluster.edit("configmaps", WATCHED.name, {"data": data}, WATCHED.namespace)
+
+
+def delete(cluster):
+    with (
+        config.new_client_from_config_dict(cluster.kubeconfig("admin")) as api,
+        contextlib.suppress(client.ApiException),
+    ):
+        client.CoreV1Api(api).delete_namespaced_config_map(WATCHED.name, WATCHED.namespace)
+
+
+def reads(cluster):
+    """How often the product has asked for the watched object itself."""
+    asked = [entry for entry in cluster.audit() if entry.agent == clusters.FIELD_MANAGER and entry.verb == "get"]
+    return len([entry for entry in asked if entry.name == WATCHED.name])
+
+
+def watch(cluster):
+    return contextlib.aclosing(cluster.changes(WATCHED, opened=asyncio.Event()))
+
+
+def in_thread(function, *arguments, **options):
+    """Do with the simulation what must not block the event loop, which its clients are in."""
+    return asyncio.to_thread(function, *arguments, **options)
+
+
+def test_a_watch_rings_when_the_object_changes_and_only_then(member):
     async def question(cluster):
-        opened = asyncio.Event()
-        changes = cluster.changes(kubesphere.CONFIGURATION, opened=opened)
-        await anext(changes)
-        waiting = asyncio.ensure_future(anext(changes))
-        await asyncio.sleep(0.1)
-        assert not waiting.done()
-        edit = {"metadata": {"annotations": {"a": "b"}}}
-        await asyncio.to_thread(
-            simulation.clusters["m1"].edit, "clusterconfigurations", "ks-installer", edit, "kubesphere-system"
-        )
-        await asyncio.wait_for(waiting, 5)
-        await changes.aclose()
+        async with watch(cluster) as changes:
+            await anext(changes)
+            await in_thread(member.put, "configmaps", {"metadata": {"name": "other"}}, "default")
+            await in_thread(put, member, a="1")
+            await anext(changes)
+            # Had the other object rung, this one would not be there yet.
+            assert (await cluster.get(WATCHED))["data"] == {"a": "1"}
 
     ask("m1", question)
+
+
+def test_while_an_object_is_watched_nobody_has_to_ask_for_it(member):
+    """What was read follows each change, the deletion and the new object of the same name."""
+
+    async def question(cluster):
+        async with watch(cluster) as changes:
+            await anext(changes)
+            assert await cluster.read(WATCHED) is None
+            for happens, seen in (
+                (lambda: put(member, a="1"), {"a": "1"}),
+                (lambda: edit(member, a="2"), {"a": "2"}),
+                (lambda: delete(member), None),
+                (lambda: put(member, a="3"), {"a": "3"}),
+            ):
+                await in_thread(happens)
+                await anext(changes)
+                found = await cluster.read(WATCHED)
+                assert (found and found["data"]) == seen
+                if found is None:
+                    with pytest.raises(errors.NotFoundError, match="a watch shows that it is not there"):
+                        await cluster.get(WATCHED)
+        assert reads(member) == before
+        await cluster.get(WATCHED)
+        assert reads(member) == before + 1
+
+    before = reads(member)
+    ask("m1", question)
+
+
+def test_what_we_have_written_is_read_from_the_server(member):
+    """A watch may lag behind our own patch, and would show what was there before it."""
+    put(member, a="1")
+
+    async def question(cluster):
+        async with watch(cluster) as changes:
+            await anext(changes)
+            await cluster.patch(WATCHED, {"data": {"a": "2"}})
+            assert (await cluster.get(WATCHED))["data"] == {"a": "2"}
+            await anext(changes)
+            await in_thread(edit, member, a="3")
+            assert (await cluster.get(WATCHED))["data"] == {"a": "3"}
+
+    before = reads(member)
+    ask("m1", question)
+    assert reads(member) == before + 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "says"),
+    [
+        pytest.param(Expiry(events=0), errors.UnavailableError, "410", id="410"),
+        pytest.param(Cut(seconds=0), errors.UnreachableError, "no answer", id="cut"),
+    ],
+)
+def test_a_watch_that_ends_badly_is_a_temporary_error(member, kind, error, says):
+    async def question(cluster):
+        async with watch(cluster) as changes:
+            await anext(changes)
+            with pytest.raises(error, match=f"watch configmaps/watched in default.*{says}"):
+                await anext(changes)
+        await cluster.read(WATCHED)
+
+    before = reads(member)
+    member.disturb(Disturbance(matches=lambda call: call.verb == "watch" and "watched" in call.path, kind=kind))
+    ask("m1", question)
+    assert reads(member) == before + 1, "what an ended watch has shown must not count any more"
+
+
+def test_a_watch_that_the_server_ends_is_over(member):
+    async def question(cluster):
+        async with watch(cluster) as changes:
+            await anext(changes)
+            await in_thread(put, member, a="1")
+            await anext(changes)
+            await in_thread(member.compact)
+            assert [ring async for ring in changes] == []
+
+    ask("m1", question)
+
+
+@pytest.fixture
+def raw(connections):
+    """Answer as no well-behaved server does: lists as they are, and streams with these bytes and a clean end."""
+
+    @contextlib.asynccontextmanager
+    async def serve(body):
+        async def answer(reader, writer):
+            while request := await reader.readline():
+                while (await reader.readline()).strip():
+                    pass
+                streams = b"watch=true" in request or b"follow=true" in request
+                sent = body if streams else b'{"items": [], "metadata": {"resourceVersion": "1"}}'
+                head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+                writer.write(head.encode() + sent)
+                await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            document = {
+                "clusters": [{"name": "c", "cluster": {"server": address}}],
+                "users": [{"name": "u", "user": {"token": "s3cr3t-t0ken"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+            connections("m1", {"conn_type": "kubernetes", "extra": {"kube_config": document}})
+            async with clusters.connect("m1", role="member", limits=LIMITS) as cluster:
+                yield cluster
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(b'{"type": "ADDED", "obj', id="in-a-word"),
+        pytest.param('{"type": "ADDED", "object": {"x": "ü'.encode()[:-1], id="in-a-character"),
+    ],
+)
+def test_a_watch_that_ends_in_the_middle_of_a_line_is_a_temporary_error(raw, cut):
+    async def run():
+        async with raw(cut) as cluster, watch(cluster) as changes:
+            await anext(changes)
+            with pytest.raises(errors.UnavailableError, match="in the middle of a line"):
+                await anext(changes)
+
+    asyncio.run(run())
+
+
+def test_a_line_of_a_log_may_be_as_long_as_it_likes(raw):
+    """Ansible writes what a task returned into one line."""
+    long = "x" * 300_000
+
+    async def run():
+        pod = kinds.Ref(kinds.POD, "ks-installer-0", "kubesphere-system")
+        async with raw(f"{long}\nend\ncut".encode()) as cluster:
+            return [line async for line in cluster.log_lines(pod, last=9, opened=asyncio.Event())]
+
+    assert asyncio.run(run()) == ["", long, "end", "cut"]
+
+
+async def installer_pod(cluster):
+    listed = await cluster.list(kinds.POD, namespace=kubesphere.NAMESPACE, label_selector=kubesphere.INSTALLER_SELECTOR)
+    return kinds.Ref(kinds.POD, listed[0]["metadata"]["name"], kubesphere.NAMESPACE)
+
+
+def follow(cluster, pod):
+    return contextlib.aclosing(cluster.log_lines(pod, last=5, opened=asyncio.Event()))
+
+
+@pytest.mark.parametrize(
+    ("code", "asked"),
+    [pytest.param(429, 7, id="429"), pytest.param(500, None, id="500"), pytest.param(503, None, id="503")],
+)
+@pytest.mark.parametrize("how", ["request", "watch", "log"])
+def test_a_server_that_is_busy_may_say_when_to_ask_again(member, how, code, asked):
+    async def question(cluster):
+        pod = await installer_pod(cluster)
+        matches = {
+            "request": lambda call: call.verb == "get" and call.resource == "namespaces",
+            "watch": lambda call: call.verb == "watch" and "watched" in call.path,
+            "log": lambda call: call.subresource == "log",
+        }[how]
+        member.disturb(Disturbance(matches=matches, kind=Refusal(code=code, retry_after=7)))
+        if how == "request":
+            await cluster.get(kubesphere.IDENTITY)
+        elif how == "watch":
+            async with watch(cluster) as changes:
+                await anext(changes)
+                await anext(changes)
+        else:
+            async with follow(cluster, pod) as lines:
+                await anext(lines)
+
+    with pytest.raises(errors.UnavailableError, match=str(code)) as caught:
+        ask("m1", question)
+    assert caught.value.retry_after == asked
+
+
+@pytest.fixture
+def renew(simulation, connections):
+    """Renew the credential of a cluster, as its file and Airflow's connection have it then."""
+
+    def change(conn_id):
+        simulation.renew_credential(conn_id)
+        connections(conn_id, simulation.connections[conn_id])
+
+    return change
+
+
+# The host's connection names a file, the member's holds its kubeconfig itself.
+@pytest.mark.parametrize("conn_id", ["host", "m1"])
+def test_a_refused_credential_is_read_again_from_the_connection(simulation, renew, conn_id):
+    name = kinds.Ref(kinds.CONFIG_MAP, "renewed", "default")
+
+    async def question(cluster):
+        pod = await installer_pod(cluster)
+        await in_thread(renew, conn_id)
+        await cluster.get(kubesphere.IDENTITY)
+        async with contextlib.aclosing(cluster.changes(name, opened=asyncio.Event())) as changes:
+            await anext(changes)
+            await in_thread(renew, conn_id)
+            await in_thread(
+                simulation.clusters[conn_id].put, "configmaps", {"metadata": {"name": name.name}}, name.namespace
+            )
+            await anext(changes)
+        await in_thread(renew, conn_id)
+        async with follow(cluster, pod) as lines:
+            assert await anext(lines) == ""
+
+    ask(conn_id, question)
+
+
+def test_a_credential_that_stays_refused_is_told_as_such(simulation, connections):
+    async def question(cluster):
+        pod = await installer_pod(cluster)
+        async with watch(cluster) as changes:
+            await anext(changes)
+            await in_thread(simulation.renew_credential, "m1")
+            with pytest.raises(errors.CredentialError, match="watch configmaps/watched"):
+                await anext(changes)
+        async with follow(cluster, pod) as lines:
+            with pytest.raises(errors.CredentialError, match="follow the log of"):
+                await anext(lines)
+        with pytest.raises(errors.CredentialError, match="read namespaces/kube-system"):
+            await cluster.get(kubesphere.IDENTITY)
+
+    ask("m1", question)
+
+
+def test_the_log_is_followed_while_a_run_writes_it(member):
+    async def question(cluster):
+        async with follow(cluster, await installer_pod(cluster)) as lines:
+            assert await anext(lines) == ""
+            change = {"spec": {"etcd": {"monitoring": True}}}
+            await in_thread(member.edit, "clusterconfigurations", "ks-installer", change, kubesphere.NAMESPACE)
+            async for line in lines:
+                if "Running hook" in line:
+                    return
+
+    ask("m1", question)
+
+
+def test_a_container_that_has_not_started_is_a_temporary_error(member):
+    pod = kinds.Ref(kinds.POD, "new", "default")
+    content = {"metadata": {"name": pod.name}, "spec": {"containers": [{"name": "c", "image": "unknown"}]}}
+    member.put("pods", content, pod.namespace)
+
+    async def question(cluster):
+        async with follow(cluster, pod) as lines:
+            await anext(lines)
+
+    with pytest.raises(errors.UnavailableError, match="waiting to start: ContainerCreating"):
+        ask("m1", question)
+
+
+def test_a_log_that_is_cut_off_is_a_temporary_error(member):
+    member.disturb(Disturbance(matches=lambda call: call.subresource == "log", kind=Cut(seconds=0)))
+
+    async def question(cluster):
+        async with follow(cluster, await installer_pod(cluster)) as lines:
+            async for _ in lines:
+                pass
+
+    with pytest.raises(errors.UnreachableError, match="follow the log of"):
+        ask("m1", question)
 
 
 def test_response_bodies_never_reach_a_debug_log(simulation, connections, caplog):
