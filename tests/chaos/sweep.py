@@ -1,6 +1,5 @@
 """The full sweep of what can be swept by counting: every write killed, every request disturbed, both ways."""
 
-import concurrent.futures
 import itertools
 import logging
 import multiprocessing
@@ -62,18 +61,13 @@ def play(case):
 
 def run(*, jobs, only=None):
     """Play all cases, or those whose words hold *only*; return their outcomes."""
-    with concurrent.futures.ProcessPoolExecutor(
-        jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=prepare,
-        max_tasks_per_child=CASES_A_PROCESS,
-    ) as pool:
-        found = pool.map(cases_of, *zip(*itertools.product(cases.WAYS, cases.KUBESPHERES), strict=True))
+    # Not concurrent.futures, whose pools can stop for ever when they replace a process (python/cpython#115634).
+    with multiprocessing.get_context("spawn").Pool(jobs, prepare, maxtasksperchild=CASES_A_PROCESS) as pool:
+        found = pool.starmap(cases_of, itertools.product(cases.WAYS, cases.KUBESPHERES))
         chosen = [case for case in itertools.chain(*found) if only is None or only in words(case)]
         print(f"{len(chosen)} cases, {jobs} at a time", flush=True)
         outcomes = []
-        for done in concurrent.futures.as_completed([pool.submit(play, case) for case in chosen]):
-            outcome = done.result()
+        for outcome in pool.imap_unordered(play, chosen):
             outcomes.append(outcome)
             if outcome.problem or len(outcomes) % 100 == 0:
                 print(f"{len(outcomes)}/{len(chosen)} {words_of(outcome)}: {outcome.problem or 'joined'}", flush=True)
