@@ -5,6 +5,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     operators              the Airflow side: which step runs, how long a run may take, what is retried
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
     join                   the steps as plain functions, named like the tasks
+    joining                what the steps have in common
     configuring, membership
                            what KubeSphere is asked for and has in force; whether a member is joined, and the proofs
     installer              ks-installer's runs

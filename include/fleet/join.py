@@ -7,8 +7,7 @@ small report without secrets, which is what Airflow keeps.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from include.fleet import (
@@ -17,7 +16,7 @@ from include.fleet import (
     connections,
     errors,
     identity,
-    installer,
+    joining,
     journal,
     kinds,
     kubeconfig,
@@ -34,38 +33,7 @@ from include.fleet import conf as confs
 
 log = logging.getLogger(__name__)
 
-Report = dict[str, Any]
-"""What a step returns: `unchanged` and `warnings`, lists of sentences, and facts by name. No secrets.
-
-Airflow adds `changed`, what the step has written, and `seconds`.
-"""
-
-_SEE_CONDITIONS = "See the conditions of the Cluster and the log of ks-controller-manager on the host."
 _NOT_INITIALISED = "Tower does this from 3.1 on, ks-controller-manager in 3.0: check that they run, and their logs."
-
-
-@dataclass(frozen=True)
-class Join:
-    """One run's join, as one attempt at one step sees it."""
-
-    conf: confs.Conf
-    host: clusters.Cluster
-    member: clusters.Cluster
-    limits: settings.Settings
-    attempt: str
-    """Names this attempt in the marks that it leaves on clusters: run id and number of the try."""
-    started: float
-    """When this attempt began, in seconds of `time.time`."""
-    leave_worker: float | None
-    """When a wait has to leave the worker, or None if it need not."""
-    reports: Mapping[str, Report]
-    """What the earlier steps returned, by name."""
-    changes: journal.Journal
-    """What this step has changed so far."""
-
-    def limit(self, seconds: float) -> waits.Limit:
-        """Return the limit of a wait of *seconds* in all."""
-        return waits.Limit(deadline=self.started + seconds, leave_worker=self.leave_worker)
 
 
 async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
@@ -88,7 +56,7 @@ async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     return found
 
 
-async def check_conf(join: Join) -> Report:
+async def check_conf(join: joining.Join) -> joining.Report:
     """Check the conf against both clusters, before anything is written.
 
     Raises UnsupportedError where no KubeSphere that can be joined is installed, RefusedError with every
@@ -96,8 +64,8 @@ async def check_conf(join: Join) -> Report:
     """
     for cluster in (join.host, join.member):
         await configuring.release(cluster)
-    sides = await _sides(join)
-    reasons = [*identity.refusals(sides), *_address_refusals(join.conf, sides)]
+    sides = await joining.sides_of(join)
+    reasons = [*identity.refusals(sides), *joining.address_refusals(join.conf, sides)]
     if reasons:
         raise errors.RefusedError(join.conf.cluster, reasons)
     return {
@@ -108,7 +76,7 @@ async def check_conf(join: Join) -> Report:
     }
 
 
-async def fetch_jwt(join: Join) -> Report:
+async def fetch_jwt(join: joining.Join) -> joining.Report:
     """Find the host's jwtSecret and return where it is and its fingerprint, never the secret itself.
 
     From the ConfigMap, cross-checked with Secret kubesphere-secret where that may be read; the host's
@@ -125,7 +93,7 @@ async def fetch_jwt(join: Join) -> Report:
     }
 
 
-async def configure_host(join: Join) -> Report:
+async def configure_host(join: joining.Join) -> joining.Report:
     """Have the host's ClusterConfiguration ask for the role host, and tower's address where the conf has one.
 
     One patch, since two would be two runs of the installer. The jwtSecret stays as it is. ks-apiserver is not
@@ -136,28 +104,28 @@ async def configure_host(join: Join) -> Report:
     """
     address = join.conf.proxy_publish_address
     if address:
-        reasons = _address_refusals(join.conf, await _sides(join))
+        reasons = joining.address_refusals(join.conf, await joining.sides_of(join))
         if reasons:
             raise errors.RefusedError(join.conf.cluster, reasons)
-    report = await _ask_host(join, address=address)
+    report = await joining.ask_host(join, address=address)
     if (await configuring.trust(join.host)).pending:
-        await _wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
+        await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
     return report
 
 
-async def configure_member(join: Join) -> Report:
+async def configure_member(join: joining.Join) -> joining.Report:
     """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret, in one patch."""
     trust = await configuring.trust(join.host)
     if trust.pending:
-        await _wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
+        await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
         trust = await configuring.trust(join.host)
     fetched = join.reports.get("fetch_jwt", {}).get("fingerprint")
     if fetched not in (None, redaction.fingerprint(trust.value)):
         log.warning("The host's jwtSecret has changed since fetch_jwt; the one in force now is used")
-    return await _ask_member(join, trust)
+    return await joining.ask_member(join, trust)
 
 
-async def wait_installer(join: Join) -> Report:
+async def wait_installer(join: joining.Join) -> joining.Report:
     """Wait until ks-installer has done its work on both clusters at once.
 
     Then both have to ask for what they asked for before, or they are asked again and waited for again: an installer
@@ -166,20 +134,20 @@ async def wait_installer(join: Join) -> Report:
     """
     while True:
         await waits.together(
-            _wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout),
-            _wait_for_installer(join, join.member, seconds=join.conf.member_installer_timeout),
+            joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout),
+            joining.wait_for_installer(join, join.member, seconds=join.conf.member_installer_timeout),
         )
         # Only where there is none: two runs that want different addresses must not ask against each other for ever.
         has_address = kubesphere.spec_address(await configuring.asked(join.host))
         reports = [
-            await _ask_host(join, address=None if has_address else join.conf.proxy_publish_address),
-            await _ask_member(join, await configuring.trust(join.host)),
+            await joining.ask_host(join, address=None if has_address else join.conf.proxy_publish_address),
+            await joining.ask_member(join, await configuring.trust(join.host)),
         ]
         if all("unchanged" in report for report in reports):
             return {"unchanged": ["ks-installer is idle on host and member, with all that is asked for in force"]}
 
 
-async def prepare_kubeconfig(join: Join) -> Report:
+async def prepare_kubeconfig(join: joining.Join) -> joining.Report:
     """Check that the credential for the host leads to this member, and return its server and fingerprint.
 
     Asked with the connection's own address, since Airflow need not reach *member_server*.
@@ -211,7 +179,7 @@ async def prepare_kubeconfig(join: Join) -> Report:
     }
 
 
-async def resolve_tower_address(join: Join) -> Report:
+async def resolve_tower_address(join: joining.Join) -> joining.Report:
     """Wait until tower has an address at which agents find it, and return it.
 
     The configured one, else the LoadBalancer's, which may be pending for a while or for ever. Raises
@@ -239,19 +207,19 @@ async def resolve_tower_address(join: Join) -> Report:
     return {"address": found, "unchanged": [f"tower is reached at {found}"]}
 
 
-async def import_cluster(join: Join) -> Report:
+async def import_cluster(join: joining.Join) -> joining.Report:
     """Create the Cluster on the host, or bring into it what differs; never replace it.
 
     Raises RefusedError for a name or a cluster that is taken. A Cluster that has never become Ready gets
     the conf's kubeconfig; in a joined one it is replaced only if the conf names another.
     """
     conf, ref = join.conf, kinds.Ref(kinds.CLUSTER, join.conf.cluster)
-    await _wait_until_gone(join, ref)
-    sides = await _sides(join)
+    await joining.wait_until_gone(join, ref)
+    sides = await joining.sides_of(join)
     reasons = identity.refusals(sides)
     if reasons:
         raise errors.RefusedError(conf.cluster, reasons)
-    prepared = await _importable(conf)
+    prepared = await joining.importable(conf)
     wanted = manifests.cluster_manifest(
         conf.cluster,
         uid=sides.member_uid,
@@ -277,7 +245,7 @@ async def import_cluster(join: Join) -> Report:
     return {}
 
 
-async def deploy_agent(join: Join) -> Report:
+async def deploy_agent(join: joining.Join) -> joining.Report:
     """Bring the agent onto the member, with the token of the Cluster as it is now.
 
     Waits until the Cluster is initialised: before, its token is empty or changes (kubesphere-facts 6.5, P-18).
@@ -297,7 +265,7 @@ async def deploy_agent(join: Join) -> Report:
         token = str(connection["token"])
         return None
 
-    await _until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout, hint=_NOT_INITIALISED)
+    await joining.until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout, hint=_NOT_INITIALISED)
     for side in (join.host, join.member):
         await side.keep_secret(token)
     config = await configuring.in_force(join.host)
@@ -312,22 +280,22 @@ async def deploy_agent(join: Join) -> Report:
     return {"unchanged": [f"{tower.AGENT} is on the member as it must be"]}
 
 
-async def wait_agent_ready(join: Join) -> Report:
+async def wait_agent_ready(join: joining.Join) -> joining.Report:
     """Wait until the host calls the member Ready, freshly, and with the member's own identity.
 
     A first Federated=False is no failure yet: the host's controller looks again (kubesphere-facts 6.2).
     """
-    look = membership.ReadyLook(await _membership(join))
-    await _until_joined(join, look.look, what="to become Ready", seconds=join.conf.ready_timeout)
+    look = membership.ReadyLook(await joining.membership_of(join))
+    await joining.until_joined(join, look.look, what="to become Ready", seconds=join.conf.ready_timeout)
     return {"unchanged": [f"Cluster {join.conf.cluster} is Ready on the host"]}
 
 
-async def verify_join(join: Join) -> Report:
+async def verify_join(join: joining.Join) -> joining.Report:
     """Prove the join: secret, role, identity and connection; and report what this run did."""
-    joining = await _membership(join)
-    name = joining.name
-    look = membership.ProofLook(joining)
-    await _until_joined(
+    who = await joining.membership_of(join)
+    name = who.name
+    look = membership.ProofLook(who)
+    await joining.until_joined(
         join,
         look.look,
         what="to be proven as joined",
@@ -341,7 +309,7 @@ async def verify_join(join: Join) -> Report:
         "cluster": name,
         "connection": join.conf.connection.value,
         "result": "joined by this run" if changed else "joined already, nothing was written",
-        "member_uid": joining.uid,
+        "member_uid": who.uid,
         "proof": look.proof.value,
         "changed": changed,
         "unchanged": [line for report in reports for line in report.get("unchanged", ())],
@@ -350,7 +318,7 @@ async def verify_join(join: Join) -> Report:
     }
 
 
-Step = Callable[[Join], Awaitable[Report]]
+Step = Callable[[joining.Join], Awaitable[joining.Report]]
 
 STEPS: Mapping[str, Step] = {
     step.__name__: step
@@ -378,9 +346,9 @@ async def run(
     attempt: str,
     started: float,
     leave_worker: float | None = None,
-    reports: Mapping[str, Report] | None = None,
+    reports: Mapping[str, joining.Report] | None = None,
     changes: journal.Journal | None = None,
-) -> Report:
+) -> joining.Report:
     """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
 
     What the step changes is noted in *changes* before it is sent, so that it is known however the step ends.
@@ -396,7 +364,7 @@ async def run(
         clusters.connect(conf.host_conn_id, role=kubesphere.HOST, limits=limits) as host,
         clusters.connect(conf.member_conn_id, role=kubesphere.MEMBER, limits=limits) as member,
     ):
-        join = Join(
+        join = joining.Join(
             conf=conf,
             host=host,
             member=member,
@@ -410,126 +378,5 @@ async def run(
         return await STEPS[step](join)
 
 
-async def _ask_host(join: Join, *, address: str | None) -> Report:
-    return await _ask_for(join, join.host, role=kubesphere.HOST, address=address)
-
-
-async def _ask_member(join: Join, trust: kubesphere.Trust) -> Report:
-    await join.member.keep_secret(trust.value)
-    return await _ask_for(join, join.member, role=kubesphere.MEMBER, jwt_secret=trust.value)
-
-
-async def _ask_for(
-    join: Join, cluster: clusters.Cluster, *, role: str, jwt_secret: str | None = None, address: str | None = None
-) -> Report:
-    if await configuring.ask_for(
-        cluster, role=role, attempt=join.attempt, changes=join.changes, jwt_secret=jwt_secret, address=address
-    ):
-        return {}
-    return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
-
-
-async def _wait_for_installer(join: Join, cluster: clusters.Cluster, *, seconds: float) -> None:
-    await installer.wait(
-        cluster,
-        attempt=join.attempt,
-        limit=join.limit(seconds),
-        seconds=seconds,
-        limits=join.limits,
-        changes=join.changes,
-    )
-
-
-async def _membership(join: Join) -> membership.Membership:
-    config, release = await configuring.in_force(join.host), await configuring.release(join.host)
-    return membership.Membership(
-        host=join.host,
-        member=join.member,
-        name=join.conf.cluster,
-        uid=await configuring.uid(join.member),
-        resync=config.resync or join.limits.resync,
-        release=release,
-        limits=join.limits,
-    )
-
-
-async def _importable(conf: confs.Conf) -> kubeconfig.Kubeconfig | None:
-    if conf.connection is confs.Connection.PROXY:
-        return None
-    return await connections.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
-
-
-async def _sides(join: Join) -> identity.Sides:
-    conf = join.conf
-    host, member = await configuring.in_force(join.host), await configuring.in_force(join.member)
-    prepared = await _importable(conf)
-    return identity.Sides(
-        name=conf.cluster,
-        host_uid=await configuring.uid(join.host),
-        member_uid=await configuring.uid(join.member),
-        host_config=host,
-        member_config=member,
-        host_secret_in_use=member.jwt_secret == (await configuring.trust(join.host)).value,
-        clusters=await join.host.list(kinds.CLUSTER),
-        connection=conf.connection.value,
-        server=prepared.server if prepared else None,
-        agent_name=await tunnel.agent_name(join.member) if prepared is None else "",
-    )
-
-
-def _address_refusals(conf: confs.Conf, sides: identity.Sides) -> list[str]:
-    """Return why tower's address must not be changed: other members' agents go to the one in use."""
-    asked, used = conf.proxy_publish_address, sides.host_config.proxy_publish_address
-    if not asked or not used or asked == used or conf.replace_proxy_address:
-        return []
-    others = [
-        item["metadata"]["name"]
-        for item in sides.clusters
-        if item["metadata"]["name"] != conf.cluster and kubesphere.connection_type(item) == "proxy"
-    ]
-    if not others:
-        return []
-    return [
-        (
-            f"proxy_publish_address {asked} differs from {used}, which the host uses for {', '.join(others)}; leave it "
-            "out "
-            "to use that one, or set replace_proxy_address to move all proxy members"
-        )
-    ]
-
-
 def _described(prepared: kubeconfig.Kubeconfig | None) -> str:
     return f"direct, server {prepared.server}" if prepared else "proxy"
-
-
-async def _wait_until_gone(join: Join, ref: kinds.Ref) -> None:
-    async def look() -> waits.Pending | None:
-        found = await join.host.read(ref)
-        if found is None or "deletionTimestamp" not in found["metadata"]:
-            return None
-        return waits.Pending("it is being deleted")
-
-    if await look() is None:
-        return
-    await _until_joined(join, look, what="of an earlier join to be gone", seconds=join.conf.ready_timeout)
-
-
-async def _until_joined(
-    join: Join,
-    look: waits.Look,
-    *,
-    what: str,
-    seconds: float,
-    hint: str = _SEE_CONDITIONS,
-    bells: Sequence[waits.Bell] = (),
-) -> None:
-    ref = kinds.Ref(kinds.CLUSTER, join.conf.cluster)
-    await waits.until(
-        look,
-        what=f"Cluster {join.conf.cluster} on the {join.host} {what}",
-        bells=[waits.changes(join.host, ref), *bells],
-        limit=join.limit(seconds),
-        seconds=seconds,
-        hint=hint,
-        limits=join.limits,
-    )

@@ -1,0 +1,189 @@
+"""What the steps of a join have in common: who joins whom, what was written, and the waits.
+
+A step is in `join`; what is read, asked for or waited for by more than one of them is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from include.fleet import (
+    clusters,
+    configuring,
+    connections,
+    identity,
+    installer,
+    journal,
+    kinds,
+    kubeconfig,
+    kubesphere,
+    membership,
+    settings,
+    tunnel,
+    waits,
+)
+from include.fleet import conf as confs
+
+Report = dict[str, Any]
+"""What a step returns: `unchanged` and `warnings`, lists of sentences, and facts by name. No secrets.
+
+Airflow adds `changed`, what the step has written, and `seconds`.
+"""
+
+_SEE_CONDITIONS = "See the conditions of the Cluster and the log of ks-controller-manager on the host."
+
+
+@dataclass(frozen=True)
+class Join:
+    """One run's join, as one attempt at one step sees it."""
+
+    conf: confs.Conf
+    host: clusters.Cluster
+    member: clusters.Cluster
+    limits: settings.Settings
+    attempt: str
+    """Names this attempt in the marks that it leaves on clusters: run id and number of the try."""
+    started: float
+    """When this attempt began, in seconds of `time.time`."""
+    leave_worker: float | None
+    """When a wait has to leave the worker, or None if it need not."""
+    reports: Mapping[str, Report]
+    """What the earlier steps returned, by name."""
+    changes: journal.Journal
+    """What this step has changed so far."""
+
+    def limit(self, seconds: float) -> waits.Limit:
+        """Return the limit of a wait of *seconds* in all."""
+        return waits.Limit(deadline=self.started + seconds, leave_worker=self.leave_worker)
+
+
+async def ask_host(join: Join, *, address: str | None) -> Report:
+    """Have the host's ClusterConfiguration ask for the role host, and for tower's *address* if one is given."""
+    return await _ask_for(join, join.host, role=kubesphere.HOST, address=address)
+
+
+async def ask_member(join: Join, trust: kubesphere.Trust) -> Report:
+    """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret."""
+    await join.member.keep_secret(trust.value)
+    return await _ask_for(join, join.member, role=kubesphere.MEMBER, jwt_secret=trust.value)
+
+
+async def _ask_for(
+    join: Join, cluster: clusters.Cluster, *, role: str, jwt_secret: str | None = None, address: str | None = None
+) -> Report:
+    if await configuring.ask_for(
+        cluster, role=role, attempt=join.attempt, changes=join.changes, jwt_secret=jwt_secret, address=address
+    ):
+        return {}
+    return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
+
+
+async def wait_for_installer(join: Join, cluster: clusters.Cluster, *, seconds: float) -> None:
+    """Wait until ks-installer on *cluster* has done all that is asked for; raises what `installer.wait` raises."""
+    await installer.wait(
+        cluster,
+        attempt=join.attempt,
+        limit=join.limit(seconds),
+        seconds=seconds,
+        limits=join.limits,
+        changes=join.changes,
+    )
+
+
+async def membership_of(join: Join) -> membership.Membership:
+    """Return who is to be a member of whom, as the clusters say it now."""
+    config, release = await configuring.in_force(join.host), await configuring.release(join.host)
+    return membership.Membership(
+        host=join.host,
+        member=join.member,
+        name=join.conf.cluster,
+        uid=await configuring.uid(join.member),
+        resync=config.resync or join.limits.resync,
+        release=release,
+        limits=join.limits,
+    )
+
+
+async def importable(conf: confs.Conf) -> kubeconfig.Kubeconfig | None:
+    """Return the kubeconfig that the host receives, None by proxy; raises KubeconfigError if it could not use it."""
+    if conf.connection is confs.Connection.PROXY:
+        return None
+    return await connections.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+
+
+async def sides_of(join: Join) -> identity.Sides:
+    """Return what the two clusters say about themselves."""
+    conf = join.conf
+    host, member = await configuring.in_force(join.host), await configuring.in_force(join.member)
+    prepared = await importable(conf)
+    return identity.Sides(
+        name=conf.cluster,
+        host_uid=await configuring.uid(join.host),
+        member_uid=await configuring.uid(join.member),
+        host_config=host,
+        member_config=member,
+        host_secret_in_use=member.jwt_secret == (await configuring.trust(join.host)).value,
+        clusters=await join.host.list(kinds.CLUSTER),
+        connection=conf.connection.value,
+        server=prepared.server if prepared else None,
+        agent_name=await tunnel.agent_name(join.member) if prepared is None else "",
+    )
+
+
+def address_refusals(conf: confs.Conf, sides: identity.Sides) -> list[str]:
+    """Return why tower's address must not be changed: other members' agents go to the one in use."""
+    asked, used = conf.proxy_publish_address, sides.host_config.proxy_publish_address
+    if not asked or not used or asked == used or conf.replace_proxy_address:
+        return []
+    others = [
+        item["metadata"]["name"]
+        for item in sides.clusters
+        if item["metadata"]["name"] != conf.cluster and kubesphere.connection_type(item) == "proxy"
+    ]
+    if not others:
+        return []
+    return [
+        (
+            f"proxy_publish_address {asked} differs from {used}, which the host uses for {', '.join(others)}; leave it "
+            "out "
+            "to use that one, or set replace_proxy_address to move all proxy members"
+        )
+    ]
+
+
+async def wait_until_gone(join: Join, ref: kinds.Ref) -> None:
+    """Wait until a Cluster that is being deleted is gone; at once where none is."""
+
+    async def look() -> waits.Pending | None:
+        found = await join.host.read(ref)
+        if found is None or "deletionTimestamp" not in found["metadata"]:
+            return None
+        return waits.Pending("it is being deleted")
+
+    if await look() is None:
+        return
+    await until_joined(join, look, what="of an earlier join to be gone", seconds=join.conf.ready_timeout)
+
+
+async def until_joined(
+    join: Join,
+    look: waits.Look,
+    *,
+    what: str,
+    seconds: float,
+    hint: str = _SEE_CONDITIONS,
+    bells: Sequence[waits.Bell] = (),
+) -> None:
+    """Wait for what *look* sees of the Cluster on the host; raises what `waits.until` raises."""
+    ref = kinds.Ref(kinds.CLUSTER, join.conf.cluster)
+    await waits.until(
+        look,
+        what=f"Cluster {join.conf.cluster} on the {join.host} {what}",
+        bells=[waits.changes(join.host, ref), *bells],
+        limit=join.limit(seconds),
+        seconds=seconds,
+        hint=hint,
+        limits=join.limits,
+    )
