@@ -42,5 +42,5 @@ lock: $(STAMP) ## Choose versions anew and write both requirements locks
 	$(UV_COMPILE) --upgrade requirements.txt requirements-dev.txt -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove everything that was made here
-	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .demo .chaos .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

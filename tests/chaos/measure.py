@@ -174,6 +174,16 @@ def play(home: Path, *, ways: Iterable[str] = cases.WAYS) -> Iterator[Cost | Dif
             yield difference(short, long)
 
 
+def problems(found: Iterable[Cost | Difference]) -> list[str]:
+    """Return what is not within the bar, a sentence each."""
+    return [
+        f"{each.way}: {each.more_requests} requests more with a run of {LONG:.0f} s, and a worker held for "
+        f"{each.slot_seconds} s"
+        for each in found
+        if isinstance(each, Difference) and not each.holds
+    ]
+
+
 def main() -> int:
     """Print what the joins cost; 0 if all are within the bar."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.measure", description=__doc__)

@@ -2,9 +2,12 @@
 
 import collections
 import dataclasses
+import datetime
 import os
 import platform
 from pathlib import Path
+
+from tests.chaos import measure
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN = "<!-- made by make chaos, from here -->"
@@ -12,45 +15,50 @@ END = "<!-- to here -->"
 
 
 @dataclasses.dataclass(frozen=True)
-class Findings:
-    """All that was played: the sweep, cases on a live Airflow, joins that were measured, and the seconds of it all."""
+class Part:
+    """What one part has found, in how many seconds, and when."""
 
-    swept: list
-    lived: list
-    measured: list
-    seconds: float
+    results: list = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    ended: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """The sweep, cases on a live Airflow, and joins that were measured."""
+
+    sweep: Part = Part()
+    live: Part = Part()
+    measure: Part = Part()
 
     @property
     def failed(self):
-        return [outcome for outcome in (*self.swept, *self.lived) if outcome.problem]
-
-    @property
-    def late(self):
-        """Cases whose request was never sent in any try: they show nothing."""
-        return [outcome for outcome in self.swept if not outcome.met and not outcome.problem]
+        return [case for case in (*self.sweep.results, *self.live.results) if case.problem]
 
 
-def write(findings, *, on):
+def write(findings):
     """Put the tables into the document, in place of those of the last time."""
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
+    swept = findings.sweep.results
     tables = "\n\n".join(
         [
-            summary(findings, on=on),
-            kills([outcome for outcome in findings.swept if outcome.fault.startswith("killed")]),
-            faults([outcome for outcome in findings.swept if not outcome.fault.startswith("killed")]),
-            lives(findings.lived),
-            measures(findings.measured),
+            summary(findings),
+            kills([outcome for outcome in swept if outcome.fault.startswith("killed")]),
+            faults([outcome for outcome in swept if not outcome.fault.startswith("killed")]),
+            lives(findings.live.results),
+            measures(findings.measure.results),
         ]
     )
     DOCUMENT.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
 
 
-def summary(findings, *, on):
+def summary(findings):
+    swept = findings.sweep.results
     groups = {
-        "the process is killed by a write": [case for case in findings.swept if case.fault.startswith("killed")],
-        "a request fails": [case for case in findings.swept if not case.fault.startswith("killed")],
-        "Airflow fails, or a run is ended": findings.lived,
+        "the process is killed by a write": [case for case in swept if case.fault.startswith("killed")],
+        "a request fails": [case for case in swept if not case.fault.startswith("killed")],
+        "Airflow fails, or a run is ended": findings.live.results,
     }
     rows = [
         (
@@ -63,10 +71,10 @@ def summary(findings, *, on):
         for what, cases in groups.items()
     ]
     rows.append(("all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
-    played = (
-        f"Played on {on:%Y-%m-%d} in {findings.seconds / 60:.0f} minutes, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}."
-    )
+    parts = [(name, getattr(findings, name)) for name in ("sweep", "live", "measure")]
+    times = ", ".join(f"{name} {part.seconds / 60:.0f} minutes" for name, part in parts)
+    days = sorted({f"{part.ended:%Y-%m-%d}" for _, part in parts if part.ended})
+    played = f"Played on {' and '.join(days)}, {os.cpu_count()} cores, Python {platform.python_version()}: {times}."
     return f"{played}\n\n" + table(
         ["what goes wrong", "cases", "ended as they must", "failed", "request not sent in this run"], rows
     )
@@ -101,6 +109,7 @@ def measures(joins):
     rows = [
         (join.way, f"{join.run:.0f}", join.requests, f"{join.slot_seconds:.1f}", f"{join.wall_seconds:.0f}")
         for join in joins
+        if isinstance(join, measure.Cost)
     ]
     head = ["way", "installer run, s", "API requests", "seconds of a worker slot", "seconds in all"]
     return "## What a long wait costs\n\n" + table(head, rows)
