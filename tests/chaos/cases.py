@@ -37,10 +37,10 @@ SETTINGS = {
     "SLOW_POLL": 0.5,
     "FAILED_AFTER": 3.0,
     "QUIET": 1.5,
-    "RESYNC": 1.0,
+    "RESYNC": 5.0,
     "INLINE_WAIT": 5.0,
 }
-"""Seconds, in the proportions of the real thing; `failed_after` leaves room for a loaded machine."""
+"""Seconds, in the proportions of the real thing; `failed_after` and `resync` leave room for a loaded machine."""
 STALL = 2.5
 """Seconds: longer than the client's time-outs."""
 
