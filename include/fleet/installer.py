@@ -213,7 +213,7 @@ class _Follower:
         if begins or ends:
             self._run_ended = ends
             self._known_running = False
-        self._crashes = crashes or self._crashes
+        self._crashes = 0 if begins else crashes or self._crashes
         return begins or ends or crashes > 0
 
     async def _activity(self) -> installer_log.Activity:
