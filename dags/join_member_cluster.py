@@ -65,9 +65,9 @@ with DAG(
 ):
     check_conf = CheckConfOperator(task_id="check_conf")
     fetch_jwt = StepOperator(task_id="fetch_jwt")
-    configure_host = StepOperator(task_id="configure_host")
+    configure_host = StepOperator(task_id="configure_host", earlier=["fetch_jwt"])
     configure_member = StepOperator(task_id="configure_member", earlier=["fetch_jwt"])
-    wait_installer = StepOperator(task_id="wait_installer")
+    wait_installer = StepOperator(task_id="wait_installer", long_after=["configure_host", "configure_member"])
     choose_connection = ConnectionBranchOperator(
         task_id="choose_connection",
         arms={"direct": "prepare_kubeconfig", "proxy": "resolve_tower_address"},

@@ -66,13 +66,17 @@ async def in_force(cluster: clusters.Cluster) -> kubesphere.Config:
     return config
 
 
-async def trust(host: clusters.Cluster) -> kubesphere.Trust:
+async def snapshot(cluster: clusters.Cluster) -> kubesphere.Snapshot:
+    """Return what *cluster* is asked for and has in force; raises what `asked` raises."""
+    configuration = await asked(cluster)
+    config_map, secret = await cluster.read(kubesphere.CONFIG), await installer.read_secret(cluster)
+    return kubesphere.Snapshot(configuration, kubesphere.config(config_map) if config_map else None, secret)
+
+
+async def trust(host: clusters.Cluster, seen: kubesphere.Snapshot) -> kubesphere.Trust:
     """Return the jwtSecret of the host cluster; raises UnsupportedError for one that no member can be given."""
-    configuration = await asked(host)
-    config_map, secret = await host.read(kubesphere.CONFIG), await installer.read_secret(host)
-    config = kubesphere.config(config_map) if config_map else None
-    found = kubesphere.trust(configuration, config, secret)
-    await host.keep_secret(found.value, config.jwt_secret if config else None)
+    found = seen.trust
+    await host.keep_secret(found.value, seen.config.jwt_secret if seen.config else None)
     if not found.value:
         raise errors.UnsupportedError(
             f"The {host} has no jwtSecret in {kubesphere.CONFIG}. Look at the log of Pod ks-installer there."
@@ -94,8 +98,11 @@ async def ask_for(
     changes: journal.Journal,
     jwt_secret: str | None = None,
     address: str | None = None,
+    seen: kubesphere.Snapshot | None = None,
 ) -> bool:
     """Have a ClusterConfiguration ask for these, in one patch; return whether anything had to be written.
+
+    *seen* is what was read of the cluster a moment ago, which then is not read again.
 
     What the cluster was before its first change is kept first, see `_record_before`. Who is overtaken by another
     join of the same host, or by an installer that makes it anew, reads again, and most often finds nothing left to
@@ -104,11 +111,12 @@ async def ask_for(
     left = _OVERTAKEN
     while True:
         left -= 1
-        configuration = await asked(cluster)
+        configuration = seen.configuration if seen else await asked(cluster)
         patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
         if not patch:
             return False
-        await _record_before(cluster, configuration, attempt=attempt)
+        secret = seen.secret if seen else await installer.read_secret(cluster)
+        await _record_before(cluster, configuration, secret, attempt=attempt)
         # The version makes a patch fail that rests on what somebody has changed meanwhile.
         version = configuration["metadata"]["resourceVersion"]
         try:
@@ -117,11 +125,12 @@ async def ask_for(
         except (errors.ConflictError, errors.NotFoundError):
             if not left:
                 raise
+            seen = None
             continue
         return True
 
 
-def _sentence(cluster: clusters.Cluster, before: dict[str, Any], patch: dict[str, Any]) -> str:
+def _sentence(cluster: clusters.Cluster, before: kubesphere.Object, patch: dict[str, Any]) -> str:
     """Return what a patch changed, secrets as fingerprints."""
     words = [f"{kubesphere.CONFIGURATION} of the {cluster.role} changed:"]
     multicluster = patch["spec"].get("multicluster", {})
@@ -138,9 +147,11 @@ def _sentence(cluster: clusters.Cluster, before: dict[str, Any], patch: dict[str
     return " ".join(words)
 
 
-async def _record_before(cluster: clusters.Cluster, configuration: dict[str, Any], *, attempt: str) -> None:
+async def _record_before(
+    cluster: clusters.Cluster, configuration: kubesphere.Object, secret: kubesphere.Object | None, *, attempt: str
+) -> None:
     """Keep what a cluster was before its first change, for the day it leaves; never overwritten."""
-    in_force = kubesphere.secret_value(await installer.read_secret(cluster), "secret")
+    in_force = kubesphere.secret_value(secret, "secret")
     values = {
         "clusterRole": kubesphere.spec_role(configuration),
         "jwtSecret": kubesphere.spec_secret(configuration),

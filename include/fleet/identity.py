@@ -23,7 +23,7 @@ class Sides:
     host_config: kubesphere.Config
     member_config: kubesphere.Config
     host_secret_in_use: bool
-    """Whether the member uses the host's jwtSecret already."""
+    """Whether the member uses the host's jwtSecret already; asked only of one that may belong to another host."""
     clusters: Sequence[kubesphere.Object]
     """All Cluster objects of the host."""
     connection: str
@@ -31,7 +31,17 @@ class Sides:
     server: str | None
     """The member's address that the host is to use; None by proxy, where tower gives it one."""
     agent_name: str
-    """The name under which an agent on the member announces itself, or ""."""
+    """The name under which an agent on the member announces itself, or ""; asked only where the name is there."""
+
+    @property
+    def named(self) -> kubesphere.Object | None:
+        """Return the Cluster that has the name already."""
+        return next((item for item in self.clusters if item["metadata"]["name"] == self.name), None)
+
+    @property
+    def is_being_deleted(self) -> bool:
+        """Tell whether the Cluster that has the name is on its way out."""
+        return self.named is not None and "deletionTimestamp" in self.named["metadata"]
 
 
 def refusals(sides: Sides) -> list[str]:
@@ -50,7 +60,7 @@ def refusals(sides: Sides) -> list[str]:
 
 
 def _about_name(sides: Sides) -> list[str]:
-    named = next((item for item in sides.clusters if item["metadata"]["name"] == sides.name), None)
+    named = sides.named
     if named is not None and kubesphere.HOST_LABEL in (named["metadata"].get("labels") or {}):
         return [f"{sides.name} is the Cluster of the host itself; choose another name"]
     if sides.name == sides.host_config.host_cluster_name:
@@ -97,9 +107,14 @@ def _about_other_names(sides: Sides) -> list[str]:
     ]
 
 
+def may_belong_to_another_host(config: kubesphere.Config) -> bool:
+    """Tell whether a cluster with this configuration is a member; the jwtSecret tells of whom."""
+    return config.role == kubesphere.MEMBER and bool(config.cluster_name)
+
+
 def _about_other_host(sides: Sides) -> list[str]:
     config = sides.member_config
-    if config.role != kubesphere.MEMBER or not config.cluster_name or sides.host_secret_in_use:
+    if not may_belong_to_another_host(config) or sides.host_secret_in_use:
         return []
     return [
         (

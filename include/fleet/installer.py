@@ -14,6 +14,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from include.fleet import clusters, errors, installer_log, journal, kinds, kubesphere, settings, waits
 
@@ -25,6 +26,8 @@ _LOG_CONTEXT = 50
 """Lines written before the log is followed, in case a run has just ended."""
 _CRASHES = 5
 """A hook that failed this often in a row is retried every 5 s for ever (kubesphere-facts 2.2)."""
+_OWN = kinds.Ref(kinds.CLUSTER, kubesphere.HOST)
+"""A host's own Cluster under its usual name; under another one it is seen at the next look."""
 _FORMER = ("jwtSecret", "secretInForce")
 
 
@@ -36,8 +39,8 @@ async def wait(
     seconds: float,
     limits: settings.Settings,
     changes: journal.Journal,
-) -> None:
-    """Wait until ks-installer on *cluster* has done all that is asked for and is idle.
+) -> kubesphere.Snapshot:
+    """Wait until ks-installer on *cluster* has done all that is asked for and is idle; return what was seen last.
 
     A run that ended without that is not repeated by itself, so one new run is forced (kubesphere-facts 2.2,
     12.2), once for each *attempt*; that is noted in *changes*. Raises InstallerFailedError when that one fails
@@ -51,8 +54,7 @@ async def wait(
         follower.follow_log,
     ]
     if cluster.role == kubesphere.HOST:
-        # The usual name of a host's own Cluster; under another name it is seen at the next look.
-        bells.append(waits.changes(cluster, kinds.Ref(kinds.CLUSTER, kubesphere.HOST)))
+        bells.append(waits.changes(cluster, _OWN))
     await waits.until(
         follower.look,
         what=f"ks-installer on the {cluster}",
@@ -62,6 +64,9 @@ async def wait(
         hint="See the log of the Pod ks-installer; raise the time-out in the conf if it is only slow.",
         limits=limits,
     )
+    if follower.seen is None:
+        raise RuntimeError("a wait is over only when the cluster has been looked at")
+    return follower.seen
 
 
 async def read_secret(cluster: clusters.Cluster) -> kubesphere.Object | None:
@@ -93,14 +98,16 @@ class _Follower:
         self._changes = changes
         self._in_worker = in_worker
         self._pod: kinds.Ref | None = None
-        self._cross_checked: list[str] = []
-        """Which ClusterConfiguration and ConfigMap the Secret has been found to agree with."""
+        self.seen: kubesphere.Snapshot | None = None
+        """What the last look saw that found the installer's work done."""
+        self._versions: list[str] = []
+        """Of the ClusterConfiguration and the ConfigMap in it."""
         self._idle_since: float | None = None
         self._following = False
         self._run_ended = False
         self._crashes = 0
-        self._known_running = False
-        """Whether the queue has told of a run whose end the log will tell."""
+        self._known: installer_log.Activity | None = None
+        """What the installer does until the log tells of a run's beginning or end; None if it has to be asked."""
 
     async def look(self) -> waits.Pending | None:
         """Look once at what is asked for and what is in force, and if need be at the installer."""
@@ -122,15 +129,18 @@ class _Follower:
         config_map = await self._cluster.read(kubesphere.CONFIG)
         config = kubesphere.config(config_map) if config_map else None
         await self._cluster.keep_secret(kubesphere.spec_secret(configuration), config.jwt_secret if config else None)
-        unmet = kubesphere.unmet(configuration, config, kubesphere.trust(configuration, config, None))
+        versions = [item["metadata"]["resourceVersion"] for item in (configuration, config_map) if item]
+        if self.seen is not None and versions == self._versions:
+            return ""
+        self.seen = None
+        unmet = kubesphere.unmet(kubesphere.Snapshot(configuration, config, None))
         if unmet:
             return unmet
-        versions = [item["metadata"]["resourceVersion"] for item in (configuration, config_map) if item]
-        if versions != self._cross_checked:
-            # Written before the ConfigMap, so it is worth a question only when that is right.
-            secret = await read_secret(self._cluster)
-            unmet = kubesphere.unmet(configuration, config, kubesphere.trust(configuration, config, secret))
-            self._cross_checked = [] if unmet else versions
+        # The Secret is written before the ConfigMap, so it is worth a question only when that is right.
+        seen = kubesphere.Snapshot(configuration, config, await read_secret(self._cluster))
+        unmet = kubesphere.unmet(seen)
+        if not unmet:
+            self.seen, self._versions = seen, versions
         return unmet
 
     async def _judge(self, unmet: str) -> waits.Pending:
@@ -163,7 +173,7 @@ class _Follower:
                 return following
         if kubesphere.spec_role(configuration) != kubesphere.HOST:
             return ""
-        own = await self._cluster.list(kinds.CLUSTER, label_selector=kubesphere.HOST_LABEL)
+        own = await self._own_clusters()
         late = self._idle_for() >= self._limits.failed_after
         following = kubesphere.host_cluster_unmet(own)
         if following and not late:
@@ -177,6 +187,13 @@ class _Follower:
                 f"{kubesphere.CONFIGURATION} to null, restart Deployment ks-installer, then clear this task."
             )
         return kubesphere.deployments_unmet(deployments) or following
+
+    async def _own_clusters(self) -> list[dict[str, Any]]:
+        """Return the Clusters that stand for the host itself."""
+        usual = await self._cluster.read(_OWN)
+        if usual is not None and kubesphere.HOST_LABEL in (usual["metadata"].get("labels") or {}):
+            return [usual]
+        return await self._cluster.list(kinds.CLUSTER, label_selector=kubesphere.HOST_LABEL)
 
     def _idle_for(self) -> float:
         if self._idle_since is None:
@@ -201,7 +218,7 @@ class _Follower:
                         self._following = True
                         yield None
         finally:
-            self._following = self._known_running = False
+            self._following, self._known = False, None
 
     def _heard(self, line: str) -> bool:
         """Remember what a line of the log tells; True if that is worth a look."""
@@ -212,14 +229,18 @@ class _Follower:
         )
         if begins or ends:
             self._run_ended = ends
-            self._known_running = False
+            # Of a run that begins after the queue was idle nobody else need tell.
+            new = begins and self._idle_since is not None
+            self._known = installer_log.Activity.RUNNING if new else None
         self._crashes = 0 if begins else crashes or self._crashes
         return begins or ends or crashes > 0
 
     async def _activity(self) -> installer_log.Activity:
         """Tell what the installer does: by its queue, else by its log, else unknown."""
-        doing = installer_log.Activity.RUNNING if self._known_running else await self._ask()
-        self._known_running = doing is installer_log.Activity.RUNNING and self._following and not self._run_ended
+        doing = self._known or await self._ask()
+        lasts = self.seen is not None if doing is installer_log.Activity.IDLE else not self._run_ended
+        known = doing is not installer_log.Activity.UNKNOWN and self._following and lasts
+        self._known = doing if known else None
         if doing is not installer_log.Activity.IDLE:
             self._idle_since = None
         return doing

@@ -82,7 +82,7 @@ async def fetch_jwt(join: joining.Join) -> joining.Report:
     From the ConfigMap, cross-checked with Secret kubesphere-secret where that may be read; the host's
     ClusterConfiguration usually does not hold it (kubesphere-facts 2.4, 3.4).
     """
-    trust = await configuring.trust(join.host)
+    trust = await configuring.trust(join.host, await configuring.snapshot(join.host))
     reference = f"{kubesphere.CONFIG}, {kubesphere.CONFIG_KEY}, authentication.jwtSecret"
     if trust.pending:
         log.warning("The host's jwtSecret is about to change: %s. configure_host sees to it first.", trust.pending)
@@ -108,19 +108,22 @@ async def configure_host(join: joining.Join) -> joining.Report:
         if reasons:
             raise errors.RefusedError(join.conf.cluster, reasons)
     report = await joining.ask_host(join, address=address)
-    if (await configuring.trust(join.host)).pending:
+    if join.reports.get("fetch_jwt", {}).get("pending") != "" and (await configuring.snapshot(join.host)).trust.pending:
         await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
     return report
 
 
 async def configure_member(join: joining.Join) -> joining.Report:
     """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret, in one patch."""
-    trust = await configuring.trust(join.host)
-    if trust.pending:
-        await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
-        trust = await configuring.trust(join.host)
-    fetched = join.reports.get("fetch_jwt", {}).get("fingerprint")
-    if fetched not in (None, redaction.fingerprint(trust.value)):
+    fetched = join.reports.get("fetch_jwt", {})
+    config = await configuring.in_force(join.host)
+    if fetched.get("pending") == "" and fetched["fingerprint"] == redaction.fingerprint(config.jwt_secret):
+        return await joining.ask_member(join, kubesphere.Trust(config.jwt_secret, ""))
+    seen = await configuring.snapshot(join.host)
+    if seen.trust.pending:
+        seen = await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
+    trust = await configuring.trust(join.host, seen)
+    if fetched.get("fingerprint") not in (None, redaction.fingerprint(trust.value)):
         log.warning("The host's jwtSecret has changed since fetch_jwt; the one in force now is used")
     return await joining.ask_member(join, trust)
 
@@ -133,15 +136,16 @@ async def wait_installer(join: joining.Join) -> joining.Report:
     (kubesphere-facts 2.3).
     """
     while True:
-        await waits.together(
+        host, member = await waits.together(
             joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout),
             joining.wait_for_installer(join, join.member, seconds=join.conf.member_installer_timeout),
         )
         # Only where there is none: two runs that want different addresses must not ask against each other for ever.
-        has_address = kubesphere.spec_address(await configuring.asked(join.host))
+        has_address = kubesphere.spec_address(host.configuration)
+        trust = await configuring.trust(join.host, host)
         reports = [
-            await joining.ask_host(join, address=None if has_address else join.conf.proxy_publish_address),
-            await joining.ask_member(join, await configuring.trust(join.host)),
+            await joining.ask_host(join, address=None if has_address else join.conf.proxy_publish_address, seen=host),
+            await joining.ask_member(join, trust, seen=member),
         ]
         if all("unchanged" in report for report in reports):
             return {"unchanged": ["ks-installer is idle on host and member, with all that is asked for in force"]}
@@ -214,8 +218,10 @@ async def import_cluster(join: joining.Join) -> joining.Report:
     the conf's kubeconfig; in a joined one it is replaced only if the conf names another.
     """
     conf, ref = join.conf, kinds.Ref(kinds.CLUSTER, join.conf.cluster)
-    await joining.wait_until_gone(join, ref)
     sides = await joining.sides_of(join)
+    if sides.is_being_deleted:
+        await joining.wait_until_gone(join, ref)
+        sides = await joining.sides_of(join)
     reasons = identity.refusals(sides)
     if reasons:
         raise errors.RefusedError(conf.cluster, reasons)
@@ -229,7 +235,7 @@ async def import_cluster(join: joining.Join) -> joining.Report:
         group=conf.group,
         description=conf.description,
     )
-    existing = next((item for item in sides.clusters if item["metadata"]["name"] == conf.cluster), None)
+    existing = sides.named
     if existing is None:
         with join.changes.noted(f"{ref} created on the host, {_described(prepared)}"):
             await join.host.create(ref, wanted)

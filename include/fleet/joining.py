@@ -59,30 +59,26 @@ class Join:
         return waits.Limit(deadline=self.started + seconds, leave_worker=self.leave_worker)
 
 
-async def ask_host(join: Join, *, address: str | None) -> Report:
+async def ask_host(join: Join, *, address: str | None, seen: kubesphere.Snapshot | None = None) -> Report:
     """Have the host's ClusterConfiguration ask for the role host, and for tower's *address* if one is given."""
-    return await _ask_for(join, join.host, role=kubesphere.HOST, address=address)
+    return await _ask_for(join, join.host, role=kubesphere.HOST, address=address, seen=seen)
 
 
-async def ask_member(join: Join, trust: kubesphere.Trust) -> Report:
+async def ask_member(join: Join, trust: kubesphere.Trust, *, seen: kubesphere.Snapshot | None = None) -> Report:
     """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret."""
     await join.member.keep_secret(trust.value)
-    return await _ask_for(join, join.member, role=kubesphere.MEMBER, jwt_secret=trust.value)
+    return await _ask_for(join, join.member, role=kubesphere.MEMBER, jwt_secret=trust.value, seen=seen)
 
 
-async def _ask_for(
-    join: Join, cluster: clusters.Cluster, *, role: str, jwt_secret: str | None = None, address: str | None = None
-) -> Report:
-    if await configuring.ask_for(
-        cluster, role=role, attempt=join.attempt, changes=join.changes, jwt_secret=jwt_secret, address=address
-    ):
+async def _ask_for(join: Join, cluster: clusters.Cluster, *, role: str, **wanted: Any) -> Report:
+    if await configuring.ask_for(cluster, role=role, attempt=join.attempt, changes=join.changes, **wanted):
         return {}
     return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
 
 
-async def wait_for_installer(join: Join, cluster: clusters.Cluster, *, seconds: float) -> None:
-    """Wait until ks-installer on *cluster* has done all that is asked for; raises what `installer.wait` raises."""
-    await installer.wait(
+async def wait_for_installer(join: Join, cluster: clusters.Cluster, *, seconds: float) -> kubesphere.Snapshot:
+    """Wait until ks-installer on *cluster* has done all that is asked for; what `installer.wait` returns and raises."""
+    return await installer.wait(
         cluster,
         attempt=join.attempt,
         limit=join.limit(seconds),
@@ -118,18 +114,29 @@ async def sides_of(join: Join) -> identity.Sides:
     conf = join.conf
     host, member = await configuring.in_force(join.host), await configuring.in_force(join.member)
     prepared = await importable(conf)
+    found = await join.host.list(kinds.CLUSTER)
+    named = any(item["metadata"]["name"] == conf.cluster for item in found)
     return identity.Sides(
         name=conf.cluster,
         host_uid=await configuring.uid(join.host),
         member_uid=await configuring.uid(join.member),
         host_config=host,
         member_config=member,
-        host_secret_in_use=member.jwt_secret == (await configuring.trust(join.host)).value,
-        clusters=await join.host.list(kinds.CLUSTER),
+        host_secret_in_use=await _uses_secret_of(join.host, host, member),
+        clusters=found,
         connection=conf.connection.value,
         server=prepared.server if prepared else None,
-        agent_name=await tunnel.agent_name(join.member) if prepared is None else "",
+        agent_name=await tunnel.agent_name(join.member) if named and prepared is None else "",
     )
+
+
+async def _uses_secret_of(host: clusters.Cluster, config: kubesphere.Config, member: kubesphere.Config) -> bool:
+    """Tell whether the member has the jwtSecret of the host, or the one that the host is about to have."""
+    if member.jwt_secret == config.jwt_secret:
+        return True
+    if not identity.may_belong_to_another_host(member):
+        return False
+    return member.jwt_secret == (await configuring.trust(host, await configuring.snapshot(host))).value
 
 
 def address_refusals(conf: confs.Conf, sides: identity.Sides) -> list[str]:

@@ -251,11 +251,29 @@ def trust(configuration: Object, config_: Config | None, secret: Object | None) 
     return Trust(value, pending)
 
 
-def unmet(configuration: Object, config_: Config | None, due: Trust) -> str:
+@dataclass(frozen=True)
+class Snapshot:
+    """What one cluster is asked for and has in force, as read at one moment."""
+
+    configuration: Object = field(repr=False)
+    """Its ClusterConfiguration."""
+    config: Config | None = field(repr=False)
+    """Its ConfigMap, None where there is none that can be used."""
+    secret: Object | None = field(repr=False)
+    """Its kubesphere-secret, None where there is none or it may not be read."""
+
+    @property
+    def trust(self) -> Trust:
+        """Return the secret that the cluster has or is about to have."""
+        return trust(self.configuration, self.config, self.secret)
+
+
+def unmet(seen: Snapshot) -> str:
     """Return the first thing that ks-installer itself has not done of what is asked for, or "".
 
     With `deployments_unmet` and `host_cluster_unmet` this is `configured` of kubesphere-facts 12.2.
     """
+    configuration, config_, due = seen.configuration, seen.config, seen.trust
     role = spec_role(configuration)
     if config_ is None:
         return f"there is no ConfigMap {CONFIG.name} with {CONFIG_KEY}"

@@ -24,6 +24,8 @@ _STALE = 2.5
 _PATIENCE = 3
 """In resync periods (kubesphere-facts 12.3)."""
 
+_LASTING = 2.0
+"""Seconds after which it is worth a question why a Cluster is not Ready: most often that passes at once."""
 _LOOK_AGAIN = 1.0
 """Seconds after which a ks-apiserver that is loading its configuration is asked again, so much more each time."""
 
@@ -127,6 +129,8 @@ class ReadyLook:
 
     def __init__(self, joining: Membership) -> None:
         self._joining = joining
+        self._told: tuple[str, float] = ("", time.monotonic())
+        """What the Cluster itself says, and since when."""
         self._since: tuple[str, float] = ("", time.monotonic())
 
     async def look(self) -> waits.Pending | None:
@@ -141,11 +145,16 @@ class ReadyLook:
         text = joining.readiness(cluster)
         if not text:
             return None
+        explains = kubesphere.connection_type(cluster) == "proxy" or joining.release.tells_failures_by_event
+        if text != self._told[0]:
+            self._told = (text, time.monotonic())
+        passing = _LASTING - (time.monotonic() - self._told[1])
+        if explains and passing > 0:
+            return waits.Pending(text, passing)
         text += await self._explained(cluster)
         self._give_up(cluster, text)
         # The Cluster is watched, what explains it is not. Without an explanation only time brings something new:
         # what to give up, and which word of the host has become old.
-        explains = kubesphere.connection_type(cluster) == "proxy" or joining.release.tells_failures_by_event
         return waits.Pending(text, joining.limits.slow_poll if explains else joining.resync)
 
     async def _explained(self, cluster: dict[str, Any]) -> str:

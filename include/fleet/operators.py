@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator, Param, RetryDecision, RetryPolicy
@@ -105,18 +105,23 @@ class StepOperator(BaseOperator):
     hands on its report. A step that reads what earlier ones reported runs once more in the worker instead.
 
     :param earlier: ids of the tasks whose reports the step reads
+    :param long_after: ids of the tasks after whose changes the step is known to take minutes: then no worker begins it
     """
 
-    def __init__(self, *, earlier: Iterable[str] = (), **kwargs: Any) -> None:
+    def __init__(self, *, earlier: Iterable[str] = (), long_after: Iterable[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("retries", RETRIES)
         kwargs.setdefault("retry_delay", timedelta(seconds=_DELAYS[0]))
         kwargs.setdefault("retry_policy", ErrorClassPolicy())
         super().__init__(**kwargs)
         self.earlier = tuple(earlier)
+        self.long_after = tuple(long_after)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step and return its report."""
-        return self._run(context, started=time.time())
+        started, ti = time.time(), context["ti"]
+        if any("changed" in (ti.xcom_pull(task_ids=task_id) or {}) for task_id in self.long_after):
+            self._leave_worker(context, started=started)
+        return self._run(context, started=started)
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the triggerer; raises the error that ended the wait there.
@@ -137,7 +142,6 @@ class StepOperator(BaseOperator):
         limits = triggers.configured_settings()
         ti = context["ti"]
         conf = dict(context["params"])
-        attempt = f"{ti.run_id}/{ti.try_number}"
         reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id in self.earlier}
         noted = self._noted(context)
         try:
@@ -146,7 +150,7 @@ class StepOperator(BaseOperator):
                     self.task_id,
                     conf,
                     limits=limits,
-                    attempt=attempt,
+                    attempt=_attempt(context),
                     started=started,
                     leave_worker=time.time() + limits.inline_wait,
                     reports={task_id: found for task_id, found in reports.items() if found},
@@ -154,10 +158,15 @@ class StepOperator(BaseOperator):
                 )
             )
         except waits.Longer:
-            self.log.info("The wait goes on in the triggerer")
-            trigger = triggers.StepTrigger(step=self.task_id, conf=conf, attempt=attempt, started=started)
-            self.defer(trigger=trigger, method_name="resume")
+            self._leave_worker(context, started=started)
         return self._reported(report, started=started, noted=noted)
+
+    def _leave_worker(self, context: Context, *, started: float) -> NoReturn:
+        self.log.info("The wait goes on in the triggerer")
+        trigger = triggers.StepTrigger(
+            step=self.task_id, conf=dict(context["params"]), attempt=_attempt(context), started=started
+        )
+        self.defer(trigger=trigger, method_name="resume")
 
     def _noted(self, context: Context) -> journal.Journal:
         """Return what this step has changed so far, in this try and in earlier ones: only so is the report true."""
@@ -240,6 +249,11 @@ class ConnectionBranchOperator(BaseBranchOperator):
     def choose_branch(self, context: Context) -> str:
         """Return the id of the first task of the arm."""
         return self.arms[context["params"]["connection"]]
+
+
+def _attempt(context: Context) -> str:
+    """Return what names this try of this run in the marks that it leaves on clusters."""
+    return f"{context['ti'].run_id}/{context['ti'].try_number}"
 
 
 def _same_member(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from include.fleet import clusters, errors, kinds, settings
 
@@ -57,6 +58,7 @@ class Limit:
     """When the wait has to leave the worker, if it is in one."""
 
 
+Result = TypeVar("Result")
 Look = Callable[[], Awaitable[Pending | None]]
 Bell = Callable[[asyncio.Event], AsyncGenerator[None, None]]
 """Yields when there may be something new, the first time as soon as it listens; ends when it has to be put up again.
@@ -93,20 +95,32 @@ async def until(
     the worker.
     """
     teller = _Teller(look, what=what, limits=limits)
-    # Most often there is nothing to wait for, as in a step that is done again: then no watch is opened.
-    pending = await teller.look()
-    if pending is None or _over(pending, limit, what=what, seconds=seconds, hint=hint):
-        return
+    pending = None
+    if limit.leave_worker is not None:
+        # Most often there is nothing to wait for, as in a step that is done again: then no watch is opened.
+        pending = await teller.look()
+        if pending is None or _over(pending, limit, what=what, seconds=seconds, hint=hint):
+            return
     async with _ringing(bells, limits) as ringing:
+        if pending is None:
+            # In the triggerer there is something: a first look that watches answer asks for nothing twice.
+            await ringing.opened()
+        else:
+            await _pause(ringing, pending, limit, limits)
         while True:
-            left = min(limit.deadline, limit.leave_worker or limit.deadline) - time.time()
-            again = min(left, pending.again or left, limits.slow_poll if ringing.deaf else left)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, again)):
-                    await ringing.wait()
             pending = await teller.look()
             if pending is None or _over(pending, limit, what=what, seconds=seconds, hint=hint):
                 return
+            await _pause(ringing, pending, limit, limits)
+
+
+async def _pause(ringing: _Ringing, pending: Pending, limit: Limit, limits: settings.Settings) -> None:
+    """Return when it is time for another look."""
+    left = min(limit.deadline, limit.leave_worker or limit.deadline) - time.time()
+    again = min(left, pending.again or left, limits.slow_poll if ringing.deaf else left)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, again)):
+            await ringing.wait()
 
 
 def _over(pending: Pending, limit: Limit, *, what: str, seconds: float, hint: str) -> bool:
@@ -166,11 +180,23 @@ class _Ringing:
     async def wait(self) -> None:
         """Return when a bell has rung since the last time; raises what broke one and is none of our errors."""
         await self._rung.wait()
+        await self._heard()
+
+    async def opened(self) -> None:
+        """Return when all bells listen, or have failed to, or after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.connect_timeout):
+                for opened in self._opened:
+                    await opened.wait()
+        await self._heard()
+
+    async def _heard(self) -> None:
+        """Take all that rings now for one; raises what broke a bell and is none of our errors."""
+        await asyncio.sleep(_BURST)
+        self._rung.clear()
         for task in self._tasks:
             if task.done():
                 task.result()
-        await asyncio.sleep(_BURST)
-        self._rung.clear()
 
     async def end(self) -> None:
         for opened in self._opened:
@@ -215,8 +241,8 @@ async def _ringing(bells: Sequence[Bell], limits: settings.Settings) -> AsyncIte
         await ringing.end()
 
 
-async def together(*waits: Awaitable[None]) -> None:
-    """Run several waits at once; the first that fails ends the others.
+async def together(*waits: Awaitable[Result]) -> list[Result]:
+    """Run several waits at once and return their results; the first that fails ends the others.
 
     Raises what that one raised, or Longer if that is all that was raised.
     """
@@ -234,3 +260,4 @@ async def together(*waits: Awaitable[None]) -> None:
     ranks = (Longer, asyncio.CancelledError)
     for error in sorted(raised, key=lambda error: [isinstance(error, rank) for rank in reversed(ranks)]):
         raise error
+    return [task.result() for task in tasks]

@@ -135,14 +135,14 @@ def test_trust_is_the_secret_that_stays(asked, kept, written, value, pending):
 def test_unmet_is_nothing_on_a_finished_member():
     configuration = make_configuration(role="member", secret="WaSEiGROspi5")
     config = kubesphere.config(make_config_map())
-    assert kubesphere.unmet(configuration, config, kubesphere.trust(configuration, config, None)) == ""
+    assert kubesphere.unmet(kubesphere.Snapshot(configuration, config, None)) == ""
 
 
 def test_a_member_never_needs_status_multicluster():
     """Its ClusterConfiguration never gets one: P-4."""
     configuration = make_configuration(role="member", secret="WaSEiGROspi5", status={})
     config = kubesphere.config(make_config_map())
-    assert kubesphere.unmet(configuration, config, kubesphere.trust(configuration, config, None)) == ""
+    assert kubesphere.unmet(kubesphere.Snapshot(configuration, config, None)) == ""
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_member_never_needs_status_multicluster():
 )
 def test_unmet_names_what_the_installer_has_not_done(configuration, says):
     config = kubesphere.config(make_config_map())
-    assert says in kubesphere.unmet(configuration, config, kubesphere.trust(configuration, config, None))
+    assert says in kubesphere.unmet(kubesphere.Snapshot(configuration, config, None))
 
 
 def test_a_host_is_not_finished_until_status_multicluster_is_enabled():
@@ -162,7 +162,7 @@ def test_a_host_is_not_finished_until_status_multicluster_is_enabled():
     config = kubesphere.config(make_config_map("authentication: {jwtSecret: a}\nmulticluster: {clusterRole: host}"))
     for status, unmet in (({}, True), ({"multicluster": {"status": "enabled"}}, False)):
         configuration = make_configuration(role="host", status=status)
-        assert bool(kubesphere.unmet(configuration, config, kubesphere.trust(configuration, config, None))) is unmet
+        assert bool(kubesphere.unmet(kubesphere.Snapshot(configuration, config, None))) is unmet
 
 
 def test_the_last_condition_of_a_type_counts():

@@ -1,10 +1,12 @@
 """The Airflow side of a step: an error's class decides whether it is tried again, by Airflow's own retry policy."""
 
 import inspect
+import types
 from datetime import timedelta
 
 import pytest
 from airflow.sdk import RetryAction
+from airflow.sdk.exceptions import TaskDeferred
 
 from include.fleet import errors, operators
 
@@ -77,6 +79,27 @@ def test_every_step_of_the_dag_is_tried_again_as_the_policy_says(dagbag):
     for task in steps:
         assert isinstance(task.retry_policy, operators.ErrorClassPolicy)
         assert task.retries == operators.RETRIES
+
+
+@pytest.mark.parametrize(
+    ("reports", "leaves"),
+    [
+        pytest.param([None, {"unchanged": ["role"]}], False, id="nothing-was-changed"),
+        pytest.param([None, {"changed": ["role"]}], True, id="a-run-is-due"),
+    ],
+)
+def test_a_step_that_is_known_to_take_minutes_holds_no_worker_for_a_look(reports, leaves, monkeypatch):
+    step = operators.StepOperator(task_id="wait_installer", long_after=["configure_host", "configure_member"])
+    monkeypatch.setattr(step, "_run", lambda context, started: {"ran": True})
+    answers = iter(reports)
+    ti = types.SimpleNamespace(run_id="r", try_number=2, xcom_pull=lambda task_ids: next(answers))
+    context = {"ti": ti, "params": {"cluster": "m1"}}
+    if not leaves:
+        assert step.execute(context) == {"ran": True}
+        return
+    with pytest.raises(TaskDeferred) as deferred:
+        step.execute(context)
+    assert deferred.value.trigger.serialize()[1].items() >= {"step": "wait_installer", "attempt": "r/2"}.items()
 
 
 def test_the_policy_is_stored_with_the_dag_and_comes_back():

@@ -93,7 +93,7 @@ def test_a_temporary_error_is_borne_and_told_once(caplog, error):
 def test_a_server_is_asked_again_when_it_wants_to_be(pauses):
     busy = errors.UnavailableError("busy", retry_after=7)
     wait(answers(busy, errors.UnavailableError("busy"), None))
-    assert pauses.looks == [7, LIMITS.poll]
+    assert pauses.looks == [LIMITS.connect_timeout, 7, LIMITS.poll]
 
 
 def test_a_refused_credential_is_borne_for_a_while_and_then_raised(monkeypatch):
@@ -128,7 +128,7 @@ def test_a_credential_that_is_taken_again_may_be_refused_again_for_as_long(monke
 
 
 def test_a_bell_that_rings_makes_it_look_again():
-    wait(answers(SILENT, None), bells=[Bell()])
+    wait(answers(SILENT, None), leave_worker=60, bells=[Bell()])
 
 
 @pytest.mark.parametrize("error", [errors.UnreachableError("cut"), errors.CredentialError("401")], ids=["cut", "401"])
@@ -163,7 +163,7 @@ def test_a_bell_that_breaks_every_time_is_put_up_after_growing_pauses(monkeypatc
 def test_without_a_bell_that_could_ring_it_looks_every_now_and_then(pauses, caplog):
     deaf = Bell(errors.ForbiddenError("no right to watch"), rings=False)
     wait(answers(SILENT, SILENT, SILENT, None), bells=[deaf, Bell(rings=False)])
-    assert pauses.looks[1:] == [LIMITS.slow_poll] * 2
+    assert pauses.looks[1:] == [LIMITS.slow_poll] * 3
     assert caplog.text.count("no right to watch") == 1
     assert deaf.put_up == 1
 
@@ -176,8 +176,28 @@ def test_a_bell_that_fails_in_a_way_nobody_thought_of_ends_the_wait():
 
 def test_no_bell_is_put_up_where_there_is_nothing_to_wait_for():
     bell = Bell()
-    wait(answers(None), bells=[bell])
+    wait(answers(None), leave_worker=60, bells=[bell])
     assert bell.put_up == 0
+
+
+def test_in_the_triggerer_the_first_look_finds_the_bells_listening():
+    """What they watch is then read from them, and asked for once."""
+    bell, seen = Bell(), []
+
+    async def look():
+        seen.append(bell.put_up)
+
+    wait(look, bells=[bell])
+    assert seen == [1]
+
+
+def test_a_bell_that_cannot_be_put_up_holds_up_no_look(pauses):
+    async def unreachable(opened):
+        await asyncio.Event().wait()
+        yield
+
+    wait(answers(None), bells=[unreachable])
+    assert pauses.looks[0] == LIMITS.connect_timeout
 
 
 def test_what_takes_minutes_leaves_the_worker_at_once():
