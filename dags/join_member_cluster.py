@@ -1,38 +1,44 @@
 """
 ### Join a member cluster to a host cluster
 
-One run joins one KubeSphere member cluster to one host cluster, and proves it. Run it again at any time: what is
-there already is left alone, and a joined member is only verified.
+One run joins one KubeSphere member cluster to one host cluster, and proves it. Run it again at any time: what is there already is left alone, and a joined member is only verified.
 
-**Before the first run** create two Airflow connections of type *Kubernetes*, one to the host cluster and one to the
-member cluster. KubeSphere 3.4 or 3.0 is installed on both. *Direct*: the host's pods must reach the member's API
-server, and the kubeconfig that the host receives must be cluster-admin on the member. *Proxy*: the member's pods must
-reach tower on the host, at its LoadBalancer's address or at one that you give.
+#### Before the first run
 
-**What a run writes.** On the host: the role in ClusterConfiguration `ks-installer` (and tower's address, if given),
-and the Cluster object. On the member: role and jwtSecret in its ClusterConfiguration, by proxy also Deployment
-`cluster-agent`. On each, before its first change, Secret `before-join` in
-`kubesphere-system`: what it was before. A changed jwtSecret logs out the member's users.
+- Create two Airflow connections of type *Kubernetes*: one to the host cluster, one to the member cluster.
+- KubeSphere 3.4 or 3.0 is installed on both.
+- **direct**: the host's pods reach the member's API server, and the kubeconfig that the host receives is cluster-admin on the member.
+- **proxy**: the member's pods reach tower on the host, at its LoadBalancer's address or at one that you give.
 
-| task | what it does | when it fails |
-|---|---|---|
-| `check_conf` | checks the conf, the connections and who is who, before anything is written | the log lists every problem with its conf key |
-| `fetch_jwt` | finds the host's jwtSecret; keeps a reference and a fingerprint | is KubeSphere finished on the host? |
-| `configure_host`, `configure_member` | one patch of the ClusterConfiguration each, none if it is right | the log names the missing right |
-| `wait_installer` | waits for ks-installer on both clusters; forces one new run if one died silently | the log shows the installer's telling lines; mend the cause, then clear the task |
-| `choose_connection` | picks the arm of the connection type | |
-| `prepare_kubeconfig` | makes the kubeconfig that the host receives, without files or plugins | give the connection a token or a certificate |
-| `resolve_tower_address` | waits until tower has an address | the log has the port to forward to and the line to add to the conf |
-| `import_cluster` | creates or mends the Cluster on the host | the name or the cluster is taken: the log says by whom |
-| `deploy_agent` | waits until the Cluster is initialised, then brings the agent with its token onto the member; skipped on a direct connection | does tower run on the host? |
-| `wait_agent_ready` | waits until the host calls the member Ready | the log has the host's own reason or the agent's, most often an address that cannot be reached |
-| `verify_join` | compares secret, role, identity and connection, and reports | the log says which proof is missing |
+#### What a run writes
 
-Clear a failed task once the cause is mended: it begins with what it finds. A run that is marked as failed, by hand or
-by Airflow after `run_timeout`, asks the clusters for nothing any more within seconds; after `run_deadline` the
-triggerer's log says which run is late and what it waits for. Restarting ks-apiserver by hand, as the
-guide has it, is no step here: the installer restarts it (3.0) or it loads a changed configuration by itself (3.4),
-before the installer has finished a restart would only load the old one, and the agent's manifest is made without it.
+- On the host: the role in ClusterConfiguration `ks-installer`, tower's address if you give one, and the Cluster object.
+- On the member: role and jwtSecret in its ClusterConfiguration, which logs out its users; by proxy also Deployment `cluster-agent`.
+- On each, before its first change: Secret `before-join` in `kubesphere-system`, with what was there before.
+
+#### When a task fails
+
+The last error of its log says what was tried, on which object of which cluster, what the server said, and what to do. Mend the cause, then clear the task: it begins with what it finds.
+
+- **`check_conf`** checks the conf, the connections and who is who, before anything is written. *Fails:* every problem is listed with its conf key.
+- **`fetch_jwt`** finds the host's jwtSecret; keeps a reference and a fingerprint. *Fails:* is KubeSphere finished on the host?
+- **`configure_host`**, **`configure_member`** send one patch of the ClusterConfiguration each, none if it is right. *Fail:* a right is missing; the log names it.
+- **`wait_installer`** waits for ks-installer on both clusters, and forces one new run if one died silently. *Fails:* the installer's telling lines are in the log.
+- **`choose_connection`** picks the arm of the connection type.
+- **`prepare_kubeconfig`** makes the kubeconfig that the host receives, without files or plugins. *Fails:* give the connection a token or a certificate.
+- **`resolve_tower_address`** waits until tower has an address. *Fails:* the log has the port to forward to, and the line to add to the conf.
+- **`import_cluster`** creates or mends the Cluster on the host. *Fails:* the name or the cluster is taken; the log says by whom.
+- **`deploy_agent`** brings the agent with its token onto the member. Skipped on a direct connection. *Fails:* does tower run on the host?
+- **`wait_agent_ready`** waits until the host calls the member Ready. *Fails:* the log has the host's own reason or the agent's, most often an address that cannot be reached.
+- **`verify_join`** compares secret, role, identity and connection, and reports. *Fails:* the log says which proof is missing.
+
+#### To stop a run
+
+Mark it as failed: within seconds it asks the clusters for nothing any more. Airflow does that itself after `run_timeout`. After `run_deadline` the triggerer's log says which run is late and what it waits for.
+
+#### What the guide does and this does not
+
+ks-apiserver is not restarted: the installer does that (3.0), or it loads a changed configuration by itself (3.4). Before the installer has finished, a restart would only load the old one.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ HOST_NAME = "host"
 _URL = "^{scheme}://[^/@?#\\s]+$"
 _CONNECTION_ID = r"^[\w.-]+$"
 _TIMEOUTS = "Time-outs in seconds"
-_DETAILS = "Details"
+_DIRECT = "More for a direct connection"
+_PROXY = "More for a proxy connection"
+_SHOWN = "Shown in the KubeSphere console"
 
 
 class Connection(enum.Enum):
@@ -48,22 +50,22 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "maxLength": 60,
         "not": {"const": HOST_NAME},
-        "title": "Member cluster",
-        "description": "The name that the member cluster gets on the host cluster: lower-case letters, digits "
-        "and dashes, at most 60 characters. Not the host cluster's own name.",
+        "title": "Member cluster's name",
+        "description": "The name that it gets on the host cluster: lower-case letters, digits and dashes, at most 60 "
+        "characters. Not the host cluster's own name.",
         "x-expected": f"a name of lower-case letters, digits and dashes, at most 60 characters, and not {HOST_NAME!r}",
     },
     "host_conn_id": {
         "type": "string",
         "pattern": _CONNECTION_ID,
-        "title": "Host cluster's connection",
+        "title": "Host connection",
         "description": "Id of the Airflow connection (type Kubernetes) to the host cluster.",
         "x-expected": "the id of an Airflow connection",
     },
     "member_conn_id": {
         "type": "string",
         "pattern": _CONNECTION_ID,
-        "title": "Member cluster's connection",
+        "title": "Member connection",
         "description": "Id of the Airflow connection (type Kubernetes) that Airflow itself uses for the "
         "member cluster.",
         "x-expected": "the id of an Airflow connection",
@@ -72,6 +74,10 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "default": Connection.DIRECT.value,
         "type": "string",
         "enum": [kind.value for kind in Connection],
+        "values_display": {
+            Connection.DIRECT.value: "direct: the host's pods reach the member",
+            Connection.PROXY.value: "proxy: an agent on the member connects to the host",
+        },
         "title": "Connection type",
         "description": "direct: the host cluster's pods reach the member's API server. proxy: an agent on the "
         "member connects to tower on the host.",
@@ -81,36 +87,36 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "default": None,
         "type": ["null", "string"],
         "pattern": _URL.format(scheme="https"),
-        "title": "Member's API server, as the host's pods reach it",
-        "description": "Direct only, for example https://192.168.10.5:6443. Empty: the server of "
-        "the imported kubeconfig, which must not be a loopback, link-local or *.local address.",
+        "title": "Member's API server",
+        "description": "Direct only: its address as the host's pods reach it, for example https://192.168.10.5:6443. "
+        "Empty: the server of the imported kubeconfig, which must not be a loopback, link-local or *.local address.",
         "x-expected": "https://ADDRESS[:PORT] without a path",
     },
     "proxy_publish_address": {
         "default": None,
         "type": ["null", "string"],
         "pattern": "^https?://[^/@?#\\s:]+:[0-9]{1,5}$",
-        "title": "Tower's address, as the member's pods reach it",
-        "description": "Proxy only, http[s]://host:port, for example http://139.198.120.120:8080. Empty: the address "
-        "that the host is configured with, else the one of tower's LoadBalancer.",
+        "title": "Tower's address",
+        "description": "Proxy only: as the member's pods reach it, for example http://139.198.120.120:8080. Empty: "
+        "the address that the host is configured with, else the one of tower's LoadBalancer.",
         "x-expected": "http[s]://HOST:PORT without a path",
     },
     "import_conn_id": {
         "default": None,
         "type": ["null", "string"],
         "pattern": _CONNECTION_ID,
-        "title": "Connection whose kubeconfig the host receives",
-        "section": _DETAILS,
-        "description": "Direct connections only. KubeSphere needs a cluster-admin of the member here. "
-        "Empty: the member cluster's connection.",
+        "title": "Imported connection",
+        "section": _DIRECT,
+        "description": "Id of the Airflow connection whose kubeconfig the host receives. KubeSphere needs a "
+        "cluster-admin of the member here. Empty: the member connection.",
         "x-expected": "the id of an Airflow connection",
     },
     "kubesphere_api_endpoint": {
         "default": None,
         "type": ["null", "string"],
         "pattern": _URL.format(scheme="https?"),
-        "title": "Member's KubeSphere API server",
-        "section": _DETAILS,
+        "title": "Member's KubeSphere API",
+        "section": _DIRECT,
         "description": "Optional, as in the guide: http[s]://ADDRESS[:PORT]. Empty: the host goes through "
         "the member's API server.",
         "x-expected": "http[s]://ADDRESS[:PORT] without a path",
@@ -118,19 +124,19 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "replace_proxy_address": {
         "default": False,
         "type": "boolean",
-        "title": "Replace the host's address for all proxy members",
-        "section": _DETAILS,
-        "description": "Proxy only. Without it, an address that differs from the one in use is refused while other "
-        "proxy members depend on that one.",
+        "title": "Replace tower's address",
+        "section": _PROXY,
+        "description": "For all proxy members of the host. Without it, an address that differs from the one in use is "
+        "refused while other proxy members depend on that one.",
         "x-expected": "true or false",
     },
     "agent_image": {
         "default": None,
         "type": ["null", "string"],
         "pattern": "^[^\\s]+$",
-        "title": "Image of the agent",
-        "section": _DETAILS,
-        "description": "Proxy only, for a member that pulls from a registry of its own. Empty: the image that the "
+        "title": "Agent's image",
+        "section": _PROXY,
+        "description": "For a member that pulls from a registry of its own. Empty: the image that the "
         "host is configured with.",
         "x-expected": "the name of an image",
     },
@@ -139,7 +145,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "type": ["null", "string"],
         "maxLength": 63,
         "title": "Provider",
-        "section": _DETAILS,
+        "section": _SHOWN,
         "description": "Shown in the KubeSphere console, free text.",
         "x-expected": "at most 63 characters",
     },
@@ -149,7 +155,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "pattern": "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
         "maxLength": 63,
         "title": "Group",
-        "section": _DETAILS,
+        "section": _SHOWN,
         "description": "The tag that the KubeSphere console shows, for example production.",
         "x-expected": "a Kubernetes label value of at most 63 characters",
     },
@@ -158,7 +164,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "type": ["null", "string"],
         "maxLength": 256,
         "title": "Description",
-        "section": _DETAILS,
+        "section": _SHOWN,
         "description": "Shown in the KubeSphere console, at most 256 characters.",
         "x-expected": "at most 256 characters",
     },
