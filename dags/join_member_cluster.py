@@ -20,17 +20,17 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 
 The last error of its log says what was tried, on which object of which cluster, what the server said, and what to do. Mend the cause, then clear the task: it begins with what it finds.
 
-- **`check_conf`** checks the conf, the connections and who is who, before anything is written. *Fails:* every problem is listed with its conf key.
-- **`fetch_jwt`** finds the host's jwtSecret; keeps a reference and a fingerprint. *Fails:* is KubeSphere finished on the host?
-- **`configure_host`**, **`configure_member`** send one patch of the ClusterConfiguration each, none if it is right. *Fail:* a right is missing; the log names it.
-- **`wait_installer`** waits for ks-installer on both clusters, and forces one new run if one died silently. *Fails:* the installer's telling lines are in the log.
-- **`choose_connection`** picks the arm of the connection type.
-- **`prepare_kubeconfig`** makes the kubeconfig that the host receives, without files or plugins. *Fails:* give the connection a token or a certificate.
-- **`resolve_tower_address`** waits until tower has an address. *Fails:* the log has the port to forward to, and the line to add to the conf.
-- **`import_cluster`** creates or mends the Cluster on the host. *Fails:* the name or the cluster is taken; the log says by whom.
-- **`deploy_agent`** brings the agent with its token onto the member. Skipped on a direct connection. *Fails:* does tower run on the host?
-- **`wait_agent_ready`** waits until the host calls the member Ready. *Fails:* the log has the host's own reason or the agent's, most often an address that cannot be reached.
-- **`verify_join`** compares secret, role, identity and connection, and reports. *Fails:* the log says which proof is missing.
+- **check_conf** checks the conf, the connections and who is who, before anything is written. *Fails:* every problem is listed with its conf key.
+- **fetch_jwt** finds the host's jwtSecret; keeps a reference and a fingerprint. *Fails:* is KubeSphere finished on the host?
+- **configure_host**, **configure_member** send one patch of the ClusterConfiguration each, none if it is right. *Fail:* a right is missing; the log names it.
+- **wait_installer** waits for ks-installer on both clusters, and forces one new run if one died silently. *Fails:* the installer's telling lines are in the log.
+- **choose_connection** picks the arm of the connection type.
+- **prepare_kubeconfig** makes the kubeconfig that the host receives, without files or plugins. *Fails:* give the connection a token or a certificate.
+- **resolve_tower_address** waits until tower has an address. *Fails:* the log has the port to forward to, and the line to add to the conf.
+- **import_cluster** creates or mends the Cluster on the host. *Fails:* the name or the cluster is taken; the log says by whom.
+- **deploy_agent** brings the agent with its token onto the member. Skipped on a direct connection. *Fails:* does tower run on the host?
+- **wait_agent_ready** waits until the host calls the member Ready. *Fails:* the log has the host's own reason or the agent's, most often an address that cannot be reached.
+- **verify_join** compares secret, role, identity and connection, and reports. *Fails:* the log says which proof is missing.
 
 #### To stop a run
 

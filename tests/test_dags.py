@@ -58,7 +58,7 @@ def test_every_task_is_a_step_or_the_branch(dag):
 
 def test_the_page_of_the_dag_names_every_task(dag):
     for task_id in dag.task_ids:
-        assert f"`{task_id}`" in dag.doc_md
+        assert f"**{task_id}**" in dag.doc_md
 
 
 def test_the_form_shows_what_is_required_without_opening_a_section(dag):

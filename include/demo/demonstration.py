@@ -100,7 +100,10 @@ def _join(local: airflow.LocalAirflow, *, confs: Mapping[str, Mapping[str, str]]
         print(f"POST /api/v2/dags/{DAG_ID}/dagRuns with conf")
         for key, value in settings_of_run.items():
             print(f"  {key}: {value}")
-        runs[member] = local.trigger(DAG_ID, conf=settings_of_run)
+        # Airflow would name it after the time alone, and its pages show runs by their names.
+        runs[member] = local.trigger(
+            DAG_ID, conf=settings_of_run, run_id=f"join_{member}__{time.strftime('%Y-%m-%dT%H-%M-%S')}"
+        )
         print(f"  -> {local.url}/dags/{DAG_ID}/runs/{runs[member]}\n")
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     tasks = _follow(local, runs=runs, colour=colour, show=print)

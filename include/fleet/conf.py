@@ -79,8 +79,8 @@ SCHEMA: dict[str, dict[str, Any]] = {
             Connection.PROXY.value: "proxy: an agent on the member connects to the host",
         },
         "title": "Connection type",
-        "description": "direct: the host cluster's pods reach the member's API server. proxy: an agent on the "
-        "member connects to tower on the host.",
+        "description": "Take proxy for a member cluster that reaches the host cluster but is not reached from there, "
+        "as in a private network.",
         "x-expected": "direct or proxy",
     },
     "member_server": {
@@ -146,7 +146,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "maxLength": 63,
         "title": "Provider",
         "section": _SHOWN,
-        "description": "Shown in the KubeSphere console, free text.",
+        "description": "Free text, for example the cloud or the data centre.",
         "x-expected": "at most 63 characters",
     },
     "group": {
@@ -156,7 +156,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "maxLength": 63,
         "title": "Group",
         "section": _SHOWN,
-        "description": "The tag that the KubeSphere console shows, for example production.",
+        "description": "The cluster's tag, for example production.",
         "x-expected": "a Kubernetes label value of at most 63 characters",
     },
     "description": {
@@ -165,7 +165,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "maxLength": 256,
         "title": "Description",
         "section": _SHOWN,
-        "description": "Shown in the KubeSphere console, at most 256 characters.",
+        "description": "At most 256 characters.",
         "x-expected": "at most 256 characters",
     },
     "host_installer_timeout": _timeout(
