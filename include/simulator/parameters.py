@@ -20,7 +20,7 @@ def read_selector(request: Request, *, resource: Resource) -> selectors.Predicat
     """Return what tells the objects that are asked for. Raises ApiError 400."""
     labels, fields = request.query_params.get("labelSelector", ""), request.query_params.get("fieldSelector", "")
     try:
-        by_label, by_field = selectors.parse_labels(labels), selectors.parse_fields(fields)
+        by_label, by_field = selectors.parse_labels(labels), selectors.parse_fields(fields, plural=resource.plural)
     except selectors.SelectorError as error:
         raise status.bad_request(
             f'Unable to find "{resource.api_version}, Resource={resource.plural}" that match label selector '

@@ -22,7 +22,7 @@ class Resource:
 
     `generation` says what raises metadata.generation: "none" for kinds without one, "spec" where a status subresource
     (or Kubernetes itself) keeps status apart, "content" for custom kinds without a status subresource, where every
-    change outside metadata counts.
+    change outside metadata counts. `columns` are the additionalPrinterColumns of a custom kind: name, type, path.
     """
 
     group: str
@@ -35,6 +35,7 @@ class Resource:
     generation: str = "none"
     custom: bool = False
     subresources: tuple[str, ...] = field(default=())
+    columns: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def singular(self) -> str:
@@ -161,6 +162,12 @@ CLUSTERS: Final = Resource(
     namespaced=False,
     custom=True,
     generation="content",
+    columns=(
+        ("Federated", "boolean", ".spec.joinFederation"),
+        ("Provider", "string", ".spec.provider"),
+        ("Active", "boolean", ".spec.enable"),
+        ("Version", "string", ".status.kubernetesVersion"),
+    ),
 )
 USERS: Final = Resource(
     group="iam.kubesphere.io",
@@ -171,6 +178,7 @@ USERS: Final = Resource(
     custom=True,
     generation="spec",
     status=True,
+    columns=(("Email", "string", ".spec.email"), ("Status", "string", ".status.state")),
 )
 WORKSPACES: Final = Resource(
     group="tenant.kubesphere.io",
@@ -190,6 +198,10 @@ KUBEFEDCLUSTERS: Final = Resource(
     custom=True,
     status=True,
     generation="spec",
+    columns=(
+        ("age", "date", ".metadata.creationTimestamp"),
+        ("ready", "string", ".status.conditions[?(@.type=='Ready')].status"),
+    ),
 )
 FEDERATEDWORKSPACES: Final = Resource(
     group="types.kubefed.io",
