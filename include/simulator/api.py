@@ -13,7 +13,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from include.simulator import discovery, openapi, parameters, patches, resources, status, tables, targets, watches
+from include.simulator import (
+    discovery,
+    openapi,
+    parameters,
+    patches,
+    resources,
+    scales,
+    status,
+    tables,
+    targets,
+    watches,
+)
 from include.simulator.access import Access, Entry
 from include.simulator.disturbances import Call, Disturbances, Refusal
 from include.simulator.proxy import Proxy
@@ -121,7 +132,7 @@ class Api:
             )
         if target.subresource:
             if target.subresource in resource.subresources:
-                return await self._serve_forwarded(request, target=target)
+                return await self._serve_subresource(request, target=target)
             if target.subresource != "status" or not resource.status:
                 raise status.no_such_resource()
         handlers: dict[str, Callable[[Request, Target, Resource], Any]] = {
@@ -159,13 +170,37 @@ class Api:
                 return JSONResponse(document)
         return PlainTextResponse("404 page not found\n", status_code=404)
 
-    async def _serve_forwarded(self, request: Request, *, target: Target) -> Response:
+    async def _serve_subresource(self, request: Request, *, target: Target) -> Response:
         if target.subresource == "log":
             if target.verb != "get":
                 raise status.method_not_allowed()
             return await self._proxy.read_log(request, namespace=target.namespace, name=target.name)
+        if target.subresource == "scale":
+            return await self._scale(request, target=target)
         forward = self._proxy.forward_to_pod if target.resource == resources.PODS else self._proxy.forward_to_service
         return await forward(request, namespace=target.namespace, name=target.name, path=target.rest)
+
+    async def _scale(self, request: Request, *, target: Target) -> Response:
+        """Answer for the scale of a Deployment."""
+        name, namespace = target.name, target.namespace
+        deployment = self._store.get(resources.DEPLOYMENTS, name=name, namespace=namespace)
+        if target.verb == "get":
+            return JSONResponse(scales.describe(deployment))
+        if target.verb == "patch":
+            patch = patches.choose(request.headers.get("content-type", ""), custom=False)
+            scale = patch(scales.describe(deployment), patch=await parameters.read_body(request))
+        elif target.verb == "update":
+            scale = await parameters.read_object(request)
+        else:
+            raise status.method_not_allowed()
+        changed = self._store.replace(
+            resources.DEPLOYMENTS,
+            name=name,
+            namespace=namespace,
+            content=scales.rescale(deployment, scale=scale),
+            dry_run=parameters.is_dry_run(request),
+        )
+        return JSONResponse(scales.describe(changed))
 
     async def _get(self, request: Request, target: Target, resource: Resource) -> Response:
         table = tables.negotiate(request, resource=resource, store=self._store)
@@ -193,7 +228,7 @@ class Api:
         return watches.watch(request, resource=resource, namespace=target.namespace, store=self._store)
 
     async def _create(self, request: Request, target: Target, resource: Resource) -> Response:
-        content = await parameters.read_body(request)
+        content = await parameters.read_object(request)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
         created = self._store.create(
             resource, content=content, namespace=target.namespace, dry_run=parameters.is_dry_run(request)
@@ -201,7 +236,7 @@ class Api:
         return JSONResponse(created, status_code=201)
 
     async def _update(self, request: Request, target: Target, resource: Resource) -> Response:
-        content = await parameters.read_body(request)
+        content = await parameters.read_object(request)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
         return JSONResponse(
             self._store.replace(
@@ -229,7 +264,7 @@ class Api:
         )
 
     async def _delete(self, request: Request, target: Target, resource: Resource) -> Response:
-        options = await parameters.read_body(request) if await request.body() else {}
+        options = await parameters.read_object(request) if await request.body() else {}
         conditions = options.get("preconditions") or {}
         grace = options.get("gracePeriodSeconds", parameters.read_integer(request, name="gracePeriodSeconds"))
         dry_run = parameters.is_dry_run(request) or bool(options.get("dryRun"))

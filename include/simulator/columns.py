@@ -119,7 +119,7 @@ def _service(item: Object) -> list[Any]:
         _external_address(item),
         ",".join(ports) or "<none>",
         created_age(item),
-        _pairs(spec.get("selector")),
+        pairs(spec.get("selector")),
     ]
 
 
@@ -146,7 +146,7 @@ def _deployment(item: Object) -> list[Any]:
         created_age(item),
         ",".join(entry["name"] for entry in containers),
         ",".join(entry.get("image", "") for entry in containers),
-        _pairs(spec["selector"].get("matchLabels")),
+        pairs(spec["selector"].get("matchLabels")),
     ]
 
 
@@ -250,7 +250,8 @@ def _number(name: str) -> Column:
     return Column(name=name, type="integer")
 
 
-def _pairs(labels: dict[str, str] | None) -> str:
+def pairs(labels: dict[str, str] | None) -> str:
+    """Return labels, or a selector of them, as one text."""
     return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or "<none>"
 
 

@@ -67,18 +67,20 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        entry["categories"] = list(resource.categories)
     entries = [entry]
     for name in (("status",) if resource.status else ()) + resource.subresources:
-        verbs = {"status": ["get", "patch", "update"], "log": ["get"]}.get(
-            name, ["create", "delete", "get", "patch", "update"]
-        )
+        verbs = {"log": ["get"], "proxy": ["create", "delete", "get", "patch", "update"]}
+        described = {"group": "autoscaling", "version": "v1", "kind": "Scale"} if name == "scale" else {}
         entries.append(
             {
                 "name": f"{resource.plural}/{name}",
                 "singularName": "",
                 "namespaced": resource.namespaced,
                 "kind": resource.kind,
-                "verbs": verbs,
+                "verbs": verbs.get(name, ["get", "patch", "update"]),
+                **described,
             }
         )
     return entries

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from include.simulator.resources import Resource
+
 Predicate = Callable[[dict[str, Any]], bool]
 
 FIELDS: Final[dict[str, set[str]]] = {
@@ -23,6 +25,7 @@ FIELDS: Final[dict[str, set[str]]] = {
     "secrets": {"type"},
 }
 """What a kind can be selected by, besides its objects' names and namespaces."""
+_COMMON: Final = ("metadata.name", "metadata.namespace")
 _SET = re.compile(r"^(?P<key>\S+)\s+(?P<operator>in|notin)\s+\((?P<values>[^)]*)\)$")
 
 
@@ -63,17 +66,22 @@ def _label_test(part: str) -> Callable[[dict[str, str]], bool]:
     return lambda labels: part in labels
 
 
-def parse_fields(text: str, *, plural: str) -> Predicate:
+def parse_fields(text: str, *, resource: Resource) -> Predicate:
     """Return a predicate on objects of a kind for a field selector. Raises SelectorError."""
-    known = {"metadata.name", "metadata.namespace"} | FIELDS.get(plural, set())
+    own = FIELDS.get(resource.plural, set())
     tests = []
     for part in _split(text):
         operator = "!=" if "!=" in part else "==" if "==" in part else "="
         path, found, value = (piece.strip() for piece in part.partition(operator))
         if not found:
             raise SelectorError(f"invalid selector: '{part}'; can't understand '{part}'")
-        if path not in known:
-            raise SelectorError(f"field label not supported: {path}")
+        if path not in {*_COMMON, *own}:
+            plain = not own and not resource.custom
+            raise SelectorError(
+                f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+                if plain
+                else f"field label not supported: {path}"
+            )
         tests.append((path.split("."), operator != "!=", value))
     return lambda item: all((_read(item, path=path) == value) is wanted for path, wanted, value in tests)
 

@@ -278,10 +278,23 @@ def test_lists_are_selected(send, query, names):
     assert [item["metadata"]["name"] for item in listed["items"]] == names
 
 
-def test_an_unknown_field_selector_is_a_bad_request(send):
-    code, body = send("GET", CONFIG_MAPS, fieldSelector="spec.x=1")
-    assert code == 400
-    assert body["message"].endswith("field label not supported: spec.x")
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (CONFIG_MAPS, '"spec.x" is not a known field selector: only "metadata.name", "metadata.namespace"'),
+        ("/api/v1/pods", "field label not supported: spec.x"),
+        (CLUSTER, "field label not supported: spec.x"),
+    ],
+    ids=["plain kind", "kind with fields", "custom kind"],
+)
+def test_an_unknown_field_selector_is_a_bad_request(send, path, message):
+    code, body = send("GET", path, fieldSelector="spec.x=1")
+    assert (code, body["message"]) == (400, message)
+
+
+def test_a_body_in_another_format_than_json_is_refused(host, call, client):
+    code, text = call(client, "POST", CONFIG_MAPS, body="{}", headers={"Content-Type": "application/yaml"})
+    assert (code, json.loads(text)["reason"]) == (415, "UnsupportedMediaType")
 
 
 def watch(client, **options):
