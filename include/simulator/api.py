@@ -164,6 +164,8 @@ class Api:
             document = discovery.describe(path, store=self._store)
             if document is not None:
                 return JSONResponse(document)
+        if path == ["openapi", "v2"]:
+            return Response(openapi.EMPTY, media_type=openapi.EMPTY_TYPE)
         if path[:2] == ["openapi", "v3"]:
             document = openapi.describe(path[2:], store=self._store)
             if document is not None:
