@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import socket
 import sys
@@ -73,6 +74,21 @@ def conf(member: str, *, pod_server: str) -> dict[str, str]:
     }
 
 
+def commands(kubeconfig: Path) -> list[str]:
+    """Return commands for a shell in the repository's folder that show the host and a member."""
+    kubectl = shlex.quote(_from_here(Path(sys.executable).with_name("kubectl")))
+    return [
+        f"export KUBECONFIG={shlex.quote(str(kubeconfig))}",
+        f"{kubectl} get clusters",
+        f"{kubectl} --context {next(iter(MEMBERS))} get pods -A",
+    ]
+
+
+def _from_here(path: Path) -> str:
+    """Return a path as it is short to type in the repository's folder."""
+    return str(path.relative_to(settings.ROOT) if path.is_relative_to(settings.ROOT) else path)
+
+
 def _demonstrate(port: int, *, oneshot: bool) -> int:
     shutil.rmtree(HOME, ignore_errors=True)
     clusters = HOME / "clusters"
@@ -87,7 +103,7 @@ def _demonstrate(port: int, *, oneshot: bool) -> int:
         confs = {member: conf(member, pod_server=addresses[member]["pod_server"]) for member in MEMBERS}
         joined = _join(local, confs=confs, clusters=clusters)
         if not oneshot:
-            _stay(local)
+            _stay(local, kubeconfig=clusters / "kubeconfig")
     print("Stopped; nothing is left running.")
     return 0 if joined else 1
 
@@ -157,9 +173,11 @@ def _explain(local: airflow.LocalAirflow, *, run_id: str, task: dict[str, Any]) 
     print(f"  Its log: {folder / f'attempt={attempt}.log'}")
 
 
-def _stay(local: airflow.LocalAirflow) -> None:
+def _stay(local: airflow.LocalAirflow, *, kubeconfig: Path) -> None:
     """Keep everything running until somebody asks us to stop."""
     print(f"Look around: {local.url}  user {local.username}  password {local.password}")
+    print("And inside the clusters, from another terminal in this folder:")
+    print("\n".join(f"  {command}" for command in commands(kubeconfig)))
     print("Ctrl-C stops everything.")
     with contextlib.suppress(interruption.Interrupted):
         while True:

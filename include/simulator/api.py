@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import functools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from include.simulator import discovery, parameters, resources, selectors, status, targets
+from include.simulator import (
+    discovery,
+    parameters,
+    patches,
+    resources,
+    scales,
+    status,
+    tables,
+    targets,
+    watches,
+)
 from include.simulator.access import Access, Entry
 from include.simulator.disturbances import Call, Disturbances, Refusal
 from include.simulator.proxy import Proxy
 from include.simulator.resources import Resource
-from include.simulator.store import Event, Object, Store
-from include.simulator.streams import Stream
+from include.simulator.store import Store
 from include.simulator.targets import Target
-
-_MERGE: Final = "application/merge-patch+json"
-_STRATEGIC: Final = "application/strategic-merge-patch+json"
 
 
 class Api:
@@ -113,7 +118,7 @@ class Api:
     async def _serve(self, request: Request, *, target: Target, user: str) -> Response:
         resource = target.resource
         if resource is None:
-            return self._serve_other(request)
+            return discovery.answer(request, store=self._store, version=self._version)
         scoped = f"{resource.plural}/{target.subresource}" if target.subresource else resource.plural
         if not self._access.allows(user, verb=target.verb, resource=scoped):
             raise status.forbidden(
@@ -126,7 +131,7 @@ class Api:
             )
         if target.subresource:
             if target.subresource in resource.subresources:
-                return await self._serve_forwarded(request, target=target)
+                return await self._serve_subresource(request, target=target)
             if target.subresource != "status" or not resource.status:
                 raise status.no_such_resource()
         handlers: dict[str, Callable[[Request, Target, Resource], Any]] = {
@@ -146,34 +151,51 @@ class Api:
         response: Response = await handlers[target.verb](request, target, resource)
         return response
 
-    def _serve_other(self, request: Request) -> Response:
-        path = request.url.path.strip("/").split("/")
-        if request.method not in {"GET", "HEAD"}:
-            return PlainTextResponse("404 page not found\n", status_code=404)
-        if path in (["healthz"], ["readyz"], ["livez"]):
-            return PlainTextResponse("ok")
-        if path == ["version"]:
-            return JSONResponse(discovery.describe_version(self._version))
-        if (path[0] == "api" and len(path) <= 2) or (path[0] == "apis" and len(path) <= 3):
-            document = discovery.describe(path, store=self._store)
-            if document is not None:
-                return JSONResponse(document)
-        return PlainTextResponse("404 page not found\n", status_code=404)
-
-    async def _serve_forwarded(self, request: Request, *, target: Target) -> Response:
+    async def _serve_subresource(self, request: Request, *, target: Target) -> Response:
         if target.subresource == "log":
             if target.verb != "get":
                 raise status.method_not_allowed()
             return await self._proxy.read_log(request, namespace=target.namespace, name=target.name)
+        if target.subresource == "scale":
+            return await self._scale(request, target=target)
         forward = self._proxy.forward_to_pod if target.resource == resources.PODS else self._proxy.forward_to_service
         return await forward(request, namespace=target.namespace, name=target.name, path=target.rest)
 
-    async def _get(self, _request: Request, target: Target, resource: Resource) -> Response:
-        return JSONResponse(self._store.get(resource, name=target.name, namespace=target.namespace))
+    async def _scale(self, request: Request, *, target: Target) -> Response:
+        """Answer for the scale of a Deployment."""
+        name, namespace = target.name, target.namespace
+        deployment = self._store.get(resources.DEPLOYMENTS, name=name, namespace=namespace)
+        if target.verb == "get":
+            return JSONResponse(scales.describe(deployment))
+        if target.verb == "patch":
+            patch = patches.choose(request.headers.get("content-type", ""), custom=False)
+            scale = patch(scales.describe(deployment), patch=await parameters.read_body(request))
+        elif target.verb == "update":
+            scale = await parameters.read_object(request)
+        else:
+            raise status.method_not_allowed()
+        changed = self._store.replace(
+            resources.DEPLOYMENTS,
+            name=name,
+            namespace=namespace,
+            content=scales.rescale(deployment, scale=scale),
+            dry_run=parameters.is_dry_run(request),
+        )
+        return JSONResponse(scales.describe(changed))
+
+    async def _get(self, request: Request, target: Target, resource: Resource) -> Response:
+        table = tables.negotiate(request, resource=resource, store=self._store)
+        item = self._store.get(resource, name=target.name, namespace=target.namespace)
+        if table is not None:
+            return JSONResponse(table.render([item], revision=item["metadata"]["resourceVersion"]))
+        return JSONResponse(item)
 
     async def _list(self, request: Request, target: Target, resource: Resource) -> Response:
         matches = parameters.read_selector(request, resource=resource)
+        table = tables.negotiate(request, resource=resource, store=self._store)
         items = [item for item in self._store.select(resource, namespace=target.namespace) if matches(item)]
+        if table is not None:
+            return JSONResponse(table.render(items, revision=str(self._store.revision)))
         return JSONResponse(
             {
                 "kind": f"{resource.kind}List",
@@ -184,48 +206,10 @@ class Api:
         )
 
     async def _watch(self, request: Request, target: Target, resource: Resource) -> Response:
-        matches = parameters.read_selector(request, resource=resource)
-        since = parameters.read_integer(request, name="resourceVersion") or 0
-        timeout = parameters.read_integer(request, name="timeoutSeconds")
-        shown = functools.partial(_line, namespace=target.namespace, matches=matches)
-        present: list[Object] = []
-        if not since:
-            present = [item for item in self._store.select(resource, namespace=target.namespace) if matches(item)]
-        try:
-            missed, queue = self._store.subscribe(resource, since=since or self._store.revision)
-        except status.ApiError as error:
-            return Response(error.event(), media_type="application/json")
-        lines = [json.dumps({"type": "ADDED", "object": item}) + "\n" for item in present]
-        lines += [line for line in map(shown, missed) if line]
-        stream = self._stream(lines, queue=queue, resource=resource, shown=shown, seconds=timeout)
-
-        async def close() -> None:
-            self._store.unsubscribe(queue)
-
-        return Stream(stream, close=close, media_type="application/json")
-
-    async def _stream(
-        self,
-        lines: list[str],
-        *,
-        queue: asyncio.Queue[Event | None],
-        resource: Resource,
-        shown: Callable[[Event], str],
-        seconds: int | None,
-    ) -> AsyncIterator[str]:
-        try:
-            for line in lines:
-                yield line
-            async with asyncio.timeout(seconds):
-                while (event := await queue.get()) is not None:
-                    line = shown(event) if event.resource == resource else ""
-                    if line:
-                        yield line
-        except TimeoutError:
-            return
+        return watches.watch(request, resource=resource, namespace=target.namespace, store=self._store)
 
     async def _create(self, request: Request, target: Target, resource: Resource) -> Response:
-        content = await parameters.read_body(request)
+        content = await parameters.read_object(request)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
         created = self._store.create(
             resource, content=content, namespace=target.namespace, dry_run=parameters.is_dry_run(request)
@@ -233,7 +217,7 @@ class Api:
         return JSONResponse(created, status_code=201)
 
     async def _update(self, request: Request, target: Target, resource: Resource) -> Response:
-        content = await parameters.read_body(request)
+        content = await parameters.read_object(request)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
         return JSONResponse(
             self._store.replace(
@@ -247,10 +231,7 @@ class Api:
         )
 
     async def _patch(self, request: Request, target: Target, resource: Resource) -> Response:
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-        accepted = (_MERGE,) if resource.custom else (_MERGE, _STRATEGIC)
-        if content_type not in accepted:
-            raise status.unsupported_media_type(accepted)
+        patch = patches.choose(request.headers.get("content-type", ""), custom=resource.custom)
         return JSONResponse(
             self._store.patch(
                 resource,
@@ -258,13 +239,13 @@ class Api:
                 patch=await parameters.read_body(request),
                 namespace=target.namespace,
                 subresource=target.subresource,
-                strategic=content_type == _STRATEGIC,
+                apply=patch,
                 dry_run=parameters.is_dry_run(request),
             )
         )
 
     async def _delete(self, request: Request, target: Target, resource: Resource) -> Response:
-        options = await parameters.read_body(request) if await request.body() else {}
+        options = await parameters.read_object(request) if await request.body() else {}
         conditions = options.get("preconditions") or {}
         grace = options.get("gracePeriodSeconds", parameters.read_integer(request, name="gracePeriodSeconds"))
         dry_run = parameters.is_dry_run(request) or bool(options.get("dryRun"))
@@ -285,20 +266,6 @@ class Api:
         return JSONResponse(
             {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         )
-
-
-def _line(event: Event, *, namespace: str, matches: selectors.Predicate) -> str:
-    """Return the watch line for an event, or "" for one that this watch does not see."""
-
-    def selected(item: Object | None) -> bool:
-        return item is not None and namespace in {"", item["metadata"].get("namespace")} and matches(item)
-
-    type_, now, before = event.type, selected(event.object), selected(event.previous)
-    if type_ == "MODIFIED" and now != before:
-        type_ = "ADDED" if now else "DELETED"
-    elif not now:
-        return ""
-    return json.dumps({"type": type_, "object": event.object}) + "\n"
 
 
 async def _describe(request: Request, *, target: Target, user: str | None) -> Call:

@@ -69,7 +69,11 @@ def secret(value: str, *, release: Release) -> Object:
 
 def definition(kind: Resource) -> Object:
     """Return the CustomResourceDefinition of a kind."""
-    subresources: Object = {"subresources": {"status": {}}} if kind.status else {}
+    described: Object = {"subresources": {"status": {}}} if kind.status else {}
+    if kind.columns:
+        described["additionalPrinterColumns"] = [
+            {"name": name, "type": type_, "jsonPath": path} for name, type_, path in kind.columns
+        ]
     return {
         "metadata": {"name": kind.qualified},
         "spec": {
@@ -87,7 +91,7 @@ def definition(kind: Resource) -> Object:
                     "name": kind.version,
                     "served": True,
                     "storage": True,
-                    **subresources,
+                    **described,
                     "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
                 }
             ],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 
 from include.simulator import selectors, status
 from include.simulator.resources import Resource
+
+_JSON: Final = "application/json"
 
 
 def full_path(request: Request) -> str:
@@ -20,12 +22,9 @@ def read_selector(request: Request, *, resource: Resource) -> selectors.Predicat
     """Return what tells the objects that are asked for. Raises ApiError 400."""
     labels, fields = request.query_params.get("labelSelector", ""), request.query_params.get("fieldSelector", "")
     try:
-        by_label, by_field = selectors.parse_labels(labels), selectors.parse_fields(fields)
+        by_label, by_field = selectors.parse_labels(labels), selectors.parse_fields(fields, resource=resource)
     except selectors.SelectorError as error:
-        raise status.bad_request(
-            f'Unable to find "{resource.api_version}, Resource={resource.plural}" that match label selector '
-            f'"{labels}", field selector "{fields}": {error}'
-        ) from error
+        raise status.bad_request(str(error)) from error
     return lambda item: by_label(item) and by_field(item)
 
 
@@ -49,6 +48,14 @@ def read_integer(request: Request, *, name: str) -> int | None:
 def is_dry_run(request: Request) -> bool:
     """Say whether nothing is to be stored."""
     return request.query_params.get("dryRun", "") == "All"
+
+
+async def read_object(request: Request) -> Any:
+    """Return the parsed body of a request that holds an object. Raises ApiError 400, or 415 for what is not JSON."""
+    content_type = request.headers.get("content-type", _JSON).partition(";")[0].strip()
+    if content_type != _JSON:
+        raise status.unsupported_media_type((_JSON,))
+    return await read_body(request)
 
 
 async def read_body(request: Request) -> Any:

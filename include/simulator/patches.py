@@ -1,30 +1,72 @@
-"""Merge patches: RFC 7386, and the part of the strategic merge that is imitated.
-
-The strategic merge here merges maps, deletes on null, merges `containers`, `volumes`, `env`, `ports` and `conditions`
-by their merge keys, and replaces every other list. Directives (`$patch`, `$retainKeys`, `$setElementOrder`) are
-refused.
-"""
+"""The patches that an API server takes, by their content types: merge (RFC 7386), JSON (RFC 6902), strategic merge."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-MERGE_KEYS: Final = {
-    "containers": "name",
-    "initContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "conditions": "type",
-    "ports": "containerPort",
+import jsonpatch
+import jsonpointer
+
+from include.simulator import status, strategic
+
+
+class Patch(Protocol):
+    """Returns an object with a patch applied, and changes neither argument. Raises ApiError."""
+
+    def __call__(self, target: dict[str, Any], *, patch: Any) -> dict[str, Any]:
+        """Apply a patch."""
+        ...
+
+
+def merge(target: dict[str, Any], *, patch: Any) -> dict[str, Any]:
+    """Apply an RFC 7386 patch. Raises ApiError 400."""
+    result: dict[str, Any] = _merge(target, patch=_object(patch))
+    return result
+
+
+def merge_strategically(target: dict[str, Any], *, patch: Any) -> dict[str, Any]:
+    """Apply a strategic merge patch. Raises ApiError 400, or 500 where a real server does."""
+    return strategic.merge(target, patch=_object(patch))
+
+
+def follow(target: dict[str, Any], *, patch: Any) -> dict[str, Any]:
+    """Apply an RFC 6902 patch. Raises ApiError 400 for one that is none, 422 for one that does not fit."""
+    try:
+        operations = jsonpatch.JsonPatch(patch)
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, AttributeError) as error:
+        raise status.bad_request(f"error decoding patch: {error}") from error
+    try:
+        result = operations.apply(target)
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
+        raise status.impossible_patch() from error
+    if not isinstance(result, dict):
+        raise status.impossible_patch()
+    return result
+
+
+_KINDS: Final[dict[str, Patch]] = {
+    "application/json-patch+json": follow,
+    "application/merge-patch+json": merge,
+    "application/strategic-merge-patch+json": merge_strategically,
 }
 
 
-class DirectiveError(ValueError):
-    """A strategic merge patch holds a directive that is not imitated."""
+def choose(content_type: str, *, custom: bool) -> Patch:
+    """Return the kind of a patch; custom kinds take no strategic one. Raises ApiError 415."""
+    accepted = {name: patch for name, patch in _KINDS.items() if not custom or patch is not merge_strategically}
+    patch = accepted.get(content_type.partition(";")[0].strip())
+    if patch is None:
+        raise status.unsupported_media_type(tuple(accepted))
+    return patch
 
 
-def merge(target: Any, *, patch: Any) -> Any:
-    """Return target with an RFC 7386 patch applied; neither argument is changed."""
+def _object(patch: Any) -> dict[str, Any]:
+    if not isinstance(patch, dict):
+        raise status.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
+    return patch
+
+
+def _merge(target: Any, *, patch: Any) -> Any:
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -32,38 +74,5 @@ def merge(target: Any, *, patch: Any) -> Any:
         if value is None:
             result.pop(key, None)
         else:
-            result[key] = merge(result.get(key), patch=value)
-    return result
-
-
-def merge_strategic(target: Any, *, patch: Any) -> Any:
-    """Return target with a simple strategic merge patch applied. Raises DirectiveError."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if key.startswith("$"):
-            raise DirectiveError(f"the directive {key} is not imitated")
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, list) and _mergeable(value, key=MERGE_KEYS.get(key)):
-            result[key] = _merge_list(result.get(key) or [], patch=value, key=MERGE_KEYS[key])
-        else:
-            result[key] = merge_strategic(result.get(key), patch=value)
-    return result
-
-
-def _mergeable(value: list[Any], *, key: str | None) -> bool:
-    return key is not None and all(isinstance(item, dict) and key in item for item in value)
-
-
-def _merge_list(target: list[Any], *, patch: list[Any], key: str) -> list[Any]:
-    result = list(target)
-    for item in patch:
-        for position, existing in enumerate(result):
-            if existing.get(key) == item[key]:
-                result[position] = merge_strategic(existing, patch=item)
-                break
-        else:
-            result.append(merge_strategic({}, patch=item))
+            result[key] = _merge(result.get(key), patch=value)
     return result

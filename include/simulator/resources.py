@@ -22,7 +22,8 @@ class Resource:
 
     `generation` says what raises metadata.generation: "none" for kinds without one, "spec" where a status subresource
     (or Kubernetes itself) keeps status apart, "content" for custom kinds without a status subresource, where every
-    change outside metadata counts.
+    change outside metadata counts. `columns` are the additionalPrinterColumns of a custom kind: name, type, path.
+    `categories` are names for several kinds at once, as in `kubectl get all`.
     """
 
     group: str
@@ -35,6 +36,8 @@ class Resource:
     generation: str = "none"
     custom: bool = False
     subresources: tuple[str, ...] = field(default=())
+    columns: tuple[tuple[str, str, str], ...] = ()
+    categories: tuple[str, ...] = ()
 
     @property
     def singular(self) -> str:
@@ -82,6 +85,7 @@ def _core(
     namespaced: bool = True,
     status: bool = False,
     subresources: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
 ) -> Resource:
     return Resource(
         group="",
@@ -92,13 +96,14 @@ def _core(
         status=status,
         short_names=(short,) if short else (),
         subresources=subresources,
+        categories=categories,
     )
 
 
 NAMESPACES: Final = _core("namespaces", "Namespace", short="ns", namespaced=False, status=True)
 NODES: Final = _core("nodes", "Node", short="no", namespaced=False, status=True)
-PODS: Final = _core("pods", "Pod", short="po", status=True, subresources=("log", "proxy"))
-SERVICES: Final = _core("services", "Service", short="svc", status=True, subresources=("proxy",))
+PODS: Final = _core("pods", "Pod", short="po", status=True, subresources=("log", "proxy"), categories=("all",))
+SERVICES: Final = _core("services", "Service", short="svc", status=True, subresources=("proxy",), categories=("all",))
 ENDPOINTS: Final = _core("endpoints", "Endpoints", short="ep")
 CONFIGMAPS: Final = _core("configmaps", "ConfigMap", short="cm")
 SECRETS: Final = _core("secrets", "Secret")
@@ -113,6 +118,8 @@ DEPLOYMENTS: Final = Resource(
     short_names=("deploy",),
     status=True,
     generation="spec",
+    subresources=("scale",),
+    categories=("all",),
 )
 CLUSTERROLES: Final = Resource(
     group="rbac.authorization.k8s.io", version="v1", plural="clusterroles", kind="ClusterRole", namespaced=False
@@ -161,6 +168,12 @@ CLUSTERS: Final = Resource(
     namespaced=False,
     custom=True,
     generation="content",
+    columns=(
+        ("Federated", "boolean", ".spec.joinFederation"),
+        ("Provider", "string", ".spec.provider"),
+        ("Active", "boolean", ".spec.enable"),
+        ("Version", "string", ".status.kubernetesVersion"),
+    ),
 )
 USERS: Final = Resource(
     group="iam.kubesphere.io",
@@ -171,6 +184,7 @@ USERS: Final = Resource(
     custom=True,
     generation="spec",
     status=True,
+    columns=(("Email", "string", ".spec.email"), ("Status", "string", ".status.state")),
 )
 WORKSPACES: Final = Resource(
     group="tenant.kubesphere.io",
@@ -190,6 +204,10 @@ KUBEFEDCLUSTERS: Final = Resource(
     custom=True,
     status=True,
     generation="spec",
+    columns=(
+        ("age", "date", ".metadata.creationTimestamp"),
+        ("ready", "string", ".status.conditions[?(@.type=='Ready')].status"),
+    ),
 )
 FEDERATEDWORKSPACES: Final = Resource(
     group="types.kubefed.io",

@@ -6,17 +6,26 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from include.simulator.resources import Resource
+
 Predicate = Callable[[dict[str, Any]], bool]
 
-FIELDS: Final = {
-    "metadata.name",
-    "metadata.namespace",
-    "spec.nodeName",
-    "status.phase",
-    "type",
-    "involvedObject.name",
-    "involvedObject.kind",
+FIELDS: Final[dict[str, set[str]]] = {
+    "events": {
+        "involvedObject.apiVersion",
+        "involvedObject.kind",
+        "involvedObject.name",
+        "involvedObject.namespace",
+        "involvedObject.uid",
+        "reason",
+        "type",
+    },
+    "namespaces": {"status.phase"},
+    "pods": {"spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"},
+    "secrets": {"type"},
 }
+"""What a kind can be selected by, besides its objects' names and namespaces."""
+_COMMON: Final = ("metadata.name", "metadata.namespace")
 _SET = re.compile(r"^(?P<key>\S+)\s+(?P<operator>in|notin)\s+\((?P<values>[^)]*)\)$")
 
 
@@ -57,16 +66,22 @@ def _label_test(part: str) -> Callable[[dict[str, str]], bool]:
     return lambda labels: part in labels
 
 
-def parse_fields(text: str) -> Predicate:
-    """Return a predicate on objects for a field selector. Raises SelectorError."""
+def parse_fields(text: str, *, resource: Resource) -> Predicate:
+    """Return a predicate on objects of a kind for a field selector. Raises SelectorError."""
+    own = FIELDS.get(resource.plural, set())
     tests = []
     for part in _split(text):
         operator = "!=" if "!=" in part else "==" if "==" in part else "="
         path, found, value = (piece.strip() for piece in part.partition(operator))
         if not found:
             raise SelectorError(f"invalid selector: '{part}'; can't understand '{part}'")
-        if path not in FIELDS:
-            raise SelectorError(f"field label not supported: {path}")
+        if path not in {*_COMMON, *own}:
+            plain = not own and not resource.custom
+            raise SelectorError(
+                f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+                if plain
+                else f"field label not supported: {path}"
+            )
         tests.append((path.split("."), operator != "!=", value))
     return lambda item: all((_read(item, path=path) == value) is wanted for path, wanted, value in tests)
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import yaml
 
 from include.simulator import certificates, configuration, proxy_states, scenario, states
-from include.simulator.actors import cluster_controller
+from include.simulator.actors import cluster_controller, kubeconfigs
 from include.simulator.cluster import Cluster
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
 from include.simulator.network import Network
@@ -24,8 +24,9 @@ from include.simulator.scenario import HOST_CLUSTER, Host, Member, Origin
 class Simulation:
     """Starts the clusters of a scenario on entering, stops all of it on leaving.
 
-    Writes `<cluster>.kubeconfig`, `<cluster>.admin.kubeconfig` and `connections.json` into the directory. Raises
-    ScenarioError for a scenario that is refused.
+    Writes `<cluster>.kubeconfig`, `<cluster>.admin.kubeconfig`, `kubeconfig` (for people: an administrator of all
+    clusters, with a context by the name of each, at first the host's) and `connections.json` into the directory.
+    Raises ScenarioError for a scenario that is refused.
     """
 
     def __init__(self, source: Mapping[str, Any] | Path | str, *, directory: Path | str) -> None:
@@ -173,6 +174,11 @@ class Simulation:
         for name, cluster in self.clusters.items():
             for user, file in (("airflow", f"{name}.kubeconfig"), ("admin", f"{name}.admin.kubeconfig")):
                 self._write(file, text=yaml.safe_dump(cluster.kubeconfig(user), sort_keys=False))
+        everywhere = kubeconfigs.combine(
+            {name: cluster.kubeconfig("admin") for name, cluster in self.clusters.items()},
+            current=self._scenario.host.name,
+        )
+        self._write("kubeconfig", text=yaml.safe_dump(everywhere, sort_keys=False))
         connections = {name: self._connection(name) for name in self.clusters}
         for alias, name in self._scenario.aliases.items():
             connections[alias] = self._connection(name)

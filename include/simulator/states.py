@@ -91,6 +91,8 @@ class State:
                 },
                 "spec": {"podCIDR": f"{self.machine.pod_prefix}.0/24"},
                 "status": {
+                    "capacity": {"cpu": "8", "memory": "16Gi", "pods": "110"},
+                    "allocatable": {"cpu": "8", "memory": "16Gi", "pods": "110"},
                     "addresses": [{"type": "InternalIP", "address": self.machine.address}],
                     "conditions": [
                         {

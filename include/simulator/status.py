@@ -100,6 +100,27 @@ def invalid(resource: Resource, *, name: str, field: str, problem: str, reason: 
     )
 
 
+def forbidden_option(field: str, *, problem: str) -> ApiError:
+    """Return the error for a parameter of a list or watch that may not be given there."""
+    causes = [{"reason": "FieldValueForbidden", "message": f"Forbidden: {problem}", "field": field}]
+    return ApiError(
+        422,
+        reason="Invalid",
+        details={"group": "meta.k8s.io", "kind": "ListOptions", "causes": causes},
+        message=f'ListOptions.meta.k8s.io "" is invalid: {field}: Forbidden: {problem}',
+    )
+
+
+def impossible_patch() -> ApiError:
+    """Return the error for a JSON patch that does not fit the object; a real server does not say why either."""
+    return ApiError(
+        422,
+        reason="Invalid",
+        details={},
+        message="the server rejected our request due to an error in our request",
+    )
+
+
 def forbidden(resource: Resource, *, user: str, verb: str, name: str, namespace: str, subresource: str) -> ApiError:
     """Return the error for a request that no rule allows."""
     where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"

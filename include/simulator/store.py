@@ -203,19 +203,18 @@ class Store:
         patch: Any,
         namespace: str = "",
         subresource: str = "",
-        strategic: bool = False,
+        apply: patches.Patch = patches.merge,
         dry_run: bool = False,
     ) -> Object:
-        """Apply a merge patch to an object. Raises what `replace` raises, and ApiError 400 or 422 for a bad patch."""
+        """Apply a patch to an object. Raises what `replace` raises, and ApiError 400 or 422 for a bad patch."""
         old = self.get(resource, name=name, namespace=namespace)
-        if not isinstance(patch, dict):
-            raise status.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
-        try:
-            content = (patches.merge_strategic if strategic else patches.merge)(old, patch=patch)
-        except patches.DirectiveError as error:
-            raise status.bad_request(str(error)) from error
         return self.replace(
-            resource, name=name, content=content, namespace=namespace, subresource=subresource, dry_run=dry_run
+            resource,
+            name=name,
+            content=apply(old, patch=patch),
+            namespace=namespace,
+            subresource=subresource,
+            dry_run=dry_run,
         )
 
     def delete(

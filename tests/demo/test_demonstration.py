@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from include.demo import demonstration
+from include.demo import demonstration, simulator
 
 
 @pytest.fixture
@@ -57,3 +57,21 @@ def test_the_conf_of_a_proxy_member_needs_no_address():
         "member_conn_id": "m2",
         "connection": "proxy",
     }
+
+
+def test_the_commands_that_are_printed_show_the_clusters(tmp_path):
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text("{host: {role: host}, members: [{name: m1, role: member, secret: host, joined: m1}]}")
+    with simulator.simulated(scenario, directory=tmp_path / "clusters", log=tmp_path / "log"):
+        shown = subprocess.run(
+            ["/bin/sh", "-e", "-c", "\n".join(demonstration.commands(tmp_path / "clusters" / "kubeconfig"))],
+            env=os.environ | {"HOME": str(tmp_path)},
+            cwd=demonstration.settings.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+    lines = shown.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["NAME", "host", "m1"]
+    assert [line.split()[1][:12] for line in lines[4:]] == ["ks-apiserver", "ks-controlle", "ks-installer"]

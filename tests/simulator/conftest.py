@@ -1,10 +1,15 @@
 """Simulations with near-zero durations, and the official clients to talk to them."""
 
 import contextlib
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import kubernetes
 import pytest
+import yaml
 
 from include.simulator.simulation import Simulation
 
@@ -40,6 +45,62 @@ def wait_for():
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def terminal(tmp_path_factory):
+    """Run a command line with kubectl, as an administrator of a cluster types it; returns what it prints.
+
+    One that `fails` has to fail, and what it says of that is returned. `editor` is a sed script, which stands for what
+    a person does to the text in the editor; `files` are those of the folder in which the command is typed.
+    """
+    home = tmp_path_factory.mktemp("home")
+
+    def environment(cluster, *, editor=""):
+        kubeconfig, program = home / f"{cluster.name}.kubeconfig", home / "editor"
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(yaml.safe_dump(cluster.kubeconfig("admin")))
+        program.touch(mode=0o700)
+        program.write_text(f"#!/bin/sh\nexec sed -i '{editor}' \"$1\"\n")
+        return os.environ | {
+            "HOME": str(home),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "KUBECONFIG": str(kubeconfig),
+            "KUBE_EDITOR": str(program),
+        }
+
+    def run(cluster, command, *, fails=False, stdin=None, editor="", files=None):
+        for name, text in (files or {}).items():
+            (home / name).write_text(text)
+        ended = subprocess.run(
+            ["/bin/bash", "-o", "pipefail", "-c", command],
+            env=environment(cluster, editor=editor),
+            cwd=home,
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (ended.returncode != 0) is fails, f"{command}\n{ended.stdout}{ended.stderr}"
+        return ended.stderr if fails else ended.stdout
+
+    @contextlib.contextmanager
+    def begin(cluster, command):
+        """Run a command that goes on; the value reads what it has printed so far."""
+        printed = home / "printed"
+        with printed.open("w") as output:
+            running = subprocess.Popen(
+                command.split(), env=environment(cluster), cwd=home, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            yield printed.read_text
+        finally:
+            running.terminate()
+            running.wait()
+
+    run.begin = begin
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ CONFIGURATION = "/apis/installer.kubesphere.io/v1alpha1/namespaces/kubesphere-sy
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
+JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +149,38 @@ def test_a_patch_that_changes_nothing_writes_nothing(send):
     assert listed["metadata"]["resourceVersion"] == created["metadata"]["resourceVersion"]
 
 
-@pytest.mark.parametrize("content_type", [STRATEGIC["Content-Type"], "application/json-patch+json"])
-def test_custom_objects_take_merge_patches_only(send, content_type):
+@pytest.mark.parametrize("content_type", [STRATEGIC["Content-Type"], "application/apply-patch+yaml"])
+def test_custom_objects_take_no_strategic_patch_and_nothing_is_applied_by_the_server(send, content_type):
     send("POST", CLUSTER, cluster("patched"))
     code, body = send("PATCH", f"{CLUSTER}/patched", {"spec": {}}, {"Content-Type": content_type})
     assert (code, body["reason"]) == (415, "UnsupportedMediaType")
     assert body["message"].startswith("the body of the request was in an unknown format - accepted media types include")
+
+
+def test_a_json_patch_does_its_operations_in_order(send):
+    send("POST", CLUSTER, cluster("operated"))
+    add = {"op": "add", "path": "/spec/list", "value": ["a"]}
+    more = {"op": "add", "path": "/spec/list/0", "value": "b"}
+    _, patched = send("PATCH", f"{CLUSTER}/operated", [add, more], JSON_PATCH)
+    assert patched["spec"] == {"provider": "x", "list": ["b", "a"]}
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "reason"),
+    [
+        ({"op": "test", "path": "/spec/provider", "value": "y"}, 422, "Invalid"),
+        ({"op": "remove", "path": "/spec/absent"}, 422, "Invalid"),
+        ({"op": "replace", "path": "", "value": "text"}, 422, "Invalid"),
+        ({"op": "jump", "path": "/spec"}, 400, "BadRequest"),
+    ],
+    ids=["test fails", "nothing there", "no object left", "no operation"],
+)
+def test_a_json_patch_that_does_not_fit_changes_nothing(send, operation, code, reason):
+    send("POST", CLUSTER, cluster("unfit"))
+    change = {"op": "replace", "path": "/spec/provider", "value": "z"}
+    answered, body = send("PATCH", f"{CLUSTER}/unfit", [change, operation], JSON_PATCH)
+    assert (answered, body["reason"]) == (code, reason)
+    assert send("GET", f"{CLUSTER}/unfit")[1]["spec"] == {"provider": "x"}
 
 
 def test_a_strategic_patch_merges_containers_by_name(send):
@@ -251,10 +278,23 @@ def test_lists_are_selected(send, query, names):
     assert [item["metadata"]["name"] for item in listed["items"]] == names
 
 
-def test_an_unknown_field_selector_is_a_bad_request(send):
-    code, body = send("GET", CONFIG_MAPS, fieldSelector="spec.x=1")
-    assert code == 400
-    assert body["message"].endswith("field label not supported: spec.x")
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (CONFIG_MAPS, '"spec.x" is not a known field selector: only "metadata.name", "metadata.namespace"'),
+        ("/api/v1/pods", "field label not supported: spec.x"),
+        (CLUSTER, "field label not supported: spec.x"),
+    ],
+    ids=["plain kind", "kind with fields", "custom kind"],
+)
+def test_an_unknown_field_selector_is_a_bad_request(send, path, message):
+    code, body = send("GET", path, fieldSelector="spec.x=1")
+    assert (code, body["message"]) == (400, message)
+
+
+def test_a_body_in_another_format_than_json_is_refused(host, call, client):
+    code, text = call(client, "POST", CONFIG_MAPS, body="{}", headers={"Content-Type": "application/yaml"})
+    assert (code, json.loads(text)["reason"]) == (415, "UnsupportedMediaType")
 
 
 def watch(client, **options):

@@ -38,6 +38,7 @@ def test_the_files_are_private_and_the_connections_in_airflows_form(simulate, tm
         "host.admin.kubeconfig",
         "m1.kubeconfig",
         "m1.admin.kubeconfig",
+        "kubeconfig",
         "connections.json",
     }
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
@@ -49,6 +50,15 @@ def test_the_files_are_private_and_the_connections_in_airflows_form(simulate, tm
     }
     assert connections["m1"]["extra"]["kube_config"] == simulation.clusters["m1"].kubeconfig()
     assert connections["other"] == connections["m1"]
+
+
+def test_one_kubeconfig_reaches_all_clusters_by_their_names_and_at_first_the_host(simulate, tmp_path):
+    simulation = simulate(members=[{"name": "m1"}])
+    for context, name in ((None, "host"), ("host", "host"), ("m1", "m1")):
+        with kubernetes.config.new_client_from_config(str(tmp_path / "kubeconfig"), context=context) as client:
+            found = kubernetes.client.CoreV1Api(client).read_namespace("kube-system").metadata.uid
+            client.rest_client.pool_manager.clear()
+        assert found == simulation.clusters[name].object("namespaces", "kube-system")["metadata"]["uid"]
 
 
 @pytest.mark.parametrize("user", ["airflow", "admin"])

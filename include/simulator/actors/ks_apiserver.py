@@ -1,7 +1,7 @@
-"""ks-apiserver: the version, the enabled components, the user `admin`, and requests forwarded to member clusters.
+"""ks-apiserver: version, enabled components, users, the agent's manifest, requests forwarded to member clusters.
 
-As much as joining and proving a join need (kubesphere-facts 7.1, 7.6). Not there: logging in
-(`/oauth`), the cluster endpoints (`validation`, `agent/deployment`), impersonation, writes. A Basic credential is
+As much as joining and proving a join need, also by hand (kubesphere-facts 7.1, 7.4, 7.6). Not there: logging in
+(`/oauth`), the other cluster endpoints (`validation`, `kubeconfig`), impersonation, writes. A Basic credential is
 always a wrong password, because users have none here.
 """
 
@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from include.simulator import configuration, resources, status, tokens
 from include.simulator.actors import kubeconfigs
+from include.simulator.actors.agent_manifest import AgentManifests, ManifestError
 from include.simulator.actors.client import Client, RequestError
 from include.simulator.actors.kubelet import Container
 from include.simulator.actors.mounted_config import settings
@@ -26,6 +27,7 @@ from include.simulator.network import tls_context
 PORT: Final = 9090
 ANONYMOUS: Final = "system:anonymous"
 MEMBER_PATH: Final = "/api/v1/namespaces/kubesphere-system/services/:ks-apiserver:80/proxy"
+_CLUSTERS: Final = ("cluster.kubesphere.io", "v1alpha1", "clusters")
 _KEPT_HEADERS: Final = ("accept", "content-type", "x-kubesphere-authorization")
 
 _BUILD: Final = {
@@ -67,6 +69,7 @@ class _Application:
         self._container = container
         self._client = container.client
         self._loaded = loaded
+        self._manifests = AgentManifests(container.client, loaded=loaded)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
@@ -75,6 +78,8 @@ class _Application:
         except AuthenticationError as error:
             refused = status.ApiError(401, reason="Unauthorized", message=f"Unauthorized: {error}")
             response = JSONResponse(refused.body(), status_code=401)
+        except ManifestError as error:
+            response = PlainTextResponse(f"{error}\n", status_code=error.code)
         except RequestError as error:
             response = PlainTextResponse(f'Internal Server Error: "{_uri(request)}": {error}\n', status_code=500)
         await response(scope, receive, send)
@@ -104,6 +109,8 @@ class _Application:
                 missing = status.not_found(resources.USERS, name=parts[4])
                 return JSONResponse(missing.body(), status_code=404)
             return JSONResponse(found)
+        if parts[:4] == ["kapis", *_CLUSTERS] and parts[5:] == ["agent", "deployment"]:
+            return PlainTextResponse(await self._manifests.render(parts[4]))
         if parts[0] in {"api", "apis"}:
             # To the own kube-apiserver, with the own account; the real one impersonates the user, an administrator.
             answer = await self._client.request("GET", path=_with_query(path, request))

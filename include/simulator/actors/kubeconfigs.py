@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -115,6 +116,18 @@ def build(*, name: str, server: str, authority: str, user: dict[str, Any], user_
         "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": encoded}}],
         "users": [{"name": user_name, "user": user}],
         "contexts": [{"name": f"{user_name}@{name}", "context": {"cluster": name, "user": user_name}}],
+    }
+
+
+def combine(documents: Mapping[str, dict[str, Any]], *, current: str) -> dict[str, Any]:
+    """Return one kubeconfig for several with one context each, which get the names by which they are given."""
+    first = next(iter(documents.values()))
+    return {
+        **first,
+        "current-context": current,
+        "clusters": [{**document["clusters"][0], "name": name} for name, document in documents.items()],
+        "users": [{**document["users"][0], "name": name} for name, document in documents.items()],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in documents],
     }
 
 
