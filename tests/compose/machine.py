@@ -57,6 +57,8 @@ class Machine:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self):
+        for name in self._services:
+            self._mount(name)
         self._running = self._stack.enter_context(processes.Processes(grace=2))
         return self
 
@@ -64,11 +66,14 @@ class Machine:
         self._stack.close()
 
     def up(self, *names):
-        """Start these services, after what they depend on, and wait until all are healthy."""
+        """Start these services, after what they depend on, and wait until each is healthy or has ended well."""
         for name in names:
             self._start(name)
         for name in names:
-            self.await_health(name)
+            if "healthcheck" in self._services[name]:
+                self.await_health(name)
+            else:
+                self._started[name].finish()
 
     def await_health(self, name):
         """Return when a service's own health check passes; NotReadyError or ProcessDiedError if it never does."""
@@ -89,6 +94,7 @@ class Machine:
         with self.log(f"{name}.health").open("ab") as output:
             ended = subprocess.run(
                 [self.translated(word, service=name) for word in command],
+                check=False,
                 env=self.environment(name),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -101,12 +107,6 @@ class Machine:
         for name, process in self._started.items():
             if process is not None and self._services[name]["restart"] != "no":
                 process.check()
-
-    def kill(self, name):
-        """Kill a service with all that it started."""
-        self._running.kill(name)
-        del self._started[name]
-        self._healthy.discard(name)
 
     def path(self, service, inside):
         """Return where a file of a service is on this machine."""
@@ -144,7 +144,6 @@ class Machine:
             else:
                 assert demand["condition"] == "service_completed_successfully"
                 self._started[other].finish()
-        self._mount(name)
         if name == "postgres":
             self._start_postgres(service["environment"])
             self._started[name] = None
