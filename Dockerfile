@@ -3,7 +3,7 @@
 FROM apache/airflow:slim-3.3.2-python3.12
 
 COPY requirements.lock /
-RUN pip install --no-cache-dir --require-hashes --requirement /requirements.lock && pip check
+RUN pip install --no-cache-dir --require-hashes --requirement /requirements.lock
 
 # A volume takes owner and rights from the folder that it is laid over: group 0 may write, whatever the user's id.
 RUN mkdir -p "${AIRFLOW_HOME}/logs" "${AIRFLOW_HOME}/simulated" \
