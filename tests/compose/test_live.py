@@ -13,6 +13,7 @@ from include.demo import proof, rest
 from tests.compose import composition, machine
 
 DAG = "join_member_cluster"
+SIMULATED = "/opt/airflow/simulated"
 SERVICES = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer", "simulator")
 SECRETS = ("POSTGRES_PASSWORD", "FERNET_KEY", "JWT_SECRET", "API_SECRET_KEY", "ADMIN_PASSWORD")
 SCENARIO = {
@@ -32,7 +33,7 @@ def values(tmp_path_factory):
     scenario.write_text(yaml.safe_dump(SCENARIO))
     return {
         **composition.settings(file),
-        "CONNECTIONS_FILE": "/opt/airflow/simulated/connections.json",
+        "CONNECTIONS_FILE": f"{SIMULATED}/connections.json",
         "SIMULATOR_SCENARIO": str(scenario),
     }
 
@@ -72,28 +73,38 @@ def clusters(running):
     return next(json.loads(line)["clusters"] for line in lines if line.startswith('{"ready": true'))
 
 
-def kubeconfig(running, name):
-    return running.path("simulator", f"/opt/airflow/simulated/{name}.admin.kubeconfig")
-
-
-def test_members_are_joined_both_ways(airflow, running, clusters):
-    common = {"host_conn_id": "host"}
+@pytest.fixture(scope="module")
+def runs(airflow, clusters):
+    """A run for each member, triggered and not waited for."""
     confs = {
         "m1": {"member_server": clusters["m1"]["pod_server"]},
         "m2": {"connection": "proxy"},
     }
-    runs = {
-        name: airflow.trigger(DAG, conf={**common, "cluster": name, "member_conn_id": name, **conf})
+    return {
+        name: airflow.trigger(DAG, conf={"cluster": name, "host_conn_id": "host", "member_conn_id": name, **conf})
         for name, conf in confs.items()
     }
-    for name, run_id in runs.items():
-        state = airflow.wait(DAG, run_id=run_id, seconds=180)
-        tasks = {task["task_id"]: task["state"] for task in airflow.task_instances(DAG, run_id=run_id)}
-        assert state == "success", (name, tasks)
-        host, member = kubeconfig(running, "host"), kubeconfig(running, name)
-        claims = proof.claims(name, host=host, member=member)
-        assert len(claims) == 4
-        assert [claim for claim in claims if not claim.holds] == []
+
+
+def test_what_the_first_start_did_may_be_done_again_while_members_are_joined(airflow, running, values, runs):
+    """As `docker compose up` does after each change; the first login is left as it is."""
+    environment = running.environment("airflow-init") | {"ADMIN_PASSWORD": "another one"}
+    command = composition.load(values)["services"]["airflow-init"]["command"]
+    again = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "admin already exists" in again.stdout
+    login = {"username": "admin", "password": values["ADMIN_PASSWORD"]}
+    assert httpx.post(f"{airflow.url}/auth/token", json=login, trust_env=False, timeout=30).status_code == 201
+
+
+@pytest.mark.parametrize("name", ["m1", "m2"])
+def test_members_are_joined_both_ways(airflow, running, runs, name):
+    state = airflow.wait(DAG, run_id=runs[name], seconds=180)
+    assert state == "success", airflow.task_instances(DAG, run_id=runs[name])
+    host, member = (running.path("simulator", f"{SIMULATED}/{one}.admin.kubeconfig") for one in ("host", name))
+    claims = proof.claims(name, host=host, member=member)
+    assert len(claims) == 4
+    assert [claim for claim in claims if not claim.holds] == []
 
 
 def test_no_connection_is_in_the_database(airflow):
@@ -106,17 +117,6 @@ def test_only_the_password_of_env_lets_in(airflow, values, password):
     answer = httpx.post(f"{airflow.url}/auth/token", json=login, trust_env=False, timeout=30)
     assert answer.status_code in {400, 401, 422}
     assert httpx.get(f"{airflow.url}/api/v2/dags", trust_env=False, timeout=30).status_code == 401
-
-
-def test_what_the_first_start_did_may_be_done_again(airflow, running, values):
-    """As `docker compose up` does after each change; the first login is left as it is."""
-    environment = running.environment("airflow-init") | {"ADMIN_PASSWORD": "another one"}
-    command = composition.load(values)["services"]["airflow-init"]["command"]
-    again = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert "admin already exists" in again.stdout
-    login = {"username": "admin", "password": values["ADMIN_PASSWORD"]}
-    assert httpx.post(f"{airflow.url}/auth/token", json=login, trust_env=False, timeout=30).status_code == 201
 
 
 def test_the_login_page_leads_to_the_ui(airflow, values):
