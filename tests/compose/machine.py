@@ -131,7 +131,7 @@ class Machine:
         if text in self.ports:
             return self.ports[text]
         text = self._endpoint.sub(lambda found: f"127.0.0.1:{self.ports[found[1]]}", text)
-        return text if text.startswith(str(self._folder)) else text.replace(_HOME, str(self.path(service, _HOME)))
+        return text.replace(_HOME, str(self.path(service, _HOME)))
 
     def _start(self, name):
         if name in self._started:

@@ -2,7 +2,7 @@
 
 import json
 import re
-import subprocess
+import stat
 
 import jsonschema
 import pytest
@@ -32,16 +32,8 @@ def services():
 
 
 @pytest.fixture(scope="module")
-def values(tmp_path_factory):
-    """A .env of `make env`."""
-    file = tmp_path_factory.mktemp("env") / ".env"
-    made = ["make", "--no-print-directory", f"ENV_FILE={file}", "env"]
-    subprocess.run(made, cwd=composition.ROOT, check=True)
-    assert file.stat().st_mode & 0o777 == 0o600
-    before = file.read_text()
-    subprocess.run(made, cwd=composition.ROOT, check=True)
-    assert file.read_text() == before, "secrets that are in use were overwritten"
-    return composition.settings(file)
+def values(env_file):
+    return composition.settings(env_file)
 
 
 def mounts(service):
@@ -90,6 +82,10 @@ def test_no_secret_has_a_value_that_anybody_knows():
 def test_without_a_secret_nothing_starts(values, name):
     with pytest.raises(composition.MissingError, match=name):
         composition.load({**values, name: ""})
+
+
+def test_env_is_readable_by_its_owner_only(env_file):
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
 
 
 def test_the_printed_commands_make_what_airflow_needs(values):

@@ -24,15 +24,12 @@ SCENARIO = {
 
 
 @pytest.fixture(scope="module")
-def values(tmp_path_factory):
-    """A .env as a user makes it who tries the simulator: by `make env`, with two values changed as the file tells."""
-    folder = tmp_path_factory.mktemp("env")
-    file = folder / ".env"
-    subprocess.run(["make", "--no-print-directory", f"ENV_FILE={file}", "env"], cwd=composition.ROOT, check=True)
-    scenario = folder / "scenario.yaml"
+def values(env_file, tmp_path_factory):
+    """The .env of somebody who tries the simulator: two values are changed as the file tells."""
+    scenario = tmp_path_factory.mktemp("scenario") / "scenario.yaml"
     scenario.write_text(yaml.safe_dump(SCENARIO))
     return {
-        **composition.settings(file),
+        **composition.settings(env_file),
         "CONNECTIONS_FILE": f"{SIMULATED}/connections.json",
         "SIMULATOR_SCENARIO": str(scenario),
     }
@@ -111,11 +108,9 @@ def test_no_connection_is_in_the_database(airflow):
     assert airflow.get("connections")["total_entries"] == 0
 
 
-@pytest.mark.parametrize("password", ["admin", ""])
-def test_only_the_password_of_env_lets_in(airflow, values, password):
-    login = {"username": values["ADMIN_USERNAME"], "password": password}
-    answer = httpx.post(f"{airflow.url}/auth/token", json=login, trust_env=False, timeout=30)
-    assert answer.status_code in {400, 401, 422}
+def test_only_the_password_of_env_lets_in(airflow, values):
+    login = {"username": values["ADMIN_USERNAME"], "password": values["ADMIN_USERNAME"]}
+    assert httpx.post(f"{airflow.url}/auth/token", json=login, trust_env=False, timeout=30).status_code == 401
     assert httpx.get(f"{airflow.url}/api/v2/dags", trust_env=False, timeout=30).status_code == 401
 
 
