@@ -3,11 +3,12 @@
 PYTHON ?=
 ONESHOT ?=
 DEMO_PORT ?= 8080
+ENV_FILE ?= .env
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint lock clean
+.PHONY: help setup demo test chaos lint lock env clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -40,6 +41,15 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 lock: $(STAMP) ## Choose versions anew and write both requirements locks
 	$(UV_COMPILE) --upgrade requirements.txt -o requirements.lock
 	$(UV_COMPILE) --upgrade requirements.txt requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+
+env: $(ENV_FILE) ## Write .env for docker-compose.yaml, with new secrets, unless it is there
+
+# Never written again: its secrets belong to a database by then.
+$(ENV_FILE):
+	@umask 077 && awk ' \
+	    /^#   / { command = substr($$0, 5) } \
+	    /^[A-Z_]+=$$/ { if ((command | getline value) < 1) { exit 1 } close(command); $$0 = $$0 value } \
+	    { print }' .env.example > $@
 
 clean: ## Remove everything that was made here
 	rm -rf .venv .demo .chaos .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -22,7 +22,7 @@ from typing import Self
 from include.demo import processes
 
 _SETTINGS = {
-    # Reached through a socket in a folder that only we may enter; never through the network.
+    # Reached through a socket in a folder that only we may enter; not through the network, unless a port is given.
     "listen_addresses": "",
     # Nothing has to survive a crash of the machine.
     "fsync": "off",
@@ -38,9 +38,13 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 class Postgres:
     """A PostgreSQL server with one empty database, gone without a trace after the context."""
 
-    def __init__(self, *, log: Path) -> None:
-        """Choose where the server writes its log."""
+    def __init__(self, *, log: Path, port: int | None = None) -> None:
+        """Choose where the server writes its log, and a port if it is to be reached at 127.0.0.1, too.
+
+        There it demands a password, which user airflow does not have until it is given one.
+        """
         self._log = log
+        self._port = port
         self._stack = contextlib.ExitStack()
         self._folder: Path | None = None
 
@@ -49,7 +53,7 @@ class Postgres:
         """Return SQLAlchemy's URL of the database, without a driver. It contains no password."""
         if self._folder is None:
             raise RuntimeError("PostgreSQL has an address only while it runs")
-        return f"postgresql://airflow@/postgres?host={self._folder}"
+        return self._url(self._folder)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -61,7 +65,8 @@ class Postgres:
             binaries = _binaries(folder, user=user)
             self._initialise(folder, binaries=binaries, user=user)
             running = stack.enter_context(processes.Processes(grace=5))
-            options = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+            network = {} if self._port is None else {"listen_addresses": "127.0.0.1", "port": str(self._port)}
+            options = [f"--{name}={value}" for name, value in {**_SETTINGS, **network}.items()]
             server = running.start(
                 "PostgreSQL",
                 command=[binaries / "postgres", "-D", folder / "data", "-k", folder, *options],
@@ -70,7 +75,7 @@ class Postgres:
                 stop_signal=signal.SIGINT,  # "fast": ends connections instead of waiting for them
                 user=user,
             )
-            _await_ready(server, binaries=binaries, folder=folder)
+            _await_ready(server, binaries=binaries, url=self._url(folder))
             self._folder = folder
             self._stack = stack.pop_all()
         return self
@@ -79,9 +84,14 @@ class Postgres:
         self._folder = None
         self._stack.close()
 
+    def _url(self, folder: Path) -> str:
+        port = "" if self._port is None else f"&port={self._port}"
+        return f"postgresql://airflow@/postgres?host={folder}{port}"
+
     def _initialise(self, folder: Path, *, binaries: Path, user: int | None) -> None:
         where = ["-D", os.fspath(folder / "data"), "-U", "airflow"]
-        how = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"]
+        auth = ["--auth-local=trust", "--auth-host=scram-sha-256"]
+        how = [*auth, "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"]
         with processes.Processes(grace=1) as running:
             initdb = running.start(
                 "initdb",
@@ -133,9 +143,9 @@ def copied(package: Path, *, folder: Path) -> Path:
     return shutil.copytree(package, folder / package.name)
 
 
-def _await_ready(server: processes.Process, *, binaries: Path, folder: Path, seconds: float = 30) -> None:
+def _await_ready(server: processes.Process, *, binaries: Path, url: str, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    command = [os.fspath(binaries / "pg_isready"), "--quiet", "-h", os.fspath(folder)]
+    command = [os.fspath(binaries / "pg_isready"), "--quiet", "-d", url]
     while subprocess.run(command, check=False).returncode != 0:
         server.check()
         if time.monotonic() > deadline:

@@ -10,7 +10,8 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, watches to `watches.py`, answers without
   an end to `streams.py`, and what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
-- `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here.
+- `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here,
+  which is on loopback unless `--address` names this machine for others.
   `applications.py` sends requests to the pods, `tunnel.py` is the connection from an agent to tower.
 
 What is not imitated, so that nobody relies on it:

@@ -1,8 +1,12 @@
-"""`python -m include.simulator SCENARIO.yaml --directory DIR`: run a scenario until SIGINT or SIGTERM."""
+"""`python -m include.simulator SCENARIO.yaml --directory DIR`: run a scenario until SIGINT or SIGTERM.
+
+With `--address NAME`, other machines that know this one by that name reach the clusters' API servers.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -12,11 +16,11 @@ from pathlib import Path
 import yaml
 
 from include.simulator.scenario import ScenarioError
-from include.simulator.simulation import Simulation
+from include.simulator.simulation import LOOPBACK, Simulation
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit code: 2 for a scenario that cannot be read or is refused."""
+    """Run the command; returns its exit code: 2 for what cannot be read, used or begun, with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m include.simulator",
         description="Run the KubeSphere clusters of a scenario. Writes kubeconfigs and Airflow connections, prints one "
@@ -24,12 +28,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("scenario", type=Path, help="a YAML file, see include/simulator/scenario.py")
     parser.add_argument("--directory", type=Path, required=True, help="where the files are written")
+    parser.add_argument(
+        "--address",
+        default=LOOPBACK,
+        metavar="HOST",
+        help="this machine's name or IPv4 address at which the API servers listen and are called; default: %(default)s",
+    )
     options = parser.parse_args(arguments)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: ended.set())
     try:
-        simulation = Simulation(options.scenario, directory=options.directory)
+        simulation = Simulation(options.scenario, directory=options.directory, address=options.address)
     except ScenarioError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -37,7 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, yaml.YAMLError) as error:
         print(f"{options.scenario}: {error}", file=sys.stderr)
         return 2
-    with simulation:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(simulation)
+        except OSError as error:
+            print(f"cannot begin at {options.address} with {options.directory}: {error}", file=sys.stderr)
+            return 2
         clusters = {
             name: {"server": cluster.server, "pod_server": cluster.pod_server}
             for name, cluster in simulation.clusters.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -51,6 +52,7 @@ class Cluster:
         name: str,
         *,
         number: int,
+        address: str,
         network: Network,
         timing: Timing,
         release: Release,
@@ -61,6 +63,7 @@ class Cluster:
         published: tuple[Address, ...],
     ) -> None:
         self.name = name
+        self._address = address
         self._network = network
         self._timing = timing
         self._release = release
@@ -82,18 +85,25 @@ class Cluster:
         )
         self._proxy = Proxy(self.store, network=network, cluster=name)
         self._api = Api(self.store, access=self._accounts.access, proxy=self._proxy, version=release.kubernetes)
-        names, addresses = ("localhost", *sorted(SERVICE_NAMES)), ("127.0.0.1", self._machine.address, SERVICE_ADDRESS)
+        names = ["localhost", *sorted(SERVICE_NAMES)]
+        addresses = ["127.0.0.1", self._machine.address, SERVICE_ADDRESS]
+        known = addresses if _is_address(address) else names
+        if address not in known:
+            known.append(address)
         self._server_pair = self._authority.issue_server("kube-apiserver", names=names, addresses=addresses)
-        self._https = HttpsServer(self._api, pair=self._server_pair, authority=self._authority.certificate)
+        self._https = HttpsServer(
+            self._api, pair=self._server_pair, authority=self._authority.certificate, host=address
+        )
         network.add_server(
             Server(
                 cluster=name,
                 address=self._machine.address,
                 port=API_PORT,
+                real_host=address,
                 real_port=self._https.port,
                 reachable=reachable,
-                names=names,
-                addresses=addresses,
+                names=tuple(names),
+                addresses=tuple(addresses),
             )
         )
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -203,7 +213,7 @@ class Cluster:
     @property
     def server(self) -> str:
         """The address of the API server as this machine reaches it."""
-        return f"https://127.0.0.1:{self._https.port}"
+        return f"https://{self._address}:{self._https.port}"
 
     @property
     def pod_server(self) -> str:
@@ -365,6 +375,14 @@ class Cluster:
 async def _run_tower_image(container: Container) -> None:
     """Run what the command names: the image holds tower and its agent."""
     await (agent if container.command[:1] == ("/agent",) else tower).run(container)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_controller(pod: Object) -> bool:

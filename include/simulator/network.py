@@ -1,6 +1,6 @@
 """The network of the simulated machines: which address reaches what, seen from a pod of a given cluster.
 
-Nothing outside this process can use these addresses. API servers are reached over their real TLS sockets on 127.0.0.1,
+Nothing outside this process can use these addresses. API servers are reached over their real TLS sockets,
 with the name in the URL as the name to verify; ports of pods and nodes are ASGI applications of this process.
 A pod's 127.0.0.1 is the pod itself, so a kubeconfig made for the machine where it was written is refused here as in
 reality. Errors read as Go's, because KubeSphere copies them into conditions.
@@ -36,7 +36,7 @@ class DialError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """An API server as others see it: its pod-side address, its real port, and whether other clusters reach it.
+    """An API server as others see it: its pod-side address, its real socket, and whether other clusters reach it.
 
     `names` and `addresses` are those in its certificate.
     """
@@ -44,6 +44,7 @@ class Server:
     cluster: str
     address: str
     port: int
+    real_host: str
     real_port: int
     reachable: bool
     names: tuple[str, ...]
@@ -191,7 +192,7 @@ class _Transport(httpx.AsyncBaseTransport):
             return await self._applications.send(found, request=request)
         routed = httpx.Request(
             request.method,
-            request.url.copy_with(host="127.0.0.1", port=found.real_port),
+            request.url.copy_with(host=found.real_host, port=found.real_port),
             headers=request.headers,
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": self._server_name or host},

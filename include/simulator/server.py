@@ -1,4 +1,4 @@
-"""The HTTPS port of one cluster on 127.0.0.1."""
+"""The HTTPS port of one cluster."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class HttpsServer:
     when it is closed and opened again, and nobody else gets it meanwhile.
     """
 
-    def __init__(self, application: ASGIApp, *, pair: Pair, authority: str, port: int = 0) -> None:
+    def __init__(self, application: ASGIApp, *, pair: Pair, authority: str, host: str) -> None:
+        self._host = host
         # Bound for good and never listening: connections to a port that is closed are refused.
-        self._reservation = _bind(port)
+        self._reservation = _bind(host, port=0)
         self.port: int = self._reservation.getsockname()[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         pair.load_into(context)
@@ -72,7 +73,7 @@ class HttpsServer:
     async def open(self) -> None:
         """Open the port and begin to accept connections."""
         server = self._server = uvicorn.Server(self._config)
-        serving = self._serving = asyncio.create_task(server.serve(sockets=[_bind(self.port)]))
+        serving = self._serving = asyncio.create_task(server.serve(sockets=[_bind(self._host, port=self.port)]))
         while not server.started:
             if serving.done():
                 await serving
@@ -118,10 +119,10 @@ class HttpsServer:
         self._server = self._serving = None
 
 
-def _bind(port: int) -> socket.socket:
+def _bind(host: str, *, port: int) -> socket.socket:
     # With the protocol named, asyncio turns Nagle's algorithm off; else each answer takes 40 ms more.
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind(("127.0.0.1", port))
+    bound.bind((host, port))
     return bound

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import yaml
 
@@ -20,19 +20,25 @@ from include.simulator.network import Network
 from include.simulator.release import RELEASES
 from include.simulator.scenario import HOST_CLUSTER, Host, Member, Origin
 
+LOOPBACK: Final = "127.0.0.1"
+
 
 class Simulation:
     """Starts the clusters of a scenario on entering, stops all of it on leaving.
 
     Writes `<cluster>.kubeconfig`, `<cluster>.admin.kubeconfig`, `kubeconfig` (for people: an administrator of all
-    clusters, with a context by the name of each, at first the host's) and `connections.json` into the directory.
-    Raises ScenarioError for a scenario that is refused.
+    clusters, with a context by the name of each, at first the host's) and `connections.json` into the directory. The
+    API servers listen at `address`, an IPv4 address or a name of this machine, and are called by it in these files.
+    Raises ScenarioError for a scenario that is refused, OSError for an address that is not this machine's.
     """
 
-    def __init__(self, source: Mapping[str, Any] | Path | str, *, directory: Path | str) -> None:
+    def __init__(
+        self, source: Mapping[str, Any] | Path | str, *, directory: Path | str, address: str = LOOPBACK
+    ) -> None:
         self._scenario = scenario.load(source)
         self._release = RELEASES[self._scenario.kubesphere]
         self._directory = Path(directory).absolute()
+        self._address = address
         self._network = Network()
         self._host_secret = states.new_secret()
         self.clusters: dict[str, Cluster] = {}
@@ -100,6 +106,7 @@ class Simulation:
         self.clusters[described.name] = Cluster(
             described.name,
             number=number,
+            address=self._address,
             network=self._network,
             timing=self._scenario.timing,
             release=self._release,

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -59,6 +60,21 @@ def test_one_kubeconfig_reaches_all_clusters_by_their_names_and_at_first_the_hos
             found = kubernetes.client.CoreV1Api(client).read_namespace("kube-system").metadata.uid
             client.rest_client.pool_manager.clear()
         assert found == simulation.clusters[name].object("namespaces", "kube-system")["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.2", "localhost"], ids=["address", "name"])
+def test_the_servers_listen_at_the_given_address_only_and_are_called_by_it(tmp_path, address):
+    """As another container does: by the name in the file, verified."""
+    with Simulation({"members": [{"name": "m1"}]}, directory=tmp_path, address=address) as simulation:
+        for name, cluster in simulation.clusters.items():
+            assert cluster.server.startswith(f"https://{address}:")
+            with kubernetes.config.new_client_from_config(str(tmp_path / f"{name}.kubeconfig")) as client:
+                assert client.configuration.host == cluster.server
+                kubernetes.client.CoreV1Api(client).list_namespace()
+                client.rest_client.pool_manager.clear()
+            elsewhere = {"127.0.0.2": "127.0.0.1", "localhost": "127.0.0.2"}[address]
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((elsewhere, int(cluster.server.rpartition(":")[2])))
 
 
 @pytest.mark.parametrize("user", ["airflow", "admin"])
@@ -221,3 +237,12 @@ def test_the_command_refuses_an_impossible_scenario_with_every_problem(tmp_path)
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 2
     assert errors.splitlines() == ["host.role: expected none or host, got 'x'", "members[0].name: required"]
+
+
+def test_the_command_says_why_it_cannot_listen(tmp_path):
+    (tmp_path / "scenario.yaml").write_text("{}\n")
+    with run(tmp_path / "scenario.yaml", "--directory", tmp_path, "--address", "192.0.2.1") as process:
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "cannot begin at 192.0.2.1" in errors
+    assert "Cannot assign requested address" in errors
