@@ -19,8 +19,8 @@ What is not imitated, so that nobody relies on it:
 Kubernetes
 - `limit` and `continue` (whole lists are sent), bookmarks, `resourceVersionMatch` (ignored in lists; in watches refused
   as by Kubernetes 1.22, with KubeSphere 3.0 too, whose 1.18 would ignore it), `deletecollection`, managedFields.
-- YAML and protobuf bodies (415): kubectl's own builders (`create namespace`, `create configmap`, `auth can-i`) send
-  protobuf; `--dry-run=client -o yaml | kubectl create -f -` is the way round. Server-side apply (415).
+- YAML and protobuf bodies (415): kubectl's own builders (`create namespace`, `create configmap`) send protobuf;
+  `--dry-run=client -o yaml | kubectl create -f -` is the way round. Server-side apply (415).
 - Schemas, of any kind: no field is refused, dropped or set to a default for one, except for the few in `defaults.py`.
   OpenAPI knows kinds and no fields, so that `kubectl explain` has nothing to tell. It announces `fieldValidation`,
   which Kubernetes 1.22 does not have yet, and what that asks for is not done: misspelt fields are stored.

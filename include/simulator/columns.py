@@ -50,17 +50,25 @@ class Layout:
 
 
 def human_age(time: str | None) -> str:
-    """Return how long ago a moment is, in as few letters as Kubernetes takes for it."""
+    """Return how long ago a moment is."""
     if not time:
         return "<unknown>"
-    passed = int((datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(time)).total_seconds())
-    if passed < 0:
-        return "0s" if passed == -1 else "<invalid>"
-    minutes, hours, days = passed // 60, passed // 3600, passed // 86400
-    if passed < 120:
-        return f"{passed}s"
+    try:
+        moment = datetime.datetime.fromisoformat(time)
+    except ValueError:
+        return "<invalid>"
+    return human_duration(int((datetime.datetime.now(datetime.UTC) - moment).total_seconds()))
+
+
+def human_duration(seconds: int) -> str:
+    """Return a duration in as few letters as Kubernetes takes for it (apimachinery/pkg/util/duration)."""
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if seconds < 0:
+        return "0s" if seconds == -1 else "<invalid>"
+    if seconds < 120:
+        return f"{seconds}s"
     if minutes < 10:
-        return _two(minutes, "m", passed % 60, "s")
+        return _two(minutes, "m", seconds % 60, "s")
     if hours < 3:
         return f"{minutes}m"
     if hours < 8:
@@ -84,7 +92,7 @@ def created_age(item: Object) -> str:
 
 
 def _pod(item: Object) -> list[Any]:
-    state, spec = item.get("status") or {}, item["spec"]
+    state, spec = item.get("status") or {}, item.get("spec") or {}
     containers = state.get("containerStatuses") or []
     ready = sum(bool(entry.get("ready")) and "running" in (entry.get("state") or {}) for entry in containers)
     shown = state.get("reason") or state.get("phase", "Unknown")
@@ -144,7 +152,7 @@ def _deployment(item: Object) -> list[Any]:
         state.get("updatedReplicas", 0),
         state.get("availableReplicas", 0),
         created_age(item),
-        ",".join(entry["name"] for entry in containers),
+        ",".join(entry.get("name", "") for entry in containers),
         ",".join(entry.get("image", "") for entry in containers),
         pairs(spec["selector"].get("matchLabels")),
     ]
@@ -161,7 +169,7 @@ def _node(item: Object) -> list[Any]:
     roles = sorted(label.removeprefix(prefix) for label in labels if label.startswith(prefix))
     return [
         item["metadata"]["name"],
-        shown + (",SchedulingDisabled" if item["spec"].get("unschedulable") else ""),
+        shown + (",SchedulingDisabled" if (item.get("spec") or {}).get("unschedulable") else ""),
         ",".join(roles) or "<none>",
         created_age(item),
         info.get("kubeletVersion", ""),
@@ -204,14 +212,14 @@ def _event(item: Object) -> list[Any]:
 def _binding(item: Object) -> list[Any]:
     subjects: dict[str, list[str]] = {"User": [], "Group": [], "ServiceAccount": []}
     for subject in item.get("subjects") or []:
-        prefix = f"{subject.get('namespace')}/" if subject["kind"] == "ServiceAccount" else ""
-        subjects[subject["kind"]].append(prefix + subject["name"])
-    role = item["roleRef"]
+        kind, prefix = subject.get("kind", ""), f"{subject.get('namespace', '')}/"
+        subjects.setdefault(kind, []).append((prefix if kind == "ServiceAccount" else "") + subject.get("name", ""))
+    role = item.get("roleRef") or {}
     return [
         item["metadata"]["name"],
-        f"{role['kind']}/{role['name']}",
+        f"{role.get('kind', '')}/{role.get('name', '')}",
         created_age(item),
-        *(", ".join(names) for names in subjects.values()),
+        *(", ".join(subjects[kind]) for kind in ("User", "Group", "ServiceAccount")),
     ]
 
 
@@ -220,7 +228,7 @@ def _storage_class(item: Object) -> list[Any]:
     default = annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
     return [
         item["metadata"]["name"] + (" (default)" if default else ""),
-        item["provisioner"],
+        item.get("provisioner", ""),
         item.get("reclaimPolicy", "Delete"),
         item.get("volumeBindingMode", "Immediate"),
         bool(item.get("allowVolumeExpansion")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final
 
@@ -91,10 +92,17 @@ def _custom_layout(resource: Resource, *, store: Store) -> Layout:
 
 
 def _cell(item: Object, *, column: Object) -> Any:
-    found = _find(item, path=column["jsonPath"])
-    if column["type"] == "date":
-        return columns.human_age(found)
-    return str(found) if found is not None and column["type"] == "string" else found
+    """Return what a column shows; nothing for what is not of its type."""
+    found, type_ = _find(item, path=column["jsonPath"]), column["type"]
+    if found is None:
+        return None
+    if type_ == "string":
+        return found if isinstance(found, str) else json.dumps(found, separators=(",", ":"))
+    if type_ == "date":
+        return columns.human_age(found) if isinstance(found, str) else None
+    if type_ == "boolean":
+        return found if isinstance(found, bool) else None
+    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
 
 def _find(item: Any, *, path: str) -> Any:

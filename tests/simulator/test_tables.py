@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 
 import pytest
 
@@ -11,7 +12,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
 def ago(seconds):
-    moment = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds + 0.5)
+    moment = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
     return moment.isoformat().replace("+00:00", "Z")
 
 
@@ -31,11 +32,17 @@ def ago(seconds):
         (2 * 86400 + 3600, "2d1h"),
         (9 * 86400, "9d"),
         (800 * 86400, "2y70d"),
+        (-1, "0s"),
         (-60, "<invalid>"),
     ],
 )
 def test_ages_are_written_as_kubernetes_writes_them(seconds, age):
-    assert columns.human_age(ago(seconds)) == age
+    assert columns.human_duration(seconds) == age
+
+
+def test_a_moment_that_is_none_has_no_age():
+    assert columns.human_age(None) == "<unknown>"
+    assert columns.human_age("yesterday") == "<invalid>"
 
 
 def pod(**state):
@@ -83,6 +90,35 @@ def test_more_than_three_endpoints_are_counted():
     item = {"metadata": {"name": "e"}, "subsets": [subset]}
     shown = columns.LAYOUTS[resources.ENDPOINTS].fill(item)[1]
     assert shown == "10.0.0.0:80,10.0.0.1:80,10.0.0.2:80 + 2 more..."
+
+
+def test_a_column_of_a_custom_kind_shows_what_is_of_its_type(simulate, connect, call):
+    host = simulate().clusters["host"]
+    shown = {
+        "text": ("string", ".spec.text"),
+        "map": ("string", ".spec.map"),
+        "flag": ("boolean", ".spec.flag"),
+        "no flag": ("boolean", ".spec.text"),
+        "count": ("integer", ".spec.count"),
+        "no count": ("integer", ".spec.flag"),
+        "day": ("date", ".spec.day"),
+        "no day": ("date", ".spec.text"),
+        "nothing": ("string", ".spec.none.at.all"),
+        "chosen": ("string", '.spec.list[?(@.type=="b")].value'),
+        "not chosen": ("string", '.spec.list[?(@.type=="c")].value'),
+    }
+    described = [{"name": name, "type": type_, "jsonPath": path} for name, (type_, path) in shown.items()]
+    definition = host.object("customresourcedefinitions", "workspaces.tenant.kubesphere.io")
+    version = {**definition["spec"]["versions"][0], "additionalPrinterColumns": described}
+    host.edit("customresourcedefinitions", "workspaces.tenant.kubesphere.io", {"spec": {"versions": [version]}})
+    listed = [{"type": "a", "value": "1"}, {"type": "b", "value": "2"}]
+    spec = {"text": "t", "map": {"a": 1}, "flag": False, "count": 7, "day": ago(5), "list": listed}
+    host.put("workspaces", {"metadata": {"name": "w"}, "spec": spec})
+    path = "/apis/tenant.kubesphere.io/v1alpha1/workspaces/w"
+    _, text = call(connect(host), "GET", path, headers={"Accept": TABLE})
+    cells = json.loads(text)["rows"][0]["cells"]
+    assert cells == ["w", "t", '{"a":1}', False, None, 7, None, cells[7], "<invalid>", None, "2", None]
+    assert re.fullmatch(r"\d+s", cells[7])
 
 
 @pytest.mark.parametrize(
