@@ -24,6 +24,8 @@ VERIFY_TIMEOUT=${VERIFY_TIMEOUT:-300}
 FAILED_AFTER=${FAILED_AFTER:-30}
 
 KS=kubesphere-system
+# In full, or kubectl would look it up anew each time: it takes the first dot for the one before a version.
+CLUSTERS=clusters.v1alpha1.cluster.kubesphere.io
 HOST_LABEL='cluster-role.kubesphere.io/host'
 KS_APISERVER=/api/v1/namespaces/$KS/services/:ks-apiserver:80/proxy
 
@@ -125,7 +127,7 @@ prepare_kubeconfig() {
 refuse_what_is_taken() {
     local name uid type
     exists=
-    host get clusters.cluster.kubesphere.io --ignore-not-found -o jsonpath='{range .items[*]}{.metadata.name} {.spec.connection.type} {.status.uid}
+    host get "$CLUSTERS" --ignore-not-found -o jsonpath='{range .items[*]}{.metadata.name} {.spec.connection.type} {.status.uid}
 {end}' >"$work/clusters"
     while read -r name type uid; do
         if [[ $name == "$cluster" ]]; then
@@ -143,15 +145,16 @@ refuse_what_is_taken() {
 # Both installers run at the same time, so both are waited for at once.
 wait_installers() {
     local deadline=$((SECONDS + INSTALLER_TIMEOUT)) left
-    # shellcheck disable=SC2034 # `finished` reads them by name
-    idle_since_host='' idle_since_member=''
+    # shellcheck disable=SC2034 # read by name
+    idle_since_host='' idle_since_member='' pod_of_host='' pod_of_member=''
     while :; do
         left=
         finished host host || left="host: $reason. "
         finished member member || left+="member: $reason. "
         [[ -n $left ]] || break
         ((SECONDS < deadline)) || fail "ks-installer has not finished in $INSTALLER_TIMEOUT s. ${left}$(see_log)"
-        sleep 1
+        # A look takes half a second itself.
+        sleep 0.5
     done
     # Before 3.3 the installer restarts what has to load the file; later it reloads by itself.
     if older_than_3_3; then
@@ -166,7 +169,7 @@ wait_installers() {
         --for=condition=Available --timeout="${READY_TIMEOUT}s" >/dev/null
     # The best proof that a host is finished is its own Cluster; until it is created there is nothing to wait for.
     deadline=$((SECONDS + READY_TIMEOUT))
-    until host wait clusters.cluster.kubesphere.io -l "$HOST_LABEL" --for=condition=Ready \
+    until host wait "$CLUSTERS" -l "$HOST_LABEL" --for=condition=Ready \
         --timeout="${READY_TIMEOUT}s" >/dev/null 2>"$work/error"; do
         ((SECONDS < deadline)) || fail "the host's own Cluster does not become Ready: $(said)"
         sleep 1
@@ -208,10 +211,17 @@ unmet() {
 }
 
 queue_is_empty() {
-    local pod
-    pod=$("$1" get pods -n "$KS" -l 'app in (ks-install, ks-installer)' --sort-by=.metadata.creationTimestamp \
-        -o jsonpath='{.items[-1:].metadata.name}' 2>"$work/error") || return 1
-    [[ $("$1" get --raw "/api/v1/namespaces/$KS/pods/$pod:9115/proxy/queue" 2>"$work/error") == 'Queue length 0'* ]]
+    local pod=pod_of_$1
+    [[ -n ${!pod} ]] || printf -v "$pod" '%s' "$(newest_pod "$1")"
+    [[ $("$1" get --raw "/api/v1/namespaces/$KS/pods/${!pod}:9115/proxy/queue" 2>"$work/error") != 'Queue length 0'* ]] ||
+        return 0
+    if [[ -s $work/error ]]; then printf -v "$pod" ''; fi
+    return 1
+}
+
+newest_pod() {
+    "$1" get pods -n "$KS" -l 'app in (ks-install, ks-installer)' --sort-by=.metadata.creationTimestamp \
+        -o jsonpath='{.items[-1:].metadata.name}' 2>"$work/error"
 }
 
 see_log() { printf 'See: kubectl logs -n %s deployment/ks-installer%s' "$KS" "${1:+ (on the $1)}"; }
@@ -225,10 +235,10 @@ import_directly() {
 import_by_proxy() {
     local deadline token tower
     [[ -n $exists ]] || create_cluster
-    host wait "clusters.cluster.kubesphere.io/$cluster" --for=condition=Initialized \
+    host wait "$CLUSTERS/$cluster" --for=condition=Initialized \
         --timeout="${TOWER_TIMEOUT}s" >/dev/null ||
         fail "tower has not initialised Cluster $cluster. Does Deployment tower in $KS on the host run?"
-    token=$(host get clusters.cluster.kubesphere.io "$cluster" -o jsonpath='{.spec.connection.token}')
+    token=$(host get "$CLUSTERS" "$cluster" -o jsonpath='{.spec.connection.token}')
     read_side host || fail "KubeSphere on the host cannot be read: $(said)"
     tower=$asked_address
     if [[ -z $tower ]]; then
@@ -274,12 +284,12 @@ MANIFEST
 }
 
 wait_ready() {
-    host wait "clusters.cluster.kubesphere.io/$cluster" --for=condition=Ready --timeout="${READY_TIMEOUT}s" \
+    host wait "$CLUSTERS/$cluster" --for=condition=Ready --timeout="${READY_TIMEOUT}s" \
         >/dev/null 2>"$work/error" || fail "Cluster $cluster does not become Ready: $(conditions) $(said)"
 }
 
 conditions() {
-    host get clusters.cluster.kubesphere.io "$cluster" \
+    host get "$CLUSTERS" "$cluster" \
         -o jsonpath='{range .status.conditions[*]}{.type}={.status}: {.reason}; {end}'
 }
 
@@ -297,7 +307,7 @@ verify() {
 # Sets `reason` to the first thing that is not as it must be.
 compare() {
     local type uid kubernetes initialised agent federated ready updated labels host_secret
-    host get clusters.cluster.kubesphere.io "$cluster" -o jsonpath='{.spec.connection.type}
+    host get "$CLUSTERS" "$cluster" -o jsonpath='{.spec.connection.type}
 {.status.uid}
 {.status.kubernetesVersion}
 {.status.conditions[?(@.type=="Initialized")].status}
