@@ -7,22 +7,31 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `api.py` and what it uses (`store.py`, `access.py`, `accounts.py`, `proxy.py`, `discovery.py`) are the API server.
 - `release.py` is what differs between the versions of KubeSphere.
 - `actors/` is what happens by itself: clients of that API, as in reality.
-- `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, answers without an end to `streams.py`,
-  and what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
+- `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, watches to `watches.py`, answers without
+  an end to `streams.py`, and what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
+- `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here.
   `applications.py` sends requests to the pods, `tunnel.py` is the connection from an agent to tower.
 
 What is not imitated, so that nobody relies on it:
 
 Kubernetes
-- `limit` and `continue` (whole lists are sent), bookmarks, `resourceVersionMatch`, tables, OpenAPI, YAML and protobuf
-  bodies, `deletecollection`, JSON patch and server-side apply (415), strategic merge beyond maps, `containers` and the
-  like (see `patches.py`), `fieldValidation`, managedFields, schemas of custom resources.
+- `limit` and `continue` (whole lists are sent), bookmarks, `resourceVersionMatch` (ignored in lists; in watches refused
+  as by Kubernetes 1.22, with KubeSphere 3.0 too, whose 1.18 would ignore it), `deletecollection`, managedFields.
+- YAML and protobuf bodies (415): kubectl's own builders (`create namespace`, `create configmap`, `auth can-i`) send
+  protobuf; `--dry-run=client -o yaml | kubectl create -f -` is the way round. Server-side apply (415).
+- Schemas, of any kind: no field is refused, dropped or set to a default for one, except for the few in `defaults.py`.
+  OpenAPI knows kinds and no fields, so that `kubectl explain` has nothing to tell. It announces `fieldValidation`,
+  which Kubernetes 1.22 does not have yet, and what that asks for is not done: misspelt fields are stored.
+- The strategic merge knows its lists by the names of their fields, not by types (see `strategic.py`).
+- Aggregated discovery: Kubernetes 1.22 has none. Table formats other than those in `columns.py`: no Scale.
 - Groups other than those in `resources.py`, access reviews and RBAC: everybody is an administrator, except that a
   scenario can take single rights from the user `airflow`. No anonymous user: a request without a credential is 401.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
-- ReplicaSets, a scheduler, probes, garbage collection other than of a Deployment's pods; deleting a namespace deletes
-  what is in it at once. Node ports and load balancers lead somewhere for the pods of the clusters only.
+- ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
+  other than of a Deployment's pods; deleting a namespace deletes what is in it at once. EndpointSlices: `kubectl
+  describe service` shows no endpoints, `kubectl get endpoints` does. Leases, quotas, metrics (`kubectl top`).
+- Node ports and load balancers lead somewhere for the pods of the clusters only.
 - A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count.
 - `previous`, `limitBytes` of pod logs; streams through a proxy other than a followed log, which ends when its
   container does, though the log of the next one goes on in the same place; exec, attach, port-forward; websockets

@@ -10,12 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from include.simulator import (
     discovery,
-    openapi,
     parameters,
     patches,
     resources,
@@ -119,7 +118,7 @@ class Api:
     async def _serve(self, request: Request, *, target: Target, user: str) -> Response:
         resource = target.resource
         if resource is None:
-            return self._serve_other(request)
+            return discovery.answer(request, store=self._store, version=self._version)
         scoped = f"{resource.plural}/{target.subresource}" if target.subresource else resource.plural
         if not self._access.allows(user, verb=target.verb, resource=scoped):
             raise status.forbidden(
@@ -151,24 +150,6 @@ class Api:
             raise status.method_not_allowed()
         response: Response = await handlers[target.verb](request, target, resource)
         return response
-
-    def _serve_other(self, request: Request) -> Response:
-        path = request.url.path.strip("/").split("/")
-        if request.method not in {"GET", "HEAD"}:
-            return PlainTextResponse("404 page not found\n", status_code=404)
-        if path in (["healthz"], ["readyz"], ["livez"]):
-            return PlainTextResponse("ok")
-        if path == ["version"]:
-            return JSONResponse(discovery.describe_version(self._version))
-        if (path[0] == "api" and len(path) <= 2) or (path[0] == "apis" and len(path) <= 3):
-            document = discovery.describe(path, store=self._store)
-            if document is not None:
-                return JSONResponse(document)
-        if path[:2] == ["openapi", "v3"]:
-            document = openapi.describe(path[2:], store=self._store)
-            if document is not None:
-                return JSONResponse(document)
-        return PlainTextResponse("404 page not found\n", status_code=404)
 
     async def _serve_subresource(self, request: Request, *, target: Target) -> Response:
         if target.subresource == "log":

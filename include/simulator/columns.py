@@ -86,7 +86,7 @@ def created_age(item: Object) -> str:
 def _pod(item: Object) -> list[Any]:
     state, spec = item.get("status") or {}, item["spec"]
     containers = state.get("containerStatuses") or []
-    ready = sum(bool(entry.get("ready") and (entry.get("state") or {}).get("running")) for entry in containers)
+    ready = sum(bool(entry.get("ready")) and "running" in (entry.get("state") or {}) for entry in containers)
     shown = state.get("reason") or state.get("phase", "Unknown")
     for entry in reversed(containers):
         for held in ("waiting", "terminated"):

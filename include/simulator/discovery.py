@@ -1,10 +1,13 @@
-"""Discovery documents: which groups, versions and kinds a cluster serves."""
+"""What an API server tells of itself: its health, its version, and which groups, versions and kinds it serves."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from include.simulator import resources
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from include.simulator import openapi, resources
 from include.simulator.resources import Resource
 from include.simulator.store import Store
 
@@ -17,6 +20,25 @@ _BUILD = {
     "compiler": "gc",
     "platform": "linux/amd64",
 }
+
+
+def answer(request: Request, *, store: Store, version: str) -> Response:
+    """Answer a request for a path that names no object of a kind."""
+    path = request.url.path.strip("/").split("/")
+    document: dict[str, Any] | None = None
+    if request.method not in {"GET", "HEAD"}:
+        pass
+    elif path in (["healthz"], ["readyz"], ["livez"]):
+        return PlainTextResponse("ok")
+    elif path == ["openapi", "v2"]:
+        return Response(openapi.EMPTY, media_type=openapi.EMPTY_TYPE)
+    elif path[:2] == ["openapi", "v3"]:
+        document = openapi.describe(path[2:], store=store)
+    elif path == ["version"]:
+        document = describe_version(version)
+    elif (path[0] == "api" and len(path) <= 2) or (path[0] == "apis" and len(path) <= 3):
+        document = describe(path, store=store)
+    return PlainTextResponse("404 page not found\n", status_code=404) if document is None else JSONResponse(document)
 
 
 def describe_version(version: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""OpenAPI v3, as much as kubectl needs before it writes: which kinds a group version has, and what a patch may say.
+"""OpenAPI, as much as kubectl needs before it writes: which kinds a group version has, and what a patch may say.
 
-No schemas: a kind is "an object", as a custom kind without one is on a real server. kubectl asks whether the server
-knows `fieldValidation`, and leaves the validation to a server that does; the version of Kubernetes that is played here
-would have it validate by itself, with a document of megabytes.
+No schemas: a kind is "an object", as a custom kind without one is on a real server. kubectl asks version 3 whether the
+server knows `fieldValidation`, and leaves the validation to a server that does; the version of Kubernetes that is
+played here would have it validate by itself, with a document of megabytes. It looks into version 2 for a kind that is
+not in version 3, and finds it empty.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from include.simulator import resources
 from include.simulator.resources import Resource
 from include.simulator.store import Store
 
+EMPTY: Final = b"\x0a\x032.0"
+"""A Swagger document that tells its version, as protobuf: the only form that kubectl takes."""
+EMPTY_TYPE: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _VALIDATION: Final = {
     "name": "fieldValidation",
     "in": "query",

@@ -38,9 +38,9 @@ def follow(target: dict[str, Any], *, patch: Any) -> dict[str, Any]:
     try:
         result = operations.apply(target)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
-        raise status.impossible_patch(str(error)) from error
+        raise status.impossible_patch() from error
     if not isinstance(result, dict):
-        raise status.impossible_patch("the patched object is none")
+        raise status.impossible_patch()
     return result
 
 

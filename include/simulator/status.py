@@ -111,12 +111,12 @@ def forbidden_option(field: str, *, problem: str) -> ApiError:
     )
 
 
-def impossible_patch(cause: str) -> ApiError:
-    """Return the error for a JSON patch that does not fit the object."""
+def impossible_patch() -> ApiError:
+    """Return the error for a JSON patch that does not fit the object; a real server does not say why either."""
     return ApiError(
         422,
         reason="Invalid",
-        details={"causes": [{"reason": "UnexpectedServerResponse", "message": cause}]},
+        details={},
         message="the server rejected our request due to an error in our request",
     )
 
