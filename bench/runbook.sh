@@ -371,7 +371,8 @@ answer() { if [[ -s $work/answer ]]; then head -c 300 "$work/answer" | tr '\n' '
 
 open_proxy() {
     [[ -z $proxy ]] || return 0
-    host proxy --unix-socket "$work/socket" >"$work/proxy" 2>&1 &
+    # Not by `host`: then it would be a shell that is killed in the end, and not kubectl.
+    "$KUBECTL" --kubeconfig "$host_kubeconfig" proxy --unix-socket "$work/socket" >"$work/proxy" 2>&1 &
     proxy=$!
     until [[ -S $work/socket ]]; do
         kill -0 "$proxy" 2>"$work/error" || fail "kubectl proxy does not start: $(tr '\n' ' ' <"$work/proxy")"
@@ -380,7 +381,10 @@ open_proxy() {
 }
 
 clean_up() {
-    [[ -z $proxy ]] || kill "$proxy" 2>/dev/null || true
+    if [[ -n $proxy ]]; then
+        kill "$proxy" 2>/dev/null || true
+        wait "$proxy" 2>/dev/null || true
+    fi
     rm -rf "$work"
 }
 

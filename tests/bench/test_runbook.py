@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from include.simulator.simulation import Simulation
@@ -65,6 +66,7 @@ def runbook(tmp_path):
             timeout=120,
         )
         sys.stdout.write(finished.stdout)  # pytest shows it when the test fails
+        assert left_running(tmp_path) == []
         return finished
 
     return run
@@ -81,6 +83,15 @@ def wait_for():
             time.sleep(0.02)
 
     return wait
+
+
+def left_running(directory):
+    """List the processes that the runbook has left behind: each knows a kubeconfig of the test."""
+    return [
+        process.info["cmdline"]
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(directory) in word for word in process.info["cmdline"] or [])
+    ]
 
 
 def arguments(simulation, way):
