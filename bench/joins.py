@@ -52,6 +52,8 @@ class DagCost(Cost):
     """What one join by DAG has cost."""
 
     requests_by_task: collections.Counter[str]
+    first_requests: Mapping[str, float]
+    """By task the seconds from its first moment in a worker to the first request since then, mostly imports."""
     spans: tuple[records.Span, ...]
     """The tasks that had a worker."""
     rest: float
@@ -126,10 +128,12 @@ def by_dag(on: airflow.LocalAirflow, way: str, *, run: float) -> DagCost:
 
     (seconds, spans, rest), logs = _played(join, run=run)
     sent = audit.sent_by(audit.PRODUCT, logs)
+    moments = [entry.time for _, entry in sent]
     return DagCost(
         seconds=seconds,
         requests=audit.count(sent),
-        requests_by_task=collections.Counter(records.at(entry.time, spans) or "none" for _, entry in sent),
+        requests_by_task=collections.Counter(records.at(moment, spans) or "none" for moment in moments),
+        first_requests=records.first_within(spans, moments),
         spans=spans,
         rest=rest,
     )

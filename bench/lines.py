@@ -93,8 +93,14 @@ def _tasks(dags: Sequence[joins.DagCost]) -> dict[str, dict[str, float]]:
     for cost in dags:
         for span in cost.spans:
             parts = {"idle": span.idle, "start_up": span.start_up, "slot": span.slot, "deferred": span.deferred}
+            if span.task_id in cost.first_requests:
+                parts["to_first_request"] = cost.first_requests[span.task_id]
             found.setdefault(span.task_id, []).append(parts)
     return {
-        task_id: {part: round(statistics.median(each[part] for each in parts), 2) for part in parts[0]}
+        task_id: {
+            part: round(statistics.median(each[part] for each in parts if part in each), 2)
+            for part in ("idle", "start_up", "slot", "deferred", "to_first_request")
+            if any(part in each for each in parts)
+        }
         for task_id, parts in found.items()
     }

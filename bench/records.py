@@ -88,6 +88,20 @@ def at(moment: datetime.datetime, among: Iterable[Span]) -> str:
     return "+".join(sorted(span.task_id for span in among if span.began <= moment <= span.ended))
 
 
+def first_within(among: Iterable[Span], moments: Iterable[datetime.datetime]) -> dict[str, float]:
+    """Return by task the seconds from its begin to the first of the moments, in their order, that it had not ended by.
+
+    Tasks at the same time share their moments. A task without any is left out.
+    """
+    ordered = list(moments)
+    found = {}
+    for span in among:
+        first = next((moment for moment in ordered if span.began <= moment <= span.ended), None)
+        if first is not None:
+            found[span.task_id] = (first - span.began).total_seconds()
+    return found
+
+
 def _stretches(log: Events) -> Iterable[tuple[str, datetime.datetime, datetime.datetime]]:
     """Yield task, begin and end of each stretch in a worker. Raises LookupError where an end is missing."""
     began: dict[str, datetime.datetime] = {}

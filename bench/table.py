@@ -94,15 +94,26 @@ def by_task(line: lines.Line) -> str:
     rows = [
         (
             task_id,
-            *(f"{seconds[part]:.1f}" for part in ("idle", "start_up", "slot", "deferred")),
+            *(
+                f"{seconds[part]:.1f}" if part in seconds else ""
+                for part in ("idle", "start_up", "slot", "to_first_request", "deferred")
+            ),
             f"{dag['requests_by_task'].get(task_id, 0):g}",
         )
         for task_id, seconds in dag["tasks"].items()
     ]
     together = [name for name in dag["requests_by_task"] if name not in dag["tasks"]]
-    rows += [(name, "", "", "", "", f"{dag['requests_by_task'][name]:g}") for name in together]
-    rows.append(("end of the run", f"{dag['after_last_task']:.1f}", "", "", "", ""))
-    head = ["task", "before it is scheduled", "until it runs", "in a worker", "in the triggerer", "requests"]
+    rows += [(name, "", "", "", "", "", f"{dag['requests_by_task'][name]:g}") for name in together]
+    rows.append(("end of the run", f"{dag['after_last_task']:.1f}", "", "", "", "", ""))
+    head = [
+        "task",
+        "before it is scheduled",
+        "until it runs",
+        "in a worker",
+        "of these before its first request",
+        "in the triggerer",
+        "requests",
+    ]
     return f"{line['way']}, installer run of {line['installer_seconds']:g} s:\n\n" + markdown.table(head, rows)
 
 

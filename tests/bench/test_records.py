@@ -69,3 +69,9 @@ def test_a_moment_belongs_to_the_tasks_that_had_begun_and_not_ended():
     assert records.at(moment("00:00:01.75"), spans()) == "fetch_jwt+wait_installer"
     assert records.at(moment("00:00:30"), spans()) == "wait_installer"
     assert records.at(moment("00:02:00"), spans()) == ""
+
+
+def test_the_first_request_of_a_task_is_the_first_one_while_it_has_not_ended():
+    moments = [moment("00:00:01.25"), moment("00:00:01.75"), moment("00:02:00")]
+    assert records.first_within(spans(), moments) == {"wait_installer": 1.25, "fetch_jwt": 0.25}
+    assert records.first_within(spans(), moments[2:]) == {}
