@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint lock env clean
+.PHONY: help setup demo test chaos bench lint lock env clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -29,6 +29,9 @@ test: $(STAMP) ## Run the tests
 
 chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 40 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos
+
+bench: $(STAMP) ## Compare joins by DAG with a runbook's; writes docs/performance.md, takes 20 minutes
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m bench
 
 lint: $(STAMP) ## Check style, types and layers
 	$(BIN)/ruff check

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import signal
 import sys
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m include.simulator",
         description="Run the KubeSphere clusters of a scenario. Writes kubeconfigs and Airflow connections, prints one "
-        "JSON line when all is up, and runs until SIGINT or SIGTERM.",
+        "JSON line when all is up, and runs until SIGINT or SIGTERM. Then leaves the audit logs, a line a request.",
     )
     parser.add_argument("scenario", type=Path, help="a YAML file, see include/simulator/scenario.py")
     parser.add_argument("--directory", type=Path, required=True, help="where the files are written")
@@ -60,6 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
         directory = str(options.directory.absolute())
         print(json.dumps({"ready": True, "directory": directory, "clusters": clusters}), flush=True)
         ended.wait()
+    for name, cluster in simulation.clusters.items():
+        lines = [json.dumps(dataclasses.asdict(entry), default=str) for entry in cluster.audit()]
+        path = options.directory / f"{name}.audit.jsonl"
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return 0
 
 

@@ -9,15 +9,14 @@ import dataclasses
 import json
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.parse
 from pathlib import Path
 
+from bench import audit
 from include.simulator import disturbances
 from include.simulator.disturbances import Moment
 from include.simulator.simulation import Simulation
@@ -25,7 +24,6 @@ from tests.chaos import steps
 from tests.joins import evidence
 
 ROOT = Path(__file__).parents[2]
-AGENT = "join-member-cluster"
 WAYS = ("direct", "proxy")
 KUBESPHERES = ("v3.4.1", "v3.0.0")
 TIMING = {"queue": 0.05, "run": 0.4, "reload": 0.2, "sync": 0.05, "resync": 0.5, "kubelet": 0.05}
@@ -103,19 +101,9 @@ class Outcome:
     seconds: float
 
 
-def describe(call):
-    """Name a request of an audit log, or of a disturbance, without what differs from run to run."""
-    query = dict(urllib.parse.parse_qsl(call.path.partition("?")[2]))
-    name = call.name or query.get("fieldSelector", "").partition("=")[2] or query.get("labelSelector", "")
-    name = re.sub(r"^(ks-installer|cluster-agent)-[-0-9a-z]+", r"\1-…", name)
-    resource = call.resource + (f"/{call.subresource}" if call.subresource else "")
-    verb = "follow" if query.get("follow") else call.verb
-    return verb, f"{resource} {name}".strip()
-
-
 def mine(call):
     """Tell whether the product sent it; the host's controller uses the same credential."""
-    return call.agent == AGENT and call.user == "airflow"
+    return call.agent.startswith(audit.PRODUCT) and call.user == "airflow"
 
 
 def requests_of(simulation):
@@ -125,7 +113,7 @@ def requests_of(simulation):
         counts = collections.Counter()
         for entry in cluster.audit():
             if mine(entry):
-                key = describe(entry)
+                key = audit.describe(entry)
                 found.append(Request(name, *key, counts[key]))
                 counts[key] += 1
     return found
@@ -207,7 +195,7 @@ class Stage:
         """Have one request of the product meet something."""
         verb, what = request.verb, request.what
         disturbance = disturbances.Disturbance(
-            matches=lambda call: mine(call) and describe(call) == (verb, what), skip=request.occurrence, kind=kind
+            matches=lambda call: mine(call) and audit.describe(call) == (verb, what), skip=request.occurrence, kind=kind
         )
         self.simulation.clusters[request.cluster].disturb(disturbance)
         return disturbance

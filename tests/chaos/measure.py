@@ -10,7 +10,6 @@ defaults, and so is the simulator's timing but for the installer's run.
 import argparse
 import collections
 import dataclasses
-import datetime
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import audit, records
 from include.demo import airflow
 from include.simulator import simulation
 from tests.chaos import cases
@@ -33,10 +33,6 @@ SHORT, LONG = 15.0, 60.0
 SLOT_SECONDS = 10.0
 MORE_REQUESTS = 5
 RUN_ENDS_WITHIN = 300.0
-
-BEGINS = "running"
-ENDS = frozenset({"deferred", "success", "failed", "skipped", "up_for_retry", "up_for_reschedule"})
-"""Events that Airflow writes when a task's process reports how it has ended."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,24 +73,6 @@ class Difference:
     """Whether it is within the bar."""
 
 
-def slot_seconds(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Return by task how long it was running, from Airflow's event log in the order of its entries.
-
-    A task instance's own start and duration do not tell: they span the time in which it was deferred.
-    """
-    began: dict[str, datetime.datetime] = {}
-    held: collections.Counter[str] = collections.Counter()
-    for event in events:
-        task_id, when = event["task_id"], datetime.datetime.fromisoformat(event["when"])
-        if event["event"] == BEGINS:
-            began[task_id] = when
-        elif event["event"] in ENDS and task_id in began:
-            held[task_id] += (when - began.pop(task_id)).total_seconds()
-    if began:
-        raise LookupError(f"the event log does not tell when these have ended: {sorted(began)}")
-    return {task_id: round(seconds, 2) for task_id, seconds in held.items()}
-
-
 def measure(on: airflow.LocalAirflow, *, way: str, run: float) -> Cost:
     """Join a member to a host that is none yet, both of them fresh, and return what it has cost."""
     scenario = {"timing": {"run": run}, "host": {"load_balancer": "139.198.110.23"}, "members": [{"name": MEMBER}]}
@@ -119,8 +97,7 @@ def measure(on: airflow.LocalAirflow, *, way: str, run: float) -> Cost:
         wall = time.monotonic() - began
         assert state == "success", {task["task_id"]: task["state"] for task in on.task_instances(DAG, run_id=run_id)}
         evidence.assert_joined(clusters, name=MEMBER, member=MEMBER)
-        query = {"dag_id": DAG, "run_id": run_id, "order_by": "event_log_id", "limit": 1000}
-        by_task = slot_seconds(on.get("eventLogs", **query)["event_logs"])
+        by_task = records.slot_seconds(records.events(on, DAG, run_id=run_id))
         requests = requests_of(clusters)
     return Cost(
         way=way,
@@ -136,12 +113,8 @@ def measure(on: airflow.LocalAirflow, *, way: str, run: float) -> Cost:
 
 def requests_of(clusters: simulation.Simulation) -> collections.Counter[str]:
     """Count what the product has sent to host and member, by name."""
-    return collections.Counter(
-        f"{name}: {' '.join(cases.describe(entry))}"
-        for name, cluster in clusters.clusters.items()
-        for entry in cluster.audit()
-        if entry.agent == cases.AGENT
-    )
+    logs = {name: cluster.audit() for name, cluster in clusters.clusters.items()}
+    return audit.count(audit.sent_by(audit.PRODUCT, logs))
 
 
 def difference(short: Cost, long: Cost) -> Difference:

@@ -7,11 +7,11 @@ import os
 import platform
 from pathlib import Path
 
+from bench import markdown
 from tests.chaos import measure
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN = "<!-- made by make chaos, from here -->"
-END = "<!-- to here -->"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,6 @@ class Findings:
 
 def write(findings):
     """Put the tables into the document, in place of those of the last time."""
-    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
     swept = findings.sweep.results
     tables = "\n\n".join(
         [
@@ -50,7 +48,7 @@ def write(findings):
             measures(findings.measure.results),
         ]
     )
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
+    markdown.replace(DOCUMENT, begin=BEGIN, text=tables)
 
 
 def summary(findings):
@@ -75,7 +73,7 @@ def summary(findings):
     times = ", ".join(f"{name} {part.seconds / 60:.0f} minutes" for name, part in parts)
     days = sorted({f"{part.ended:%Y-%m-%d}" for _, part in parts if part.ended})
     played = f"Played on {' and '.join(days)}, {os.cpu_count()} cores, Python {platform.python_version()}: {times}."
-    return f"{played}\n\n" + table(
+    return f"{played}\n\n" + markdown.table(
         ["what goes wrong", "cases", "ended as they must", "failed", "request not sent in this run"], rows
     )
 
@@ -86,7 +84,7 @@ def kills(cases):
     for case in cases:
         found[case.kubesphere, case.way, str(case.request)][case.fault] = mark(case)
     rows = [(*key, *(found[key].get(moment, "") for moment in moments)) for key in sorted(found)]
-    return "## Killed by each write\n\n" + table(["KubeSphere", "way", "write", *moments], rows)
+    return "## Killed by each write\n\n" + markdown.table(["KubeSphere", "way", "write", *moments], rows)
 
 
 def faults(cases):
@@ -97,12 +95,12 @@ def faults(cases):
         found[request][case.fault].append(case)
     rows = [(request, *(share(found[request].get(name, [])) for name in names)) for request in sorted(found)]
     rows.append(("all", *(share([case for case in cases if case.fault == name]) for name in names)))
-    return "## Each request fails once\n\n" + table(["request", *names], rows)
+    return "## Each request fails once\n\n" + markdown.table(["request", *names], rows)
 
 
 def lives(results):
     rows = [(result.name, result.way, result.problem or result.outcome, f"{result.seconds:.0f}") for result in results]
-    return "## Airflow fails, or a run is ended\n\n" + table(["case", "way", "outcome", "seconds"], rows)
+    return "## Airflow fails, or a run is ended\n\n" + markdown.table(["case", "way", "outcome", "seconds"], rows)
 
 
 def measures(joins):
@@ -112,7 +110,7 @@ def measures(joins):
         if isinstance(join, measure.Cost)
     ]
     head = ["way", "installer run, s", "API requests", "seconds of a worker slot", "seconds in all"]
-    return "## What a long wait costs\n\n" + table(head, rows)
+    return "## What a long wait costs\n\n" + markdown.table(head, rows)
 
 
 def share(cases):
@@ -123,8 +121,3 @@ def share(cases):
 
 def mark(case):
     return "FAILED" if case.problem else "joined" if case.met else "not sent"
-
-
-def table(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

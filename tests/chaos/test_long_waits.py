@@ -30,24 +30,3 @@ def requests_of_a_join(way, *, run):
 def test_a_long_installer_run_costs_few_requests_more_than_a_short_one(way):
     short, long = (requests_of_a_join(way, run=run) for run in (measure.SHORT, measure.LONG))
     assert long.total() - short.total() <= measure.MORE_REQUESTS, long - short
-
-
-EVENTS = [
-    ("wait_installer", "running", "2026-01-01T00:00:00Z"),
-    ("fetch_jwt", "running", "2026-01-01T00:00:01Z"),
-    ("wait_installer", "deferred", "2026-01-01T00:00:01.5Z"),
-    ("fetch_jwt", "success", "2026-01-01T00:00:02Z"),
-    ("wait_installer", "running", "2026-01-01T00:01:00Z"),
-    ("wait_installer", "success", "2026-01-01T00:01:00.75Z"),
-]
-
-
-def test_a_task_holds_a_slot_only_while_it_runs():
-    events = [dict(zip(("task_id", "event", "when"), event, strict=True)) for event in EVENTS]
-    assert measure.slot_seconds(events) == {"wait_installer": 2.25, "fetch_jwt": 1.0}
-
-
-def test_a_task_whose_end_is_not_told_is_not_counted_as_nothing():
-    events = [dict(zip(("task_id", "event", "when"), event, strict=True)) for event in EVENTS[:-1]]
-    with pytest.raises(LookupError, match="wait_installer"):
-        measure.slot_seconds(events)

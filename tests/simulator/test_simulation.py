@@ -1,6 +1,7 @@
 """What a simulation hands out: files, connections, start states, and the command."""
 
 import base64
+import datetime
 import json
 import os
 import signal
@@ -228,6 +229,30 @@ def test_the_command_prints_one_line_when_ready_and_ends_with_a_signal(tmp_path,
         process.send_signal(number)
         rest, errors = process.communicate(timeout=20)
     assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_the_command_leaves_the_audit_logs_behind(tmp_path):
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text("members: [{name: m1}]\n")
+    with run(scenario, "--directory", tmp_path) as process:
+        ready = json.loads(process.stdout.readline())
+        kubeconfig = yaml.safe_load((tmp_path / "m1.kubeconfig").read_text())
+        with kubernetes.config.new_client_from_config_dict(kubeconfig) as client:
+            kubernetes.client.CoreV1Api(client).read_namespace("kube-system")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert set(ready["clusters"]) == {"host", "m1"}
+    entries = [json.loads(line) for line in (tmp_path / "m1.audit.jsonl").read_text().splitlines()]
+    (entry,) = [entry for entry in entries if entry["agent"].startswith("OpenAPI-Generator/")]
+    assert (entry["user"], entry["verb"], entry["resource"], entry["name"], entry["code"]) == (
+        "airflow",
+        "get",
+        "namespaces",
+        "kube-system",
+        200,
+    )
+    assert datetime.datetime.fromisoformat(entry["time"]).tzinfo
+    assert (tmp_path / "host.audit.jsonl").exists()
 
 
 def test_the_command_refuses_an_impossible_scenario_with_every_problem(tmp_path):
