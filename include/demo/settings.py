@@ -69,6 +69,7 @@ def _airflow(home: Path, *, port: int, dags: Path) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         # By default the UI and the REST API show a connection's kubeconfig with its token.
         "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "kube_config,kubeconfig",
+        "AIRFLOW__CORE__EXECUTOR": "include.fleet.executors.PreloadingExecutor",
         # A slot stays busy for 2-3 s after its task has ended, so there must be more of them than cores.
         "AIRFLOW__CORE__PARALLELISM": "16",
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "32",

@@ -2,7 +2,7 @@
 
 In layers, each of which may import only what is below it; a linter checks it (pyproject.toml):
 
-    operators              the Airflow side: which step runs, how long a run may take, what is retried
+    executors, operators   the Airflow side: where tasks run; which step runs, how long a run may take, what is retried
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
     join                   the steps as plain functions, named like the tasks
     joining                what the steps have in common
