@@ -115,7 +115,11 @@ class _Follower:
         if configuration is None:
             # A new installer deletes it and makes it anew (kubesphere-facts 2.3).
             return waits.Pending("its ClusterConfiguration is being made anew")
+        met = self.seen is not None
         unmet = await self._unmet(configuration)
+        if unmet and met:
+            # Something else is asked for by now, and the installer is idle with that from now on.
+            self._idle_since = self._known = None
         if unmet:
             return waits.Pending(unmet, long=True) if self._in_worker else await self._judge(unmet)
         doing = await self._activity()
