@@ -84,8 +84,13 @@ def spans(log: Events, tasks: Iterable[Mapping[str, Any]], *, triggered: datetim
 
 
 def at(moment: datetime.datetime, among: Iterable[Span]) -> str:
-    """Name the task of a moment, or the tasks if there were several at the same time; "" if there was none."""
-    return "+".join(sorted(span.task_id for span in among if span.began <= moment <= span.ended))
+    """Name the task of a moment, with those that had a part of its time; "" if there was none."""
+    spans = list(among)
+    there = [span for span in spans if span.began <= moment <= span.ended]
+    together = {
+        other.task_id for span in there for other in spans if other.began <= span.ended and span.began <= other.ended
+    }
+    return "+".join(sorted(together))
 
 
 def first_within(among: Iterable[Span], moments: Iterable[datetime.datetime]) -> dict[str, float]:

@@ -91,6 +91,8 @@ def bars(joins: Sequence[lines.Line]) -> str:
 def by_task(line: lines.Line) -> str:
     """Tell where the seconds of one line's joins went."""
     dag = line["dag"]
+    together = [name for name in dag["requests_by_task"] if name not in dag["tasks"]]
+    overlapping = {task_id for name in together for task_id in name.split("+")}
     rows = [
         (
             task_id,
@@ -98,12 +100,11 @@ def by_task(line: lines.Line) -> str:
                 f"{seconds[part]:.1f}" if part in seconds else ""
                 for part in ("idle", "start_up", "slot", "to_first_request", "deferred")
             ),
-            f"{dag['requests_by_task'].get(task_id, 0):g}",
+            "" if task_id in overlapping else f"{dag['requests_by_task'].get(task_id, 0):g}",
         )
         for task_id, seconds in dag["tasks"].items()
     ]
-    together = [name for name in dag["requests_by_task"] if name not in dag["tasks"]]
-    rows += [(name, "", "", "", "", "", f"{dag['requests_by_task'][name]:g}") for name in together]
+    rows += [(name.replace("+", " and "), *[""] * 5, f"{dag['requests_by_task'][name]:g}") for name in together]
     rows.append(("end of the run", f"{dag['after_last_task']:.1f}", "", "", "", "", ""))
     head = [
         "task",
