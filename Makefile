@@ -53,6 +53,7 @@ $(ENV_FILE):
 	    /^#   / { command = substr($$0, 5) } \
 	    /^[A-Z_]+=$$/ { if ((command | getline value) < 1) { exit 1 } close(command); $$0 = $$0 value } \
 	    { print }' .env.example > $@
+	@echo "Written to $@, for your eyes only. The first login is in it: ADMIN_USERNAME and ADMIN_PASSWORD."
 
 clean: ## Remove everything that was made here
 	rm -rf .venv .demo .chaos .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
