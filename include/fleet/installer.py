@@ -261,13 +261,7 @@ class _Follower:
         return doing or installer_log.activity(await self._log())
 
     async def _newest_pod(self) -> kinds.Ref | None:
-        selector = kubesphere.INSTALLER_SELECTOR
-        pods = await self._cluster.list(kinds.POD, namespace=kubesphere.NAMESPACE, label_selector=selector)
-        living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        if not living:
-            return None
-        newest = max(living, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-        return kinds.Ref(kinds.POD, newest["metadata"]["name"], kubesphere.NAMESPACE)
+        return await self._cluster.newest_pod(kubesphere.NAMESPACE, label_selector=kubesphere.INSTALLER_SELECTOR)
 
     async def _queue(self, pod: kinds.Ref) -> installer_log.Activity | None:
         path = f"{pod.path}:{_QUEUE_PORT}/proxy/queue"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from include.fleet import clusters, errors, journal, kinds, kubesphere, redaction, tower
+from include.fleet import clusters, errors, journal, kubesphere, redaction, tower
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +76,9 @@ async def agent_name(member: clusters.Cluster) -> str:
 async def agent_says(member: clusters.Cluster) -> str:
     """Return what the agent complains of, "" if it does not or cannot be asked. Its log starts with its token."""
     try:
-        pods = await member.list(kinds.POD, namespace=kubesphere.NAMESPACE, label_selector=tower.AGENT_SELECTOR)
-        living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        if not living:
+        pod = await member.newest_pod(kubesphere.NAMESPACE, label_selector=tower.AGENT_SELECTOR)
+        if pod is None:
             return "the agent has no Pod; look at the events of its Deployment"
-        newest = max(living, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-        pod = kinds.Ref(kinds.POD, newest["metadata"]["name"], kubesphere.NAMESPACE)
         return tower.complaint(member.redacted(await member.pod_log(pod, lines=_LOG_LINES)))
     except errors.FleetError as error:
         log.debug("The agent cannot be asked: %s", error)
