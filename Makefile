@@ -27,10 +27,10 @@ demo: $(STAMP) ## Join a simulated member in a local Airflow (ONESHOT=1 stops by
 test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 40 minutes
+chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 25 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos
 
-bench: $(STAMP) ## Compare joins by DAG with a runbook's; writes docs/performance.md, takes 20 minutes
+bench: $(STAMP) ## Compare joins by DAG with a runbook's; writes docs/performance.md, takes 15 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m bench
 
 lint: $(STAMP) ## Check style, types and layers
