@@ -310,6 +310,8 @@ async def verify_join(join: joining.Join) -> joining.Report:
     )
     reports = join.reports.values()
     changed = [line for report in reports for line in report.get("changed", ())]
+    for line in changed:
+        log.info("This run has written: %s", line)
     log.info("Cluster %s is joined. Proof: %s", name, look.proof.value)
     return {
         "cluster": name,
