@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "join-member-cluster"
+_PARTING = 0.1
+"""Seconds."""
 _LONGEST_QUOTE = 300
 
 # The client writes whole response bodies, Secrets among them, to its debug log.
@@ -46,6 +48,8 @@ class Cluster:
         self._access = access
         self._api: client.ApiClient | None = None
         self._opening = asyncio.Lock()
+        self._unanswered = False
+        """Whether a request had no answer in time, so that its connection is being closed politely."""
         self._shown: dict[kinds.Ref, dict[str, Any] | None] = {}
         """What the watches that are open show: objects as they are now, None for one that is not there."""
         self._written: set[kinds.Ref] = set()
@@ -56,6 +60,11 @@ class Cluster:
 
     def __str__(self) -> str:
         return f"{self.role} cluster (connection {self.conn_id})"
+
+    async def part(self) -> None:
+        """Let connections end that take the server's part in it; a task's event loop would end before."""
+        if self._unanswered:
+            await asyncio.sleep(_PARTING)
 
     async def keep_secret(self, *values: str | None) -> None:
         """Have *values* masked in every log from now on, and taken out of what servers say."""
@@ -309,6 +318,7 @@ class Cluster:
         # Not chained: the client's exception carries headers and bodies of the server (style rule 20).
         tried = f"{action} {what} on the {self}"
         if not isinstance(error, client.ApiException) or not error.status:
+            self._unanswered = True
             reason = self.redacted(str(error) or type(error).__name__)
             raise errors.UnreachableError(
                 f"{tried}: no answer: {reason}. Check that Airflow's workers and triggerer reach the server of "
@@ -348,6 +358,8 @@ async def connect(conn_id: str, *, role: str, limits: settings.Settings) -> Asyn
             limits=limits,
             access=lambda: stack.enter_async_context(connections.access(conn_id)),
         )
+        # After what `open` enters has been left.
+        stack.push_async_callback(cluster.part)
         await cluster.open()
         yield cluster
 
