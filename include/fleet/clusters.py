@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "join-member-cluster"
-_PARTING = 0.1
+_PARTING = 0.25
 """Seconds."""
 _LONGEST_QUOTE = 300
 
