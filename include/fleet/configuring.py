@@ -70,13 +70,14 @@ async def snapshot(cluster: clusters.Cluster) -> kubesphere.Snapshot:
     """Return what *cluster* is asked for and has in force; raises what `asked` raises."""
     configuration = await asked(cluster)
     config_map, secret = await cluster.read(kubesphere.CONFIG), await installer.read_secret(cluster)
-    return kubesphere.Snapshot(configuration, kubesphere.config(config_map) if config_map else None, secret)
+    config = kubesphere.config(config_map) if config_map else None
+    await cluster.keep_secret(kubesphere.spec_secret(configuration), config.jwt_secret if config else None)
+    return kubesphere.Snapshot(configuration, config, secret)
 
 
-async def trust(host: clusters.Cluster, seen: kubesphere.Snapshot) -> kubesphere.Trust:
+def trust(host: clusters.Cluster, seen: kubesphere.Snapshot) -> kubesphere.Trust:
     """Return the jwtSecret of the host cluster; raises UnsupportedError for one that no member can be given."""
     found = seen.trust
-    await host.keep_secret(found.value, seen.config.jwt_secret if seen.config else None)
     if not found.value:
         raise errors.UnsupportedError(
             f"The {host} has no jwtSecret in {kubesphere.CONFIG}. Look at the log of Pod ks-installer there."

@@ -82,7 +82,7 @@ async def fetch_jwt(join: joining.Join) -> joining.Report:
     From the ConfigMap, cross-checked with Secret kubesphere-secret where that may be read; the host's
     ClusterConfiguration usually does not hold it (kubesphere-facts 2.4, 3.4).
     """
-    trust = await configuring.trust(join.host, await configuring.snapshot(join.host))
+    trust = configuring.trust(join.host, await configuring.snapshot(join.host))
     reference = f"{kubesphere.CONFIG}, {kubesphere.CONFIG_KEY}, authentication.jwtSecret"
     if trust.pending:
         log.warning("The host's jwtSecret is about to change: %s. configure_host sees to it first.", trust.pending)
@@ -122,7 +122,7 @@ async def configure_member(join: joining.Join) -> joining.Report:
     seen = await configuring.snapshot(join.host)
     if seen.trust.pending:
         seen = await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
-    trust = await configuring.trust(join.host, seen)
+    trust = configuring.trust(join.host, seen)
     if fetched.get("fingerprint") not in (None, redaction.fingerprint(trust.value)):
         log.warning("The host's jwtSecret has changed since fetch_jwt; the one in force now is used")
     return await joining.ask_member(join, trust)
@@ -142,7 +142,7 @@ async def wait_installer(join: joining.Join) -> joining.Report:
         )
         # Only where there is none: two runs that want different addresses must not ask against each other for ever.
         has_address = kubesphere.spec_address(host.configuration)
-        trust = await configuring.trust(join.host, host)
+        trust = configuring.trust(join.host, host)
         reports = [
             await joining.ask_host(join, address=None if has_address else join.conf.proxy_publish_address, seen=host),
             await joining.ask_member(join, trust, seen=member),

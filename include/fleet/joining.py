@@ -136,7 +136,7 @@ async def _uses_secret_of(host: clusters.Cluster, config: kubesphere.Config, mem
         return True
     if not identity.may_belong_to_another_host(member):
         return False
-    return member.jwt_secret == (await configuring.trust(host, await configuring.snapshot(host))).value
+    return member.jwt_secret == configuring.trust(host, await configuring.snapshot(host)).value
 
 
 def address_refusals(conf: confs.Conf, sides: identity.Sides) -> list[str]:
