@@ -1,0 +1,84 @@
+"""What deploy/rbac says of its rules is true: for simulated clusters here, for real ones in tests/envtest."""
+
+import urllib.parse
+
+import pytest
+
+from include.fleet import join
+from include.simulator import resources
+from tests.chaos import cases, steps
+from tests.deploy import rules
+
+SIDES = {"host": "host", "m1": "member"}
+CLUSTER_SCOPED = {kind.plural for kind in resources.ALL if not kind.namespaced}
+
+
+@pytest.mark.parametrize("rule", rules.everything(), ids=str)
+def test_a_rule_says_which_tasks_need_it_and_in_which_joins(rule):
+    assert rule.tasks <= set(join.STEPS)
+    assert rule.cases <= rules.CASES
+
+
+# Kubernetes cannot limit to a name what is created, and lists of what has no name that is known beforehand.
+@pytest.mark.parametrize("rule", rules.everything(), ids=str)
+def test_a_rule_is_limited_to_names_where_kubernetes_can_do_that(rule):
+    unnamed = {"clusters", "pods", "pods/log", "pods/proxy", "events"}
+    assert rule.names or rule.verbs == ("create",) or unnamed.issuperset(rule.resources)
+    assert "*" not in rule.groups + rule.resources + rule.names + rule.verbs
+
+
+@pytest.mark.parametrize("rule", rules.everything(), ids=str)
+def test_only_what_has_no_namespace_that_is_known_to_be_there_is_granted_everywhere(rule):
+    kubefed = set(rule.names) == {"kubefed-controller-manager", "kubefed-admission-webhook"}
+    assert (rule.role == "ClusterRole") == (CLUSTER_SCOPED.issuperset(rule.resources) or kubefed)
+
+
+@pytest.mark.parametrize("side", rules.SIDES)
+def test_every_role_is_bound_to_the_one_account(side):
+    found = rules.objects(side)
+    account = {"kind": "ServiceAccount", "name": "join-member-cluster", "namespace": "kubesphere-system"}
+    where = [(item["kind"], item["metadata"].get("namespace")) for item in found]
+    assert where.count(("ServiceAccount", "kubesphere-system")) == 1
+    for item in found:
+        if item["kind"] in ("Role", "ClusterRole"):
+            assert (f"{item['kind']}Binding", item["metadata"].get("namespace")) in where
+        if item["kind"].endswith("Binding"):
+            assert item["subjects"] == [account]
+            assert item["roleRef"]["name"] == item["metadata"]["name"] == account["name"]
+
+
+@pytest.mark.parametrize("kubesphere", cases.KUBESPHERES)
+@pytest.mark.parametrize("way", cases.WAYS)
+def test_a_task_asks_for_nothing_that_no_rule_grants_it(airflow_home, monkeypatch, way, kubesphere):
+    """The second join finds everything there and changes what it finds."""
+    asked, run = set(), join.run
+
+    async def watched(step, *args, **options):
+        before = {name: len(cluster.audit()) for name, cluster in stage.simulation.clusters.items()}
+        try:
+            return await run(step, *args, **options)
+        finally:
+            for name, cluster in stage.simulation.clusters.items():
+                entries = cluster.audit()[before[name] :]
+                asked.update((step, SIDES[name], *_right(entry)) for entry in entries if cases.mine(entry))
+
+    monkeypatch.setattr(join, "run", watched)
+    with cases.Stage(way, kubesphere=kubesphere) as stage:
+        stage.play()
+        stage.conf["description"] = "joined again"
+        stage.simulation.clusters["m1"].scale("cluster-agent", 0) if way == "proxy" else None
+        stage.play()
+    assert {step for step, *_ in asked} == set(steps.ORDER[way])
+    assert [ask for ask in sorted(asked) if not _is_granted(*ask)] == []
+
+
+def _right(entry):
+    """What the API server's authorizer is asked: of a list with a field selector, the name that is in it."""
+    query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(entry.path).query))
+    name = entry.name or query.get("fieldSelector", "").removeprefix("metadata.name=")
+    resource = f"{entry.resource}/{entry.subresource}" if entry.subresource else entry.resource
+    return entry.verb, entry.group, resource, entry.namespace, name
+
+
+def _is_granted(task, side, *right):
+    return any(task in rule.tasks and rule.covers(*right) for rule in rules.read(side))
