@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -30,6 +31,12 @@ _LONGEST_QUOTE = 300
 # The client writes whole response bodies, Secrets among them, to its debug log.
 logging.getLogger("kubernetes_asyncio.client.rest").setLevel(logging.INFO)
 
+_MISSING_RIGHT = re.compile(
+    r'is forbidden: User ".*?" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)" '
+    r'(?:in the namespace "(?P<namespace>[^"]+)"|at the cluster scope)'
+)
+"""What every authorizer's refusal says in the end; admission refuses with 403 as well, in other words."""
+
 _FAILURES = (client.ApiException, aiohttp.ClientError, OSError, TimeoutError)
 """What a request can raise: the server's refusal, or no answer."""
 
@@ -38,12 +45,21 @@ class Cluster:
     """One cluster as one Airflow connection reaches it. Open it with `connect`."""
 
     def __init__(
-        self, role: str, *, conn_id: str, limits: settings.Settings, access: Callable[[], Awaitable[connections.Access]]
+        self,
+        role: str,
+        *,
+        conn_id: str,
+        limits: settings.Settings,
+        access: Callable[[], Awaitable[connections.Access]],
+        grant: str | None = None,
     ) -> None:
         self.role = role
         self.conn_id = conn_id
+        self.done_without: list[str] = []
+        """What could not be checked or done without a right, a sentence each; for the report."""
         self.secrets: set[str] = set()
         """Secret values seen on this cluster, to be taken out of any text of a server."""
+        self._grant = grant or f"Grant this right to the connection's user: deploy/rbac/{role}.yaml has it."
         self._limits = limits
         self._access = access
         self._api: client.ApiClient | None = None
@@ -65,6 +81,13 @@ class Cluster:
         """Let connections end that take the server's part in it; a task's event loop would end before."""
         if self._unanswered:
             await asyncio.sleep(_PARTING)
+
+    def do_without(self, error: errors.ForbiddenError, loss: str) -> None:
+        """Go on without a right: say once in the log, and in the report, what is lost and which right it takes."""
+        sentence = f"{loss}: {error.lacking}."
+        if sentence not in self.done_without:
+            self.done_without.append(sentence)
+            log.warning("%s", sentence)
 
     async def keep_secret(self, *values: str | None) -> None:
         """Have *values* masked in every log from now on, and taken out of what servers say."""
@@ -146,8 +169,9 @@ class Cluster:
     async def proxied(self, path: str, *, what: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """Return status and body of a GET behind the API server's proxy to a pod or service.
 
-        A Kubernetes Status in the body may come from either side of the proxy, so nothing is raised for a
-        status but 5xx without one; raises UnreachableError if the API server itself does not answer.
+        A Kubernetes Status in the body may come from either side of the proxy, so nothing is raised for it but
+        ForbiddenError, where it is the proxy that may not be used; raises UnreachableError if the API server itself
+        does not answer.
         """
         try:
             answer = await self._send(
@@ -156,7 +180,8 @@ class Cluster:
             # The client parses what looks like JSON, whatever it is asked for.
             return 200, answer[0] if isinstance(answer[0], str) else json.dumps(answer[0])
         except client.ApiException as error:
-            if not error.status:
+            missing = _missing_right(error)
+            if not error.status or (missing and missing["resource"].endswith("/proxy")):
                 self._raise("reach", what, error)
             return int(error.status), _body(error)
         except _FAILURES as error:
@@ -327,8 +352,14 @@ class Cluster:
         said = self._said(error)
         if error.status == 404:
             raise errors.NotFoundError(f"{tried}: {said}. Check the name, and that KubeSphere is installed.") from None
+        missing = _missing_right(error)
+        if missing:
+            raise errors.ForbiddenError(f"{tried}: {said}. {self._grant}", lacking=self._lacking(missing)) from None
         if error.status == 403:
-            raise errors.ForbiddenError(f"{tried}: {said}. Grant this right to the connection's user.") from None
+            raise errors.ApiRefusedError(
+                f"{tried}: {said}. No right is missing by these words: look at what admits objects there, such as "
+                "webhooks and quotas, and at what stands before the API server."
+            ) from None
         if error.status == 401:
             raise errors.CredentialError(f"{tried}: {said}. Renew the connection's credential.") from None
         if error.status == 409:
@@ -339,6 +370,13 @@ class Cluster:
             ) from None
         raise errors.ApiRefusedError(f"{tried}: {said}. The request itself is not accepted.") from None
 
+    def _lacking(self, missing: re.Match[str]) -> str:
+        group = missing["group"] and f".{missing['group']}"
+        where = f" in {missing['namespace']}" if missing["namespace"] else ""
+        resource, slash, subresource = missing["resource"].partition("/")
+        right = f"{missing['verb']} {resource}{group}{slash}{subresource}{where}"
+        return f"connection {self.conn_id} may not {right} on the {self.role} cluster"
+
     def _said(self, error: client.ApiException) -> str:
         message = status_message(_body(error))
         text = f"{error.status} {error.reason}" + (f": {message}" if message else "")
@@ -346,9 +384,12 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def connect(conn_id: str, *, role: str, limits: settings.Settings) -> AsyncIterator[Cluster]:
+async def connect(
+    conn_id: str, *, role: str, limits: settings.Settings, grant: str | None = None
+) -> AsyncIterator[Cluster]:
     """Open the cluster behind an Airflow connection of type Kubernetes; *role* names it in messages.
 
+    *grant* is what to do about a missing right, if that is not to grant what deploy/rbac has for the role.
     Raises ConfError if the connection does not exist or cannot be loaded.
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -357,6 +398,7 @@ async def connect(conn_id: str, *, role: str, limits: settings.Settings) -> Asyn
             conn_id=conn_id,
             limits=limits,
             access=lambda: stack.enter_async_context(connections.access(conn_id)),
+            grant=grant,
         )
         # After what `open` enters has been left.
         stack.push_async_callback(cluster.part)
@@ -371,6 +413,11 @@ def _timeout(connect: float, answer: float) -> aiohttp.ClientTimeout:
 def _body(error: client.ApiException) -> str:
     body = error.body or ""
     return body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+
+
+def _missing_right(error: client.ApiException) -> re.Match[str] | None:
+    """Return what a server says about the right that a request lacks, or None if that is not its reason."""
+    return _MISSING_RIGHT.search(status_message(_body(error))) if error.status == 403 else None
 
 
 def _retry_after(error: client.ApiException) -> float | None:

@@ -26,7 +26,7 @@ async def asked(cluster: clusters.Cluster) -> dict[str, Any]:
     configuration = await cluster.read(kubesphere.CONFIGURATION)
     if configuration is not None:
         return configuration
-    if await cluster.read(kubesphere.INSTALLER) is not None:
+    if await _has_installer(cluster):
         raise errors.UnavailableError(
             f"{kubesphere.CONFIGURATION} of the {cluster} is being made anew by ks-installer. This is tried again; if "
             "it stays away, see the log of Pod ks-installer."
@@ -36,6 +36,14 @@ async def asked(cluster: clusters.Cluster) -> dict[str, Any]:
         "it anew is not supported yet. Install KubeSphere with ks-installer, with the role none, wait until "
         "it is finished, then run the join again."
     )
+
+
+async def _has_installer(cluster: clusters.Cluster) -> bool:
+    try:
+        return await cluster.read(kubesphere.INSTALLER) is not None
+    except errors.ForbiddenError as error:
+        log.info("Taking ks-installer to be there: %s", error.lacking)
+        return True
 
 
 async def release(cluster: clusters.Cluster) -> kubesphere.Release:
@@ -116,8 +124,8 @@ async def ask_for(
         patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
         if not patch:
             return False
-        secret = seen.secret if seen else await installer.read_secret(cluster)
-        await _record_before(cluster, configuration, secret, attempt=attempt)
+        in_force = await _secret_in_force(cluster, seen=seen)
+        await _record_before(cluster, configuration, in_force, attempt=attempt)
         # The version makes a patch fail that rests on what somebody has changed meanwhile.
         version = configuration["metadata"]["resourceVersion"]
         try:
@@ -148,15 +156,27 @@ def _sentence(cluster: clusters.Cluster, before: kubesphere.Object, patch: dict[
     return " ".join(words)
 
 
+async def _secret_in_force(cluster: clusters.Cluster, *, seen: kubesphere.Snapshot | None) -> str:
+    """Return the jwtSecret in force, or ""; the ConfigMap's where Secret kubesphere-secret may not be read."""
+    secret = seen.secret if seen else await installer.read_secret(cluster)
+    if secret is not None:
+        return kubesphere.secret_value(secret, "secret") or ""
+    config_map = await cluster.read(kubesphere.CONFIG)
+    config = kubesphere.config(config_map) if config_map else None
+    return config.jwt_secret if config else ""
+
+
 async def _record_before(
-    cluster: clusters.Cluster, configuration: kubesphere.Object, secret: kubesphere.Object | None, *, attempt: str
+    cluster: clusters.Cluster, configuration: kubesphere.Object, in_force: str, *, attempt: str
 ) -> None:
-    """Keep what a cluster was before its first change, for the day it leaves; never overwritten."""
-    in_force = kubesphere.secret_value(secret, "secret")
+    """Keep what a cluster was before its first change, for the day it leaves; never overwritten.
+
+    Who may not keep it must not change the cluster: a jwtSecret that is replaced is nowhere else.
+    """
     values = {
         "clusterRole": kubesphere.spec_role(configuration),
         "jwtSecret": kubesphere.spec_secret(configuration),
-        "secretInForce": in_force or "",
+        "secretInForce": in_force,
         "proxyPublishAddress": kubesphere.spec_address(configuration),
         "recordedAt": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "recordedBy": attempt,

@@ -69,11 +69,14 @@ class UnsupportedError(PermanentError):
 class InstallerFailedError(PermanentError):
     """ks-installer ended without doing what its ClusterConfiguration asks for."""
 
-    def __init__(self, *, cluster: str, missing: str, lines: Sequence[str], forced: bool) -> None:
+    def __init__(
+        self, *, cluster: str, missing: str, lines: Sequence[str], forced: bool, forbidden: str | None = None
+    ) -> None:
         said = "\n".join(f"    {line}" for line in lines) or "    (its log could not be read or says nothing)"
         tried = " even in a run forced by restarting it" if forced else ""
+        refused = f" No new run can be forced: {forbidden}" if forbidden else ""
         super().__init__(
-            f"ks-installer on {cluster} ended without finishing{tried}: {missing}. Its log says:\n{said}\n"
+            f"ks-installer on {cluster} ended without finishing{tried}: {missing}.{refused} Its log says:\n{said}\n"
             "  Mend the cause, then clear this task: it forces a new installer run and waits again."
         )
 
@@ -106,7 +109,11 @@ class CredentialError(ApiRefusedError):
 
 
 class ForbiddenError(ApiRefusedError):
-    """The credential of a connection lacks a right (403)."""
+    """The credential of a connection lacks a right (403); *lacking* says which, as the end of a sentence."""
+
+    def __init__(self, message: str, *, lacking: str = "") -> None:
+        self.lacking = lacking
+        super().__init__(message)
 
 
 class UnreachableError(TemporaryError):

@@ -29,6 +29,7 @@ _CRASHES = 5
 _OWN = kinds.Ref(kinds.CLUSTER, kubesphere.HOST)
 """A host's own Cluster under its usual name; under another one it is seen at the next look."""
 _FORMER = ("jwtSecret", "secretInForce")
+_LOG_UNREAD = "The log of ks-installer was not read"
 
 
 async def wait(
@@ -74,7 +75,7 @@ async def read_secret(cluster: clusters.Cluster) -> kubesphere.Object | None:
     try:
         secret = await cluster.read(kubesphere.SECRET)
     except errors.ForbiddenError as error:
-        log.info("Going on without a cross-check of the jwtSecret: %s", error)
+        cluster.do_without(error, f"The jwtSecret was not compared with Secret {kubesphere.SECRET.name}")
         return None
     await cluster.keep_secret(kubesphere.secret_value(secret, "secret"), kubesphere.secret_value(secret, "token"))
     return secret
@@ -182,7 +183,7 @@ class _Follower:
         following = kubesphere.host_cluster_unmet(own)
         if following and not late:
             return following
-        deployments = {ref.name: await self._cluster.read(ref) for ref in kubesphere.HOST_DEPLOYMENTS}
+        deployments = await self._host_deployments()
         missing = kubesphere.missing_deployments(deployments)
         if missing and late:
             raise errors.NotReadyError(
@@ -191,6 +192,16 @@ class _Follower:
                 f"{kubesphere.CONFIGURATION} to null, restart Deployment ks-installer, then clear this task."
             )
         return kubesphere.deployments_unmet(deployments) or following
+
+    async def _host_deployments(self) -> dict[str, kubesphere.Object | None]:
+        """Return what a run adds on a host, by name; without what may not be read."""
+        found: dict[str, kubesphere.Object | None] = {}
+        for ref in kubesphere.HOST_DEPLOYMENTS:
+            try:
+                found[ref.name] = await self._cluster.read(ref)
+            except errors.ForbiddenError as error:
+                self._cluster.do_without(error, f"Whether {ref} is rolled out was not checked")
+        return found
 
     async def _own_clusters(self) -> list[dict[str, Any]]:
         """Return the Clusters that stand for the host itself."""
@@ -221,6 +232,9 @@ class _Follower:
                     if self._heard(line) or not self._following:
                         self._following = True
                         yield None
+        except errors.ForbiddenError as error:
+            self._cluster.do_without(error, _LOG_UNREAD)
+            raise
         finally:
             self._following, self._known = False, None
 
@@ -261,11 +275,19 @@ class _Follower:
         return doing or installer_log.activity(await self._log())
 
     async def _newest_pod(self) -> kinds.Ref | None:
-        return await self._cluster.newest_pod(kubesphere.NAMESPACE, label_selector=kubesphere.INSTALLER_SELECTOR)
+        try:
+            return await self._cluster.newest_pod(kubesphere.NAMESPACE, label_selector=kubesphere.INSTALLER_SELECTOR)
+        except errors.ForbiddenError as error:
+            self._cluster.do_without(error, "What ks-installer was doing was not seen")
+            raise
 
     async def _queue(self, pod: kinds.Ref) -> installer_log.Activity | None:
         path = f"{pod.path}:{_QUEUE_PORT}/proxy/queue"
-        status, text = await self._cluster.proxied(path, what="the installer's queue")
+        try:
+            status, text = await self._cluster.proxied(path, what="the installer's queue")
+        except errors.ForbiddenError as error:
+            self._cluster.do_without(error, "The queue of ks-installer was not asked")
+            return None
         length = re.match(r"\s*Queue length (\d+)", text) if status == 200 else None
         if length is None:
             return None
@@ -276,11 +298,26 @@ class _Follower:
             return ""
         try:
             return await self._cluster.pod_log(self._pod, lines=_LOG_LINES)
+        except errors.ForbiddenError as error:
+            self._cluster.do_without(error, _LOG_UNREAD)
+            return ""
         except errors.FleetError as error:
             log.debug("The installer's log cannot be read: %s", error)
             return ""
 
     async def _force_run(self, unmet: str) -> None:
+        try:
+            await self._restart(unmet)
+        except errors.ForbiddenError as error:
+            raise errors.InstallerFailedError(
+                cluster=str(self._cluster),
+                missing=unmet,
+                lines=await self._telling(),
+                forced=False,
+                forbidden=str(error),
+            ) from None
+
+    async def _restart(self, unmet: str) -> None:
         deployment = await self._cluster.get(kubesphere.INSTALLER)
         marks = deployment["metadata"].get("annotations") or {}
         if marks.get(kubesphere.FORCED_RUN_ANNOTATION) == self._attempt:
@@ -311,8 +348,14 @@ class _Follower:
         """Return the lines of the log that tell why the last run failed, redacted."""
         text = await self._log()
         # The log can quote any secret that is or was in force, so all are known before it is redacted.
-        with contextlib.suppress(errors.FleetError):
+        try:
             await read_secret(self._cluster)
             before = await self._cluster.read(kubesphere.BEFORE_JOIN)
-            await self._cluster.keep_secret(*(kubesphere.secret_value(before, key) for key in _FORMER))
+        except errors.ForbiddenError as error:
+            self._cluster.do_without(error, "The log of a failed run was not quoted, as it may hold a former jwtSecret")
+            return []
+        except errors.FleetError as error:
+            log.warning("The installer's log is not quoted, as it may hold a former jwtSecret: %s", error)
+            return []
+        await self._cluster.keep_secret(*(kubesphere.secret_value(before, key) for key in _FORMER))
         return installer_log.telling_lines(self._cluster.redacted(text))

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 _NOT_INITIALISED = "Tower does this from 3.1 on, ks-controller-manager in 3.0: check that they run, and their logs."
 
 
+_GRANT_IMPORTED = "The host receives this credential, and KubeSphere needs it to be cluster-admin on the member."
+
+
 async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of a conf that can be found without asking a cluster, each with its key."""
     found = confs.problems(raw)
@@ -164,7 +167,9 @@ async def prepare_kubeconfig(join: joining.Join) -> joining.Report:
     for warning in prepared.warnings:
         log.warning("Connection %s: %s", conf.imported_conn_id, warning)
     uid = await configuring.uid(join.member)
-    async with clusters.connect(conf.imported_conn_id, role=kubesphere.MEMBER, limits=join.limits) as imported:
+    async with clusters.connect(
+        conf.imported_conn_id, role=kubesphere.MEMBER, limits=join.limits, grant=_GRANT_IMPORTED
+    ) as imported:
         other = await configuring.uid(imported)
     if other != uid:
         raise errors.RefusedError(
@@ -312,6 +317,9 @@ async def verify_join(join: joining.Join) -> joining.Report:
     changed = [line for report in reports for line in report.get("changed", ())]
     for line in changed:
         log.info("This run has written: %s", line)
+    warnings = joining.warnings(*reports)
+    for line in warnings:
+        log.warning("%s", line)
     log.info("Cluster %s is joined. Proof: %s", name, look.proof.value)
     return {
         "cluster": name,
@@ -321,7 +329,7 @@ async def verify_join(join: joining.Join) -> joining.Report:
         "proof": look.proof.value,
         "changed": changed,
         "unchanged": [line for report in reports for line in report.get("unchanged", ())],
-        "warnings": [line for report in reports for line in report.get("warnings", ())],
+        "warnings": warnings,
         "phase_seconds": {step: report["seconds"] for step, report in join.reports.items() if "seconds" in report},
     }
 
@@ -359,7 +367,8 @@ async def run(
 ) -> joining.Report:
     """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
 
-    What the step changes is noted in *changes* before it is sent, so that it is known however the step ends.
+    What the step changes is noted in *changes* before it is sent, so that it is known however the step ends. What it
+    could not check or do without a right is among the warnings of its report.
 
     Raises ConfError with every problem of the conf, Longer when a wait has to leave the worker, and what
     the step raises.
@@ -383,7 +392,9 @@ async def run(
             reports=reports or {},
             changes=changes or journal.Journal(),
         )
-        return await STEPS[step](join)
+        report = await STEPS[step](join)
+        warnings = joining.warnings(report, {"warnings": [*host.done_without, *member.done_without]})
+        return {**report, "warnings": warnings} if warnings else report
 
 
 def _described(prepared: kubeconfig.Kubeconfig | None) -> str:

@@ -59,6 +59,11 @@ class Join:
         return waits.Limit(deadline=self.started + seconds, leave_worker=self.leave_worker)
 
 
+def warnings(*reports: Report) -> list[str]:
+    """Return the warnings of reports, each once."""
+    return list(dict.fromkeys(line for report in reports for line in report.get("warnings", ())))
+
+
 async def ask_host(join: Join, *, address: str | None, seen: kubesphere.Snapshot | None = None) -> Report:
     """Have the host's ClusterConfiguration ask for the role host, and for tower's *address* if one is given."""
     return await _ask_for(join, join.host, role=kubesphere.HOST, address=address, seen=seen)

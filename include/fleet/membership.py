@@ -29,6 +29,7 @@ _LASTING = 2.0
 _LOOK_AGAIN = 1.0
 """Seconds after which a ks-apiserver that is loading its configuration is asked again, so much more each time."""
 
+_UNASKED = "ks-apiserver was not asked for a proof"
 _USER = "kapis/iam.kubesphere.io/v1alpha2/users/admin"
 
 
@@ -172,7 +173,7 @@ class ReadyLook:
                 kinds.EVENT, namespace="default", field_selector=f"involvedObject.name={joining.name}"
             )
         except errors.ForbiddenError as error:
-            log.debug("The host's Events only explain, so the wait goes on without them: %s", error)
+            joining.host.do_without(error, "The host's Events, which tell why it cannot join a member, were not read")
             return ""
         told = [item for item in events if item.get("reason") == "JoinFederation" and item.get("type") == "Warning"]
         newest = max(told, key=lambda item: str(item.get("lastTimestamp") or ""), default=None)
@@ -303,7 +304,8 @@ class ProofLook:
         """Return the host's static token: a root credential, read for this request and forgotten."""
         try:
             token = kubesphere.secret_value(await self._host.read(kubesphere.SECRET), "token")
-        except errors.ForbiddenError:
+        except errors.ForbiddenError as error:
+            self._host.do_without(error, f"{_UNASKED}, which takes the token in Secret {kubesphere.SECRET.name}")
             return None
         for side in (self._host, self._member):
             await side.keep_secret(token)
@@ -342,7 +344,11 @@ class ProofLook:
         if token is None:
             return 0, "", _Answer(unreachable=f"the static token of the {self._host} may not be read")
         headers = {kubesphere.API_TOKEN_HEADER: f"Bearer {token}"}
-        status, body = await side.proxied(path, what="ks-apiserver", headers=headers)
+        try:
+            status, body = await side.proxied(path, what="ks-apiserver", headers=headers)
+        except errors.ForbiddenError as error:
+            side.do_without(error, _UNASKED)
+            return 0, "", _Answer(unreachable=error.lacking)
         if status == 401 and "signature is invalid" in body:
             return status, body, _Answer(pending="a ks-apiserver has not loaded the jwtSecret yet")
         if status == 500 and re.search(r"cluster \S+ is not ready", body):

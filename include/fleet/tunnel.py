@@ -46,7 +46,7 @@ async def apply_agent(
     """
     present = await member.read(tower.AGENT)
     if present is None:
-        if await member.read(tower.ACCOUNT) is None:
+        if not await _has_account(member):
             raise errors.UnsupportedError(
                 f"There is no {tower.ACCOUNT} on the {member}, which the agent runs as. Every KubeSphere 3 has it: is "
                 "KubeSphere installed there, and finished?"
@@ -64,12 +64,17 @@ async def apply_agent(
     return True
 
 
+async def _has_account(member: clusters.Cluster) -> bool:
+    try:
+        return await member.read(tower.ACCOUNT) is not None
+    except errors.ForbiddenError as error:
+        member.do_without(error, f"Whether the agent's {tower.ACCOUNT} is there was not checked")
+        return True
+
+
 async def agent_name(member: clusters.Cluster) -> str:
     """Return the name under which an agent on *member* announces itself, or ""."""
-    try:
-        present = await member.read(tower.AGENT)
-    except errors.ForbiddenError:
-        return ""
+    present = await member.read(tower.AGENT)
     return tower.announced_name(present) if present else ""
 
 
@@ -80,6 +85,9 @@ async def agent_says(member: clusters.Cluster) -> str:
         if pod is None:
             return "the agent has no Pod; look at the events of its Deployment"
         return tower.complaint(member.redacted(await member.pod_log(pod, lines=_LOG_LINES)))
+    except errors.ForbiddenError as error:
+        member.do_without(error, "What the agent complains of was not read")
+        return ""
     except errors.FleetError as error:
         log.debug("The agent cannot be asked: %s", error)
         return ""

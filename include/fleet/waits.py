@@ -63,7 +63,8 @@ Look = Callable[[], Awaitable[Pending | None]]
 Bell = Callable[[asyncio.Event], AsyncGenerator[None, None]]
 """Yields when there may be something new, the first time as soon as it listens; ends when it has to be put up again.
 
-It is given an event to be set once its connection stands. A PermanentError of it means that it can never listen.
+It is given an event to be set once its connection stands. A PermanentError of it means that it can never listen; of a
+right that it lacks it has told by then.
 """
 
 
@@ -72,8 +73,14 @@ def changes(cluster: clusters.Cluster, ref: kinds.Ref) -> Bell:
     return functools.partial(_changes, cluster, ref)
 
 
-def _changes(cluster: clusters.Cluster, ref: kinds.Ref, opened: asyncio.Event) -> AsyncGenerator[None, None]:
-    return cluster.changes(ref, opened=opened)
+async def _changes(cluster: clusters.Cluster, ref: kinds.Ref, opened: asyncio.Event) -> AsyncGenerator[None, None]:
+    try:
+        async with contextlib.aclosing(cluster.changes(ref, opened=opened)) as rings:
+            async for ring in rings:
+                yield ring
+    except errors.ForbiddenError as error:
+        cluster.do_without(error, f"Changes of {ref.kind.full_name} were seen late, at the next look")
+        raise
 
 
 async def until(
@@ -221,6 +228,9 @@ class _Ringing:
                 log.debug("A watch has ended, opening it again: %s", error)
             except errors.CredentialError as error:
                 log.debug("A watch is refused, opening it again: %s", error)
+            except errors.ForbiddenError:
+                self.deaf = True
+                return
             except errors.PermanentError as error:
                 log.warning("Without this watch, looking every now and then instead: %s", error)
                 self.deaf = True

@@ -63,8 +63,38 @@ def test_an_object_that_has_to_be_there_is_missed_by_name(connections):
 def test_a_missing_right_names_verb_resource_cluster_and_what_to_do(connections):
     with pytest.raises(errors.ForbiddenError) as caught:
         ask("m1", lambda cluster: cluster.get(kubesphere.SECRET))
-    for words in ("read secrets/kubesphere-secret", "(connection m1)", 'cannot get resource "secrets"', "Grant"):
+    said = (
+        "read secrets/kubesphere-secret",
+        "(connection m1)",
+        'cannot get resource "secrets"',
+        "deploy/rbac/member.yaml",
+    )
+    for words in said:
         assert words in str(caught.value)
+    assert caught.value.lacking == "connection m1 may not get secrets in kubesphere-system on the member cluster"
+
+
+def test_a_right_of_the_credential_that_the_host_receives_is_not_looked_for_in_a_file(connections):
+    async def run():
+        async with clusters.connect("m1", role="member", limits=LIMITS, grant="Make it cluster-admin.") as cluster:
+            await cluster.get(kubesphere.SECRET)
+
+    with pytest.raises(errors.ForbiddenError) as caught:
+        asyncio.run(run())
+    assert str(caught.value).endswith(" Make it cluster-admin.")
+
+
+def test_what_is_done_without_a_right_is_told_once(connections, caplog):
+    async def question(cluster):
+        for _ in range(2):
+            with pytest.raises(errors.ForbiddenError) as caught:
+                await cluster.get(kubesphere.SECRET)
+            cluster.do_without(caught.value, "It was not compared")
+        return cluster.done_without
+
+    told = ["It was not compared: connection m1 may not get secrets in kubesphere-system on the member cluster."]
+    assert ask("m1", question) == told
+    assert caplog.text.count(told[0]) == 1
 
 
 def test_a_stale_patch_is_a_conflict_that_may_be_tried_again(connections):
@@ -274,17 +304,18 @@ def test_a_watch_that_the_server_ends_is_over(member):
 
 @pytest.fixture
 def raw(connections):
-    """Answer as no well-behaved server does: lists as they are, and streams with these bytes and a clean end."""
+    """Answer as no well-behaved server does: lists as they are, streams and refusals with these bytes."""
 
     @contextlib.asynccontextmanager
-    async def serve(body):
+    async def serve(body, *, status="200 OK"):
         async def answer(reader, writer):
             while request := await reader.readline():
                 while (await reader.readline()).strip():
                     pass
                 streams = b"watch=true" in request or b"follow=true" in request
-                sent = body if streams else b'{"items": [], "metadata": {"resourceVersion": "1"}}'
-                head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+                listed = b'{"items": [], "metadata": {"resourceVersion": "1"}}'
+                sent = body if streams or status != "200 OK" else listed
+                head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
                 writer.write(head.encode() + sent)
                 await writer.drain()
             writer.close()
@@ -319,6 +350,30 @@ def test_a_watch_that_ends_in_the_middle_of_a_line_is_a_temporary_error(raw, cut
                 await anext(changes)
 
     asyncio.run(run())
+
+
+# A quota, a webhook, and a gateway before the API server: granting rights would not help with any of them.
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(
+            b'{"kind": "Status", "message": "pods \\"x\\" is forbidden: exceeded quota: q, requested: pods=1"}',
+            id="quota",
+        ),
+        pytest.param(
+            b'{"kind": "Status", "message": "admission webhook \\"w\\" denied the request: no such host"}', id="webhook"
+        ),
+        pytest.param(b"<html>Forbidden</html>", id="gateway"),
+    ],
+)
+def test_a_refusal_for_another_reason_is_not_taken_for_a_missing_right(raw, body):
+    async def run():
+        async with raw(body, status="403 Forbidden") as cluster:
+            await cluster.create(WATCHED, {})
+
+    with pytest.raises(errors.ApiRefusedError, match="No right is missing by these words") as caught:
+        asyncio.run(run())
+    assert not isinstance(caught.value, errors.ForbiddenError)
 
 
 def test_a_line_of_a_log_may_be_as_long_as_it_likes(raw):

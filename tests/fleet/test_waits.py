@@ -160,11 +160,19 @@ def test_a_bell_that_breaks_every_time_is_put_up_after_growing_pauses(monkeypatc
     assert [pause for pause in pauses.bells if pause >= 1][:5] == [2, 4, 8, 10, 10]
 
 
-def test_without_a_bell_that_could_ring_it_looks_every_now_and_then(pauses, caplog):
-    deaf = Bell(errors.ForbiddenError("no right to watch"), rings=False)
+# Of a right that is missing the bell itself tells, so that is not told twice.
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        pytest.param(errors.ForbiddenError("no way to watch"), 0, id="no-right"),
+        pytest.param(errors.ApiRefusedError("no way to watch"), 1, id="refused"),
+    ],
+)
+def test_without_a_bell_that_could_ring_it_looks_every_now_and_then(pauses, caplog, error, told):
+    deaf = Bell(error, rings=False)
     wait(answers(SILENT, SILENT, SILENT, None), bells=[deaf, Bell(rings=False)])
     assert pauses.looks[1:] == [LIMITS.slow_poll] * 3
-    assert caplog.text.count("no right to watch") == 1
+    assert caplog.text.count("no way to watch") == told
     assert deaf.put_up == 1
 
 

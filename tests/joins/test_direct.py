@@ -263,45 +263,6 @@ def test_a_credential_of_another_cluster_is_not_given_to_the_host(simulate, join
     assert "create clusters m1" not in evidence.writes(simulation.clusters["host"])
 
 
-@pytest.mark.parametrize(
-    ("side", "rule", "task"),
-    [
-        pytest.param("m1", {"verb": "patch", "resource": "clusterconfigurations"}, "configure_member", id="configure"),
-        pytest.param("host", {"verb": "create", "resource": "clusters"}, "import_cluster", id="import"),
-        pytest.param("m1", {"verb": "get", "resource": "namespaces"}, "check_conf", id="identity"),
-    ],
-)
-def test_a_missing_right_is_named(simulate, join, side, rule, task):
-    sides = {"host": HOST_OWN, "m1": {}}
-    sides[side] = {**sides[side], "forbid": [rule]}
-    simulation = simulate(host=sides["host"], members=[sides["m1"]])
-    run = join(simulation)
-    assert run.failed == [task]
-    assert f'User "airflow" cannot {rule["verb"]} resource "{rule["resource"]}"' in run.error
-    assert f"(connection {side})" in run.error
-    assert "Grant this right" in run.error
-
-
-@pytest.mark.parametrize(
-    ("on_host", "on_member", "proof"),
-    [
-        pytest.param(["services/proxy"], [], "a token signed with the host's jwtSecret", id="no-host-proxy"),
-        pytest.param(["services/proxy"], ["services/proxy"], "both ConfigMaps", id="no-proxy-at-all"),
-        pytest.param([], ["pods/proxy", "pods/log"], "forwarded", id="no-installer-queue-and-log"),
-        pytest.param(["secrets"], [], "both ConfigMaps", id="no-secrets-on-the-host"),
-    ],
-)
-def test_without_an_optional_right_the_join_does_with_less_and_says_so(simulate, join, on_host, on_member, proof):
-    simulation = simulate(
-        host={**HOST_OWN, "forbid": [{"verb": "get", "resource": resource} for resource in on_host]},
-        members=[{"forbid": [{"verb": "get", "resource": resource} for resource in on_member]}],
-    )
-    run = join(simulation)
-    assert run.state == "success", run.error
-    evidence.assert_joined(simulation)
-    assert proof in run.reports["verify_join"]["proof"]
-
-
 def test_waits_that_move_to_the_triggerer_end_the_same(simulate, join, monkeypatch):
     simulation = simulate()
     monkeypatch.setenv("AIRFLOW__FLEET__INLINE_WAIT", "0.05")
