@@ -5,7 +5,7 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 
 #### Before the first run
 
-- Create two Airflow connections of type *Kubernetes*: one to the host cluster, one to the member cluster.
+- Create two Airflow connections of type *Kubernetes*: one to the host cluster, one to the member cluster. What rights they need stands in `deploy/rbac`.
 - KubeSphere 3.4 or 3.0 is installed on both.
 - **direct**: the host's pods reach the member's API server, and the kubeconfig that the host receives is cluster-admin on the member.
 - **proxy**: the member's pods reach tower on the host, at its LoadBalancer's address or at one that you give.

@@ -108,7 +108,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "title": "Imported connection",
         "section": _DIRECT,
         "description": "Id of the Airflow connection whose kubeconfig the host receives. KubeSphere needs a "
-        "cluster-admin of the member here. Empty: the member connection.",
+        "cluster-admin of the member here. Empty: the member connection, which then has to be one.",
         "x-expected": "the id of an Airflow connection",
     },
     "kubesphere_api_endpoint": {
