@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from include.fleet import join
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("host", "member")
-CASES = frozenset({"direct", "proxy", "3.0", "failed run", "again", "not forwarded"})
+CASES = frozenset({"direct", "proxy", "3.0", "failed run", "again", "not forwarded", "no address yet"})
 """What a comment may have in brackets: in which joins a rule is needed, if not in all."""
 _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
 _RULE = re.compile(r"((?:^  #.*\n)*)^  - apiGroups:", re.MULTILINE)
@@ -37,6 +38,21 @@ class Rule:
     names: tuple
     """() for any."""
     verbs: tuple
+
+    @property
+    def parts(self):
+        """Rules of one verb on one name of one resource, that grant the same together."""
+        names = [(name,) for name in self.names] or [()]
+        every = itertools.product(self.verbs, self.resources, names)
+        return [dataclasses.replace(self, verbs=(verb,), resources=(which,), names=name) for verb, which, name in every]
+
+    @property
+    def manifest(self):
+        """The rule as a Role has it."""
+        fields = {"apiGroups": self.groups, "resources": self.resources, "verbs": self.verbs}
+        return {key: [*values] for key, values in fields.items()} | (
+            {"resourceNames": [*self.names]} if self.names else {}
+        )
 
     def __str__(self):
         names = f"-{','.join(self.names)}" if self.names else ""
