@@ -14,7 +14,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.simulator import configuration, manifests, resources, store
+from include.simulator import configuration, definitions, manifests, resources, store
 from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
 from include.simulator.actors.container_log import Line
 from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE
@@ -138,7 +138,7 @@ class State:
         for account in ("ks-installer", "kubesphere"):
             self.put(resources.CLUSTERROLEBINDINGS, manifests.administrator(account))
         for kind in resources.KUBESPHERE_KINDS:
-            self.put(resources.DEFINITIONS, manifests.definition(kind))
+            self.put(resources.DEFINITIONS, definitions.define(kind, release=self.release))
         self.put(
             resources.USERS,
             {
@@ -223,7 +223,7 @@ class State:
             else:
                 self.put(resource, manifest, namespace=namespace or "")
         for kind in resources.KUBEFED_KINDS:
-            self.put(resources.DEFINITIONS, manifests.definition(kind))
+            self.put(resources.DEFINITIONS, definitions.define(kind, release=self.release))
         self.store.patch(
             resources.CLUSTERCONFIGURATIONS,
             name="ks-installer",
