@@ -220,6 +220,11 @@ class RealCluster:
         content = {"apiVersion": resource.api_version, "kind": resource.kind, **content}
         return self._request("POST", resource.path(namespace=namespace), body=content)
 
+    @property
+    def plane(self):
+        """The programs of the control plane."""
+        return self._plane
+
     def secrets(self):
         """Return every value of this cluster that must not leak."""
         items = [

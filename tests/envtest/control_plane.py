@@ -1,5 +1,6 @@
 """A real etcd, kube-apiserver and kube-controller-manager for one cluster, on loopback, with RBAC."""
 
+import base64
 import contextlib
 import dataclasses
 import json
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -88,7 +90,8 @@ class ControlPlane:
         self._directory.mkdir(parents=True, exist_ok=True)
         files = self._write_files()
         self._run("etcd", [programs / "etcd", *self._etcd_flags()])
-        self._run("kube-apiserver", [programs / "kube-apiserver", *self._server_flags(files)])
+        self._server_command = [programs / "kube-apiserver", *self._server_flags(files)]
+        self._run("kube-apiserver", self._server_command)
         self._run("kube-controller-manager", [programs / "kube-controller-manager", *self._manager_flags(files)])
         self._wait("/readyz")
         # The last thing that a namespace gets from kube-controller-manager.
@@ -103,6 +106,27 @@ class ControlPlane:
         self._running.clear()
         for held in self._reserved:
             held.close()
+
+    def crash_server(self):
+        """Kill the API server without warning."""
+        for program in psutil.Process(self._running["kube-apiserver"].pid).children():
+            program.kill()
+        guard = self._running.pop("kube-apiserver")
+        guard.stdin.close()
+        guard.wait()
+
+    def start_server(self):
+        """Start the API server again; returns when it serves."""
+        self._run("kube-apiserver", self._server_command)
+        self._wait("/readyz")
+
+    def compact(self):
+        """Have etcd forget all history up to now; raises httpx.HTTPError."""
+        etcd = f"http://{LOOPBACK}:{self._etcd_port}/v3/kv"
+        key = base64.b64encode(b"compact_rev_key").decode()
+        present = httpx.post(f"{etcd}/range", json={"key": key}, trust_env=False).raise_for_status().json()
+        revision = present["header"]["revision"]
+        httpx.post(f"{etcd}/compaction", json={"revision": revision}, trust_env=False).raise_for_status()
 
     def audit(self):
         """Return the audit log's events, oldest first."""
