@@ -3,12 +3,11 @@
 import pytest
 
 from include.simulator.simulation import Simulation
-from tests.envtest.cluster import RealCluster
 from tests.joins.conftest import TIMING, join  # noqa: F401 - a fixture
 
 
 @pytest.fixture
-def simulate(tmp_path):
+def simulate(tmp_path, make_cluster):
     """Start a host and members with real control planes; they stop with the test."""
     started = []
 
@@ -19,7 +18,7 @@ def simulate(tmp_path):
             "members": members or [{"name": "m1"}],
             **scenario,
         }
-        simulation = Simulation(scenario, directory=tmp_path, make_cluster=RealCluster)
+        simulation = Simulation(scenario, directory=tmp_path, make_cluster=make_cluster)
         simulation.__enter__()
         started.append(simulation)
         return simulation
