@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import secrets
 import socket
 import ssl
@@ -62,7 +63,7 @@ class ControlPlane:
 
     The API server dials pods and nodes through the Unix socket *egress* alone, so that nothing leaves this machine.
     *authority* issues its certificates and *names* and *addresses* are in that of the server. With *makes_tokens*
-    each service account gets a token Secret by itself, as up to Kubernetes 1.23.
+    each service account gets a token Secret by itself, as up to Kubernetes 1.23; from 1.26 on that cannot be had.
     """
 
     def __init__(self, *, directory, authority, names, addresses, egress, users, makes_tokens):
@@ -87,6 +88,7 @@ class ControlPlane:
         programs = binaries.find()
         if programs is None:
             raise binaries.MissingError("The programs have not been built: run `make test-envtest`.")
+        self._gates = _gates(programs) if self._makes_tokens else []
         self._directory.mkdir(parents=True, exist_ok=True)
         files = self._write_files()
         self._run("etcd", [programs / "etcd", *self._etcd_flags()])
@@ -271,7 +273,7 @@ class ControlPlane:
             f"--audit-policy-file={files['audit.json']}",
             f"--audit-log-path={self._path('audit.jsonl')}",
             "--audit-log-mode=blocking-strict",
-            *self._gates(),
+            *self._gates,
         ]
 
     def _manager_flags(self, files):
@@ -284,11 +286,14 @@ class ControlPlane:
             "--secure-port=0",
             "--kube-api-qps=200",
             "--kube-api-burst=400",
-            *self._gates(),
+            *self._gates,
         ]
 
-    def _gates(self):
-        return ["--feature-gates=LegacyServiceAccountTokenNoAutoGeneration=false"] if self._makes_tokens else []
+
+def _gates(programs):
+    """Return the flag with which each service account gets a token Secret by itself, as long as there is one."""
+    minor = int(re.search(r"v1\.(\d+)\.", binaries.version(programs, "kube-apiserver"))[1])
+    return ["--feature-gates=LegacyServiceAccountTokenNoAutoGeneration=false"] if minor in {24, 25} else []
 
 
 def _reserve():
