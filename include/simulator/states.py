@@ -35,6 +35,11 @@ class Machine:
     address: str
     pod_prefix: str
 
+    @classmethod
+    def numbered(cls, number: int, *, cluster: str) -> Machine:
+        """Return the node of the cluster of that number, whose addresses no other number has."""
+        return cls(name=f"{cluster}-node1", address=f"10.20.{number}.1", pod_prefix=f"10.233.{64 + number}")
+
 
 @dataclass(kw_only=True)
 class State:
