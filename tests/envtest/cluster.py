@@ -144,10 +144,9 @@ class RealCluster:
         await self._node.start()
         client = self._connect_as("setup")
         async with asyncio.timeout(_PATIENCE):
-            async with contextlib.aclosing(client.follow(resources.DEPLOYMENTS)) as changes:
-                async for _ in changes:
-                    if all(map(_is_available, await client.select(resources.DEPLOYMENTS))):
-                        return
+            # Not watched: of a cluster without any Deployment no change would tell.
+            while not all(map(_is_available, await client.select(resources.DEPLOYMENTS))):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
 
     async def start_controllers(self):
         """Start KubeSphere's controllers."""
