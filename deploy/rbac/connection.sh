@@ -49,7 +49,8 @@ while (($#)); do
     shift
 done
 
-[[ -n $context ]] || context=$("$KUBECTL" config current-context) || fail "your kubeconfig has no current context: give --context."
+[[ -n $context ]] || context=$("$KUBECTL" config current-context) ||
+    fail "your kubeconfig has no current context: give --context."
 "$KUBECTL" config get-contexts "$context" >/dev/null 2>&1 ||
     fail "there is no context $context in your kubeconfig. kubectl config get-contexts lists those that there are."
 ask get namespace "$KS" >/dev/null ||
@@ -59,7 +60,7 @@ ask get namespace "$KS" >/dev/null ||
 cluster=$(ask config view --raw --flatten --minify -o jsonpath='{.clusters[0].cluster}')
 [[ $cluster == '{"'* ]] || fail "$KUBECTL is too old: 1.19 is the first that prints JSON here."
 [[ $cluster != *'"insecure-skip-tls-verify":true'* ]] ||
-    fail "context $context does not verify the server's certificate. Give it a certificate authority: the token goes there."
+    fail "context $context does not verify the server's certificate. Give it a certificate authority first."
 
 ask apply -f "$(dirname "$0")/$role.yaml" >&2
 

@@ -67,38 +67,6 @@ def secret(value: str, *, release: Release) -> Object:
     }
 
 
-def definition(kind: Resource) -> Object:
-    """Return the CustomResourceDefinition of a kind."""
-    described: Object = {"subresources": {"status": {}}} if kind.status else {}
-    if kind.columns:
-        described["additionalPrinterColumns"] = [
-            {"name": name, "type": type_, "jsonPath": path} for name, type_, path in kind.columns
-        ]
-    return {
-        "metadata": {"name": kind.qualified},
-        "spec": {
-            "group": kind.group,
-            "scope": "Namespaced" if kind.namespaced else "Cluster",
-            "names": {
-                "plural": kind.plural,
-                "singular": kind.singular,
-                "kind": kind.kind,
-                "listKind": f"{kind.kind}List",
-                "shortNames": list(kind.short_names),
-            },
-            "versions": [
-                {
-                    "name": kind.version,
-                    "served": True,
-                    "storage": True,
-                    **described,
-                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-                }
-            ],
-        },
-    }
-
-
 def multicluster(release: Release) -> list[tuple[Resource, str | None, Object]]:
     """Return what role ks-multicluster puts on a host: tower and kubefed (kubesphere-facts 2.3, 4)."""
     tower_labels = {"app": "tower", "app.kubernetes.io/name": "tower"}

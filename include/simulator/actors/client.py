@@ -84,9 +84,11 @@ class Client:
                 return None
             raise
 
-    async def select(self, resource: Resource, *, namespace: str | None = None, labels: str = "") -> list[Object]:
-        """Return the objects of a kind. Raises RequestError."""
-        params = {"labelSelector": labels} if labels else {}
+    async def select(
+        self, resource: Resource, *, namespace: str | None = None, labels: str = "", fields: str = ""
+    ) -> list[Object]:
+        """Return the objects of a kind that match the selectors. Raises RequestError."""
+        params = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
         answer = await self._json("GET", path=resource.path(namespace=namespace), params=params)
         return list(answer["items"])
 
@@ -151,15 +153,18 @@ class Client:
         """
         return await self._send(method, path=path, headers=headers or {}, body=body, patience=patience)
 
-    async def follow(self, resource: Resource, *, namespace: str | None = None) -> AsyncGenerator[Change, None]:
-        """Yield each change of a kind, starting with what exists, for ever.
+    async def follow(
+        self, resource: Resource, *, namespace: str | None = None, fields: str = ""
+    ) -> AsyncGenerator[Change, None]:
+        """Yield each change of a kind, of what matches the field selector, starting with what exists, for ever.
 
         As an informer does: lists, watches, and after any failure lists again and yields what differs.
         """
         known: dict[tuple[str, str], Object] = {}
+        selected = {"fieldSelector": fields} if fields else {}
         while True:
             try:
-                listed = await self._json("GET", path=resource.path(namespace=namespace))
+                listed = await self._json("GET", path=resource.path(namespace=namespace), params=selected)
                 present = {_key(item): item for item in listed["items"]}
                 for key in [key for key in known if key not in present]:
                     gone = known.pop(key)
@@ -168,8 +173,8 @@ class Client:
                     old, known[key] = known.get(key), item
                     if old != item:
                         yield Change(type="MODIFIED" if old else "ADDED", object=item, old=old)
-                since = listed["metadata"]["resourceVersion"]
-                async with contextlib.aclosing(self._watch(resource, namespace=namespace, since=since)) as events:
+                params = {**selected, "watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
+                async with contextlib.aclosing(self._watch(resource, namespace=namespace, params=params)) as events:
                     async for event in events:
                         item = event["object"]
                         if event["type"] == "ERROR":
@@ -182,8 +187,9 @@ class Client:
                 log.debug("Watching %s failed, trying again: %s", resource.plural, error)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _watch(self, resource: Resource, *, namespace: str | None, since: str) -> AsyncGenerator[Object, None]:
-        params = {"watch": "true", "resourceVersion": since}
+    async def _watch(
+        self, resource: Resource, *, namespace: str | None, params: dict[str, str]
+    ) -> AsyncGenerator[Object, None]:
         url = self.server + resource.path(namespace=namespace)
         timeout = httpx.Timeout(30, read=None)
         async with self._http.stream("GET", url, params=params, timeout=timeout) as answer:

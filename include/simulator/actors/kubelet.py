@@ -115,7 +115,7 @@ class Kubelet:
         )
         try:
             async with asyncio.TaskGroup() as tasks:
-                async for change in self._client.follow(resources.PODS):
+                async for change in self._client.follow(resources.PODS, fields=f"spec.nodeName={self._node}"):
                     self._handle(change.object, gone=change.type == "DELETED", tasks=tasks)
         finally:
             self._network.close(self._cluster, address=self._address)
@@ -140,7 +140,7 @@ class Kubelet:
             self._close_log(pod, gone=gone)
             if not gone:
                 tasks.create_task(self._remove(pod))
-        elif running is None and pod["spec"].get("nodeName") == self._node:
+        elif running is None:
             self._running[uid] = tasks.create_task(self._run_pod(pod))
 
     def _close_log(self, pod: Object, *, gone: bool) -> None:

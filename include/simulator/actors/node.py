@@ -71,6 +71,7 @@ class Node:
             "kubesphere/ks-controller-manager": self._run_controllers,
             "kubesphere/tower": _run_tower_image,
         }
+        self._name = machine.name
         self._client = connect_as(f"system:node:{machine.name}")
         self._services = ServiceProxy(
             connect_as(KUBE_PROXY),
@@ -104,14 +105,14 @@ class Node:
         actors: list[Actor] = [self._services, *self._others, self._kubelet]
         self._running = [asyncio.create_task(_keep_running(actor.run)) for actor in actors]
         await self._services.settled.wait()
-        for pod in await self._client.select(resources.PODS):
+        for pod in await self._pods():
             if not _is_controller(pod):
                 await self._kubelet.wait_started(pod)
 
     async def start_controllers(self) -> None:
         """Start KubeSphere's controllers; returns when they run."""
         self._may_control.set()
-        for pod in await self._client.select(resources.PODS):
+        for pod in await self._pods():
             if _is_controller(pod):
                 await self._kubelet.wait_started(pod)
 
@@ -120,6 +121,10 @@ class Node:
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _pods(self) -> list[Object]:
+        # A newer API server shows a node no other pods than its own.
+        return await self._client.select(resources.PODS, fields=f"spec.nodeName={self._name}")
 
     async def _run_installer(self, container: Container) -> None:
         await Installer(container, faults=self._faults, seen=self._seen).run()
