@@ -178,7 +178,9 @@ def test_without_optional_rights_the_join_says_once_what_it_could_not_check(  # 
     assert all(line in run.output for line in expected)
 
 
-def test_without_the_events_of_an_older_host_the_join_says_that_it_did_not_read_them(simulate, join):
+def test_without_the_events_of_an_older_host_the_join_says_that_it_did_not_read_them(simulate, join, monkeypatch):
+    """They are asked for once a member has not been Ready for 2 s."""
+    monkeypatch.setenv("AIRFLOW__FLEET__RESYNC", "5")
     simulation = simulate_without(
         simulate, on_host=["list events"], kubesphere="v3.0.0", timing={"run": 0.4, "reload": 0.2, "sync": 3}
     )
