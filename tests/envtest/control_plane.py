@@ -37,6 +37,7 @@ CONTROLLERS = (
 """What of kube-controller-manager runs: not what looks after nodes, whose heartbeats nobody plays."""
 _READY_WITHIN = 120
 """Seconds."""
+_LAST_WORD = re.compile(r"F\d{4} ")
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -94,8 +95,9 @@ class ControlPlane:
         self._run("etcd", [programs / "etcd", *self._etcd_flags()])
         self._server_command = [programs / "kube-apiserver", *self._server_flags(files)]
         self._run("kube-apiserver", self._server_command)
-        self._run("kube-controller-manager", [programs / "kube-controller-manager", *self._manager_flags(files)])
         self._wait("/readyz")
+        # It waits for the server only 10 s, and gives up.
+        self._run("kube-controller-manager", [programs / "kube-controller-manager", *self._manager_flags(files)])
         # The last thing that a namespace gets from kube-controller-manager.
         self._wait("/api/v1/namespaces/default/serviceaccounts/default")
 
@@ -174,8 +176,9 @@ class ControlPlane:
             time.sleep(0.1)
 
     def _tail(self, name):
-        text = (self._directory / f"{name}.log").read_text(errors="replace")
-        return "\n".join(text.splitlines()[-15:])
+        lines = (self._directory / f"{name}.log").read_text(errors="replace").splitlines()
+        # After its last word Go's logger tells what every goroutine was doing.
+        return "\n".join([line for line in lines if _LAST_WORD.match(line)] or lines[-15:])
 
     def _write_files(self):
         server = self._authority.issue_server("kube-apiserver", names=self._names, addresses=self._addresses)
