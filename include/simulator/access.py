@@ -25,7 +25,10 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One answered request. `path` holds the query too; `code` is the HTTP status; `agent` the client's User-Agent."""
+    """One answered request. `path` holds the query too; `code` is the HTTP status; `agent` the client's User-Agent.
+
+    `disturbed` says that the answer is not the API's but that of a disturbance.
+    """
 
     time: datetime.datetime
     user: str
@@ -39,6 +42,7 @@ class Entry:
     code: int
     content_type: str
     agent: str
+    disturbed: bool = False
 
 
 class Access:

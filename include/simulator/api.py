@@ -90,11 +90,20 @@ class Api:
             code=response.status_code,
             content_type=request.headers.get("content-type", ""),
             agent=request.headers.get("user-agent", ""),
+            disturbed=refusal is not None,
         )
         return response
 
     def record(
-        self, user: str, *, target: Target, path: str, code: int, content_type: str, agent: str = "kubectl"
+        self,
+        user: str,
+        *,
+        target: Target,
+        path: str,
+        code: int,
+        content_type: str,
+        agent: str = "kubectl",
+        disturbed: bool = False,
     ) -> None:
         """Add an entry to the audit log."""
         resource = target.resource
@@ -112,6 +121,7 @@ class Api:
                 code=code,
                 content_type=content_type,
                 agent=agent,
+                disturbed=disturbed,
             )
         )
 
