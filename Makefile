@@ -8,11 +8,11 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos bench lint lock env clean
+.PHONY: help setup demo test test-envtest chaos bench lint lock env clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Make .venv from requirements-dev.lock (PYTHON=... chooses the interpreter)
 
@@ -26,6 +26,10 @@ demo: $(STAMP) ## Join a simulated member in a local Airflow (ONESHOT=1 stops by
 # Two at a time, a file each: most of the time goes by in waiting for clusters.
 test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+test-envtest: $(STAMP) ## Run the tests that need a real etcd and kube-apiserver; the first time builds them, 10 minutes
+	@$(BIN)/python -m tests.envtest.binaries
+	$(BIN)/python -m pytest --real --numprocesses=2 --dist=loadfile --no-loadscope-reorder tests/envtest
 
 chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 25 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos

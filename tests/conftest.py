@@ -40,6 +40,19 @@ os.environ |= {
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--real",
+        action="store_true",
+        help="run against real control planes, with the tests that need one (`make test-envtest` builds them first)",
+    )
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out what needs a real control plane where none is asked for."""
+    return True if collection_path.name == "envtest" and not config.getoption("--real") else None
+
+
 @pytest.fixture(scope="session")
 def airflow_home() -> Path:
     """AIRFLOW_HOME of this run of the suite."""

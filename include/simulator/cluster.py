@@ -6,19 +6,17 @@ import asyncio
 import copy
 import functools
 import ipaddress
-import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from include.simulator import accounts, credentials, resources, status
 from include.simulator.access import Entry, Rule
 from include.simulator.accounts import Accounts
-from include.simulator.actors import agent, controller_manager, ks_apiserver, kubeconfigs, tower
+from include.simulator.actors import kubeconfigs
 from include.simulator.actors.client import Client
-from include.simulator.actors.installer import Installer, checksum
+from include.simulator.actors.installer import checksum
 from include.simulator.actors.installer_run import Faults
-from include.simulator.actors.kubelet import Container, Kubelet, Program
-from include.simulator.actors.service_proxy import ServiceProxy
+from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.workloads import Workloads
 from include.simulator.api import Api
 from include.simulator.certificates import Authority
@@ -33,9 +31,8 @@ from include.simulator.states import Machine, State
 from include.simulator.store import Object, Store
 from include.simulator.targets import Target
 
-log = logging.getLogger(__name__)
-
 API_PORT: Final = 6443
+KUBE_CONTROLLER_MANAGER: Final = "system:kube-controller-manager"
 WRITES: Final = ("create", "update", "patch", "delete")
 
 Result = TypeVar("Result")
@@ -80,7 +77,7 @@ class Cluster:
         self._accounts = Accounts(
             self.store,
             authority=self._authority,
-            system=("system:kube-controller-manager", "system:kube-proxy", node),
+            system=(KUBE_CONTROLLER_MANAGER, KUBE_PROXY, node),
             rules=rules,
         )
         self._proxy = Proxy(self.store, network=network, cluster=name)
@@ -107,11 +104,8 @@ class Cluster:
             )
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._actors: list[asyncio.Task[None]] = []
         self._clients: list[Client] = []
-        self._seen: str | None = None
-        self._kubelet: Kubelet | None = None
-        self._may_control = asyncio.Event()
+        self._node: Node | None = None
 
     async def start_server(self) -> None:
         """Open the port."""
@@ -123,58 +117,36 @@ class Cluster:
 
         Returns when the Services work and the pods that were laid down as running do run.
         """
-        node = self._machine.name
         laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
-        self._seen = checksum(laid["spec"]) if laid else None
         workloads = Workloads(
-            self._connect_as("system:kube-controller-manager"), node=node, signing_key=self._accounts.signing_key
+            self._connect_as(KUBE_CONTROLLER_MANAGER), node=self._machine.name, signing_key=self._accounts.signing_key
         )
-        programs: dict[str, Program] = {
-            "kubesphere/ks-installer": self._run_installer,
-            "kubesphere/ks-apiserver": ks_apiserver.run,
-            "kubesphere/ks-controller-manager": self._run_controllers,
-            "kubesphere/tower": _run_tower_image,
-        }
-        services = ServiceProxy(
-            self._connect_as("system:kube-proxy"),
-            cluster=self.name,
-            node=self._machine.address,
-            network=self._network,
-            load_balancer=self._load_balancer,
-            published=self._published,
-        )
-        self._kubelet = Kubelet(
-            self._connect_as(f"system:node:{node}"),
-            cluster=self.name,
-            node=node,
-            address=self._machine.address,
-            pod_prefix=self._machine.pod_prefix,
+        self._node = Node(
+            self.name,
+            machine=self._machine,
             network=self._network,
             timing=self._timing,
             release=self._release,
-            programs=programs,
-            connect=self._connect_account,
+            load_balancer=self._load_balancer,
+            published=self._published,
+            faults=self._faults,
+            seen=checksum(laid["spec"]) if laid else None,
             logs=self.state.logs,
+            connect_as=self._connect_as,
+            connect=self._connect_account,
+            others=(workloads,),
         )
-        actors = (services.run, workloads.run, self._kubelet.run)
-        self._actors = [asyncio.create_task(_keep_running(actor)) for actor in actors]
-        await services.settled.wait()
-        for pod in self.store.select(resources.PODS):
-            if not _is_controller(pod):
-                await self._kubelet.wait_started(pod)
+        await self._node.start()
 
     async def start_controllers(self) -> None:
         """Start KubeSphere's controllers; returns when they run."""
-        self._may_control.set()
-        for pod in self.store.select(resources.PODS):
-            if self._kubelet is not None and _is_controller(pod):
-                await self._kubelet.wait_started(pod)
+        if self._node is not None:
+            await self._node.start_controllers()
 
     async def stop(self) -> None:
         """Stop the actors, end the watches and close the port."""
-        for actor in self._actors:
-            actor.cancel()
-        await asyncio.gather(*self._actors, return_exceptions=True)
+        if self._node is not None:
+            await self._node.stop()
         self._api.disturbances.interrupt()
         self.store.end_watches()
         for client in self._clients:
@@ -182,13 +154,6 @@ class Cluster:
         await self._proxy.close()
         await self._https.stop()
         self._loop = None
-
-    async def _run_installer(self, container: Any) -> None:
-        await Installer(container, faults=self._faults, seen=self._seen).run()
-
-    async def _run_controllers(self, container: Container) -> None:
-        await self._may_control.wait()
-        await controller_manager.run(container)
 
     def _connect(self, token: str) -> Client:
         context = tls_context(authority=self._authority.certificate)
@@ -350,7 +315,10 @@ class Cluster:
 
     def _collect_secrets(self) -> list[str]:
         key = self._server_pair.key
-        found = self._accounts.secrets() | {key, accounts.encode(key)} | credentials.find_all(self.store)
+        kinds = credentials.KINDS
+        items = [(event.resource, event.object) for event in self.store.history()]
+        items += [(kind, item) for kind in kinds for item in self.store.select(kind)]
+        found = self._accounts.secrets() | {key, accounts.encode(key)} | credentials.find_all(items)
         return sorted(found - {""})
 
     def _in_loop(self, function: Callable[[], Result]) -> Result:
@@ -372,28 +340,9 @@ class Cluster:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
 
 
-async def _run_tower_image(container: Container) -> None:
-    """Run what the command names: the image holds tower and its agent."""
-    await (agent if container.command[:1] == ("/agent",) else tower).run(container)
-
-
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
         return False
     return True
-
-
-def _is_controller(pod: Object) -> bool:
-    return bool((pod["metadata"].get("labels") or {}).get("app") == "ks-controller-manager")
-
-
-async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
-    """Run an actor, and again when it fails, as the machine does with a process that crashes."""
-    while True:
-        try:
-            await run()
-        except Exception:
-            log.exception("An actor failed and starts again")
-        await asyncio.sleep(0.5)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 import yaml
 
 from include.simulator import resources
-from include.simulator.store import Object, Store
+from include.simulator.resources import Resource
+
+Object = dict[str, Any]
+
+KINDS: Final = (resources.SECRETS, resources.CLUSTERCONFIGURATIONS, resources.CLUSTERS, resources.DEPLOYMENTS)
 
 _NOT_SECRET_KEYS = ("ca.crt", "namespace")
 _TOKEN_FLAG = "--token="  # noqa: S105 - the flag, not a token
@@ -17,11 +22,11 @@ _TOKEN_FLAG = "--token="  # noqa: S105 - the flag, not a token
 _SHORTEST_TOKEN = 8
 
 
-def find_all(store: Store) -> set[str]:
-    """Return every value that is or was in a Secret, a ClusterConfiguration, a Cluster or an agent's command line."""
-    kinds = (resources.SECRETS, resources.CLUSTERCONFIGURATIONS, resources.CLUSTERS, resources.DEPLOYMENTS)
-    items = [(event.resource, event.object) for event in store.history()]
-    items += [(kind, item) for kind in kinds for item in store.select(kind)]
+def find_all(items: Iterable[tuple[Resource, Object]]) -> set[str]:
+    """Return the values in these Secrets, ClusterConfigurations, Clusters and agents' command lines.
+
+    Each object comes with its kind; objects of other kinds than KINDS hold nothing.
+    """
     found: set[str] = set()
     for resource, item in items:
         if resource == resources.CLUSTERCONFIGURATIONS:

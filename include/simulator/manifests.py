@@ -117,6 +117,7 @@ def multicluster(release: Release) -> list[tuple[Resource, str | None, Object]]:
         (resources.SERVICES, SYSTEM_NAMESPACE, published),
     ]
     for name in KUBEFED_DEPLOYMENTS:
+        created.append((resources.SERVICEACCOUNTS, FEDERATION_NAMESPACE, {"metadata": {"name": name}}))
         kubefed = deployment(name, namespace=FEDERATION_NAMESPACE, image=release.kubefed_image, account=name)
         created.append((resources.DEPLOYMENTS, FEDERATION_NAMESPACE, kubefed))
     return created
@@ -133,6 +134,18 @@ def cluster(name: str, *, kubeconfig: str, host: bool = False) -> Object:
             **({"provider": "kubesphere"} if host else {}),
             "connection": {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()},
         },
+    }
+
+
+def administrator(account: str) -> Object:
+    """Return the ClusterRoleBinding that makes an account of KubeSphere's own namespace a cluster administrator.
+
+    `kubesphere` is one (kubesphere-facts 8); ks-installer has a long list of rights instead, which is none shorter.
+    """
+    return {
+        "metadata": {"name": account},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": SYSTEM_NAMESPACE}],
     }
 
 

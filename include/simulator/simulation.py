@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,12 +29,19 @@ class Simulation:
     Writes `<cluster>.kubeconfig`, `<cluster>.admin.kubeconfig`, `kubeconfig` (for people: an administrator of all
     clusters, with a context by the name of each, at first the host's) and `connections.json` into the directory. The
     API servers listen at `address`, an IPv4 address or a name of this machine, and are called by it in these files.
+    `make_cluster` makes each cluster; one with another API server can take the place of `Cluster`.
     Raises ScenarioError for a scenario that is refused, OSError for an address that is not this machine's.
     """
 
     def __init__(
-        self, source: Mapping[str, Any] | Path | str, *, directory: Path | str, address: str = LOOPBACK
+        self,
+        source: Mapping[str, Any] | Path | str,
+        *,
+        directory: Path | str,
+        address: str = LOOPBACK,
+        make_cluster: Callable[..., Cluster] = Cluster,
     ) -> None:
+        self._make_cluster = make_cluster
         self._scenario = scenario.load(source)
         self._release = RELEASES[self._scenario.kubesphere]
         self._directory = Path(directory).absolute()
@@ -84,8 +91,7 @@ class Simulation:
         self._lay_host(host)
         for member in self._scenario.members:
             self._lay_member(member)
-        for cluster in self.clusters.values():
-            await cluster.start_server()
+        await asyncio.gather(*(cluster.start_server() for cluster in self.clusters.values()))
         self._write_files()
         # The host first, so that agents find tower; the controllers last, so that they find the agents connected.
         await self.clusters[self._scenario.host.name].start_actors()
@@ -103,7 +109,7 @@ class Simulation:
         await asyncio.sleep(0.01)
 
     def _add(self, described: Host | Member, *, number: int) -> None:
-        self.clusters[described.name] = Cluster(
+        self.clusters[described.name] = self._make_cluster(
             described.name,
             number=number,
             address=self._address,

@@ -18,6 +18,7 @@ from include.simulator import configuration, manifests, resources, store
 from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
 from include.simulator.actors.container_log import Line
 from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE
+from include.simulator.proxy import KUBELET_PORT
 from include.simulator.release import Release
 from include.simulator.resources import Resource
 from include.simulator.scenario import HOST_CLUSTER
@@ -94,6 +95,7 @@ class State:
                     "capacity": {"cpu": "8", "memory": "16Gi", "pods": "110"},
                     "allocatable": {"cpu": "8", "memory": "16Gi", "pods": "110"},
                     "addresses": [{"type": "InternalIP", "address": self.machine.address}],
+                    "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
                     "conditions": [
                         {
                             "type": "Ready",
@@ -133,6 +135,8 @@ class State:
             self.put(resources.NAMESPACES, {"metadata": {"name": name}})
         for account in ("ks-installer", "kubesphere", "default"):
             self.put(resources.SERVICEACCOUNTS, {"metadata": {"name": account}}, namespace=SYSTEM_NAMESPACE)
+        for account in ("ks-installer", "kubesphere"):
+            self.put(resources.CLUSTERROLEBINDINGS, manifests.administrator(account))
         for kind in resources.KUBESPHERE_KINDS:
             self.put(resources.DEFINITIONS, manifests.definition(kind))
         self.put(

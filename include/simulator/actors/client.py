@@ -47,7 +47,10 @@ class Change:
 
 
 class Client:
-    """Talks to one API server as one user, from a pod of one cluster. Used within the simulation's event loop."""
+    """Talks to one API server as one user, from a pod of one cluster. Used within the simulation's event loop.
+
+    The user is who `token` belongs to, who `auth` says, or whose certificate `context` holds.
+    """
 
     def __init__(
         self,
@@ -57,11 +60,12 @@ class Client:
         server: str,
         context: ssl.SSLContext,
         token: str | None = None,
+        auth: httpx.Auth | None = None,
         server_name: str | None = None,
     ) -> None:
         self.server = server
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = network.client(cluster, context=context, server_name=server_name, headers=headers)
+        self._http = network.client(cluster, context=context, server_name=server_name, headers=headers, auth=auth)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -86,10 +90,19 @@ class Client:
         answer = await self._json("GET", path=resource.path(namespace=namespace), params=params)
         return list(answer["items"])
 
-    async def create(self, resource: Resource, *, content: Object, namespace: str | None = None) -> Object:
-        """Create an object. Raises RequestError."""
+    async def create(
+        self,
+        resource: Resource,
+        *,
+        content: Object,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str = "",
+    ) -> Object:
+        """Create an object, or a subresource of the object of that name. Raises RequestError."""
         content = {"apiVersion": resource.api_version, "kind": resource.kind, **content}
-        return await self._json("POST", path=resource.path(namespace=namespace), content=content)
+        path = resource.path(name, namespace=namespace, subresource=subresource)
+        return await self._json("POST", path=path, content=content)
 
     async def replace(self, resource: Resource, *, content: Object) -> Object:
         """Write an object back. Raises RequestError, with code 409 when it changed meanwhile."""
