@@ -92,11 +92,65 @@ def definition(kind: Resource) -> Object:
                     "served": True,
                     "storage": True,
                     **described,
-                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                    "schema": {"openAPIV3Schema": {"type": "object", "properties": _FIELDS.get(kind, _ANY_FIELDS)}},
                 }
             ],
         },
     }
+
+
+def _object(properties: Object, *, required: tuple[str, ...] = ()) -> Object:
+    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
+
+
+_ANYTHING: Final = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_ANY_FIELDS: Final = {"spec": _ANYTHING, "status": _ANYTHING}
+"""What is known of most of KubeSphere's kinds, and all that ClusterConfiguration says (kubesphere-facts 1.1)."""
+_TEXT: Final = {"type": "string"}
+_FLAG: Final = {"type": "boolean"}
+_NUMBER: Final = {"type": "integer"}
+_CONDITION: Final = _object(
+    dict.fromkeys(("type", "status", "lastUpdateTime", "lastTransitionTime", "reason", "message"), _TEXT),
+    required=("status", "type"),
+)
+_FIELDS: Final = {
+    # kubesphere-facts 5 and 5.1: no enumerations, no defaults.
+    resources.CLUSTERS: {
+        "spec": _object(
+            {
+                "joinFederation": _FLAG,
+                "enable": _FLAG,
+                "externalKubeAPIEnabled": _FLAG,
+                "provider": _TEXT,
+                "config": {"type": "string", "format": "byte"},
+                "connection": _object(
+                    {
+                        "type": _TEXT,
+                        "kubeconfig": {"type": "string", "format": "byte"},
+                        "kubernetesAPIEndpoint": _TEXT,
+                        "externalKubernetesAPIEndpoint": _TEXT,
+                        "kubesphereAPIEndpoint": _TEXT,
+                        "token": _TEXT,
+                        "kubernetesAPIServerPort": _NUMBER,
+                        "kubesphereAPIServerPort": _NUMBER,
+                    }
+                ),
+            }
+        ),
+        "status": _object(
+            {
+                "conditions": {"type": "array", "items": _CONDITION},
+                "kubernetesVersion": _TEXT,
+                "kubeSphereVersion": _TEXT,
+                "nodeCount": _NUMBER,
+                "zones": {"type": "array", "items": _TEXT},
+                "region": _TEXT,
+                "configz": {"type": "object", "additionalProperties": _FLAG},
+                "uid": _TEXT,
+            }
+        ),
+    }
+}
 
 
 def multicluster(release: Release) -> list[tuple[Resource, str | None, Object]]:

@@ -17,12 +17,10 @@ from include.simulator.store import Store
 EMPTY: Final = b"\x0a\x032.0"
 """A Swagger document that tells its version, as protobuf: the only form that kubectl takes."""
 EMPTY_TYPE: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-_VALIDATION: Final = {
-    "name": "fieldValidation",
-    "in": "query",
-    "description": "What to do with unknown and duplicate fields: they are stored, whatever is asked for.",
-    "schema": {"type": "string", "uniqueItems": True},
-}
+_OPTIONS: Final = tuple(
+    {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+    for name in ("dryRun", "fieldManager", "fieldValidation")
+)
 
 
 def describe(path: list[str], *, store: Store) -> dict[str, Any] | None:
@@ -52,7 +50,7 @@ def _operations(resource: Resource) -> dict[str, Any]:
     return {
         "get": {"responses": responses, "x-kubernetes-action": "get", **_kind(resource)},
         "patch": {
-            "parameters": [_VALIDATION],
+            "parameters": list(_OPTIONS),
             "responses": responses,
             "x-kubernetes-action": "patch",
             **_kind(resource),

@@ -1,7 +1,7 @@
 """One host and one member, simulated or real (`--real`), and the official client to ask them.
 
-The contract is what the product, kubectl, the runbook and the actors rely on. Its tests run unchanged on both. The
-member is not joined, so that nothing but the tests acts on its Clusters and ConfigMaps.
+The contract is what the product, kubectl, the runbook and the actors rely on. Its tests run unchanged on both. No
+cluster has a role yet, so that nothing but the tests acts on Clusters.
 """
 
 import itertools
@@ -17,7 +17,7 @@ import pytest
 from include.simulator.simulation import Simulation
 
 TIMING = {"queue": 0.01, "run": 0.1, "reload": 0.02, "sync": 0.01, "resync": 60, "kubelet": 0.01}
-SCENARIO = {"host": {"role": "host"}, "members": [{"name": "m1"}], "timing": TIMING}
+SCENARIO = {"members": [{"name": "m1"}], "timing": TIMING}
 
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -50,7 +50,8 @@ class Caller:
         """Return the answer. A body of bytes is sent as it is; without a content type none is named."""
         with self.open(method, path, body, content_type=content_type, headers=headers, **query) as response:
             text = response.data.decode()
-        parsed = json.loads(text) if response.headers.get("Content-Type") == "application/json" else text
+        is_json = text and response.headers.get("Content-Type", "").startswith("application/json")
+        parsed = json.loads(text) if is_json else text
         return Answer(response.status, parsed, response.headers)
 
     def watch(self, path, *, events, headers=None, **query):
@@ -128,24 +129,24 @@ CUSTOM = Kind(
 
 
 @pytest.fixture(scope="session")
-def clusters(request, tmp_path_factory):
-    """The clusters by name."""
+def simulation(request, tmp_path_factory):
+    """The clusters and the network of their pods."""
     options = {}
     if request.config.getoption("real"):
         from tests.envtest.cluster import RealCluster
 
         options["make_cluster"] = RealCluster
-    with Simulation(SCENARIO, directory=tmp_path_factory.mktemp("contract"), **options) as simulation:
-        yield simulation.clusters
+    with Simulation(SCENARIO, directory=tmp_path_factory.mktemp("contract"), **options) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def connect(clusters, coverage):
+def connect(simulation, coverage):
     """Return a caller for a cluster and a user: `admin`, `airflow`, or None for nobody that the cluster knows."""
     opened = []
 
     def open_client(cluster="m1", user="admin"):
-        kubeconfig = clusters[cluster].kubeconfig(user or "admin")
+        kubeconfig = simulation.clusters[cluster].kubeconfig(user or "admin")
         if user is None:
             kubeconfig["users"][0]["user"] = {}
         api = kubernetes.config.new_client_from_config_dict(kubeconfig)

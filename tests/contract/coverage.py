@@ -75,10 +75,6 @@ def find_problems(coverage, *, listed, limits):
 COVERAGE = pytest.StashKey[Coverage]()
 
 
-def pytest_addoption(parser):
-    parser.addoption("--real", action="store_true", help="run the contract against a real API server")
-
-
 def pytest_configure(config):
     config.stash[COVERAGE] = Coverage()
 

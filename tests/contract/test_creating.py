@@ -20,12 +20,15 @@ def test_a_new_object_has_a_uid_a_version_and_a_time(send, kind, name):
 
 
 def test_what_the_server_knows_better_is_not_taken_from_the_client(send, kind, name):
-    given = {"uid": "mine", "creationTimestamp": "2020-01-01T00:00:00Z", "generation": 7, "selfLink": "/mine"}
+    given = {"uid": "mine", "creationTimestamp": "2020-01-01T00:00:00Z", "selfLink": "/mine"}
     metadata = send("POST", kind.path, kind.make(name, **given)).body["metadata"]
     assert metadata["uid"] != "mine"
     assert metadata["creationTimestamp"] > "2026"
-    assert metadata.get("generation") == (None if kind is PLAIN else 1)
     assert "selfLink" not in metadata
+
+
+def test_a_custom_object_begins_with_generation_1(send, name):
+    assert send("POST", CUSTOM.path, CUSTOM.make(name, generation=7)).body["metadata"]["generation"] == 1
 
 
 def test_a_new_object_must_not_have_a_version(send, kind, name):

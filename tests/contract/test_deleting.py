@@ -83,7 +83,10 @@ def test_no_finalizer_is_added_to_an_object_that_is_being_deleted(send, kind, he
     ("condition", "words"),
     [
         ({"uid": "other"}, "the UID in the precondition (other) does not match the UID in record ("),
-        ({"resourceVersion": "1"}, "the ResourceVersion in the precondition (1) does not match the ResourceVersion in "),
+        (
+            {"resourceVersion": "1"},
+            "the ResourceVersion in the precondition (1) does not match the ResourceVersion in ",
+        ),
     ],
     ids=["uid", "version"],
 )

@@ -35,72 +35,62 @@ def test_a_credential_that_is_not_known_is_401_unauthorized(nobody, method, path
     assert answer.body["message"] == "Unauthorized"
 
 
+ONE, ALL = 'clusters.cluster.kubesphere.io "x"', "clusters.cluster.kubesphere.io"
+CLUSTERS = 'resource "clusters" in API group "cluster.kubesphere.io" at the cluster scope'
+SYSTEM = 'in API group "" in the namespace "kubesphere-system"'
+
+
 @pytest.mark.parametrize(
-    ("method", "path", "content_type", "subject", "what", "where"),
+    ("method", "path", "content_type", "said"),
     [
-        ("GET", CUSTOM.at("x"), None, 'clusters.cluster.kubesphere.io "x"', 'get resource "clusters"', ""),
-        ("GET", CUSTOM.path, None, "clusters.cluster.kubesphere.io", 'list resource "clusters"', ""),
-        ("GET", f"{CUSTOM.path}?watch=true", None, "clusters.cluster.kubesphere.io", 'watch resource "clusters"', ""),
-        ("POST", CUSTOM.path, "application/json", "clusters.cluster.kubesphere.io", 'create resource "clusters"', ""),
-        (
-            "PUT",
-            CUSTOM.at("x"),
-            "application/json",
-            'clusters.cluster.kubesphere.io "x"',
-            'update resource "clusters"',
-            "",
-        ),
-        (
-            "DELETE",
-            CUSTOM.at("x"),
-            None,
-            'clusters.cluster.kubesphere.io "x"',
-            'delete resource "clusters"',
-            "",
-        ),
-        (
-            "DELETE",
-            CUSTOM.at("x"),
-            "application/json",
-            'clusters.cluster.kubesphere.io "x"',
-            'delete resource "clusters"',
-            "",
-        ),
-        (
-            "DELETE",
-            CUSTOM.path,
-            "application/json",
-            "clusters.cluster.kubesphere.io",
-            'deletecollection resource "clusters"',
-            "",
-        ),
+        ("GET", CUSTOM.at("x"), None, (ONE, f"get {CLUSTERS}")),
+        ("GET", CUSTOM.path, None, (ALL, f"list {CLUSTERS}")),
+        ("GET", f"{CUSTOM.path}?watch=true", None, (ALL, f"watch {CLUSTERS}")),
+        ("POST", CUSTOM.path, "application/json", (ALL, f"create {CLUSTERS}")),
+        ("PUT", CUSTOM.at("x"), "application/json", (ONE, f"update {CLUSTERS}")),
+        ("DELETE", CUSTOM.at("x"), None, (ONE, f"delete {CLUSTERS}")),
+        ("DELETE", CUSTOM.at("x"), "application/json", (ONE, f"delete {CLUSTERS}")),
+        ("DELETE", CUSTOM.path, "application/json", (ALL, f"deletecollection {CLUSTERS}")),
         (
             "PATCH",
             INSTALLER,
             MERGE,
-            'clusterconfigurations.installer.kubesphere.io "ks-installer"',
-            'patch resource "clusterconfigurations"',
-            "kubesphere-system",
+            (
+                'clusterconfigurations.installer.kubesphere.io "ks-installer"',
+                (
+                    'patch resource "clusterconfigurations" in API group "installer.kubesphere.io" in the namespace '
+                    '"kubesphere-system"'
+                ),
+            ),
         ),
-        ("GET", f"{PODS}/x/log", None, 'pods "x"', 'get resource "pods/log"', "kubesphere-system"),
-        ("GET", f"{PODS}/x/proxy/y", None, 'pods "x"', 'get resource "pods/proxy"', "kubesphere-system"),
-        ("PATCH", f"{PODS}/x/status", MERGE, 'pods "x"', 'patch resource "pods/status"', "kubesphere-system"),
-        ("GET", "/api/v1/nodes", None, "nodes", 'list resource "nodes"', ""),
-        ("GET", "/api/v1/configmaps", None, "configmaps", 'list resource "configmaps"', ""),
-        ("GET", PLAIN.path, None, "configmaps", 'list resource "configmaps"', "default"),
-        ("GET", "/api/v1/namespaces/default", None, 'namespaces "default"', 'get resource "namespaces"', "default"),
+        ("GET", f"{PODS}/x/log", None, ('pods "x"', f'get resource "pods/log" {SYSTEM}')),
+        ("GET", f"{PODS}/x/proxy/y", None, ('pods "x"', f'get resource "pods/proxy" {SYSTEM}')),
+        ("PATCH", f"{PODS}/x/status", MERGE, ('pods "x"', f'patch resource "pods/status" {SYSTEM}')),
+        (
+            "GET",
+            "/api/v1/configmaps",
+            None,
+            ("configmaps", 'list resource "configmaps" in API group "" at the cluster scope'),
+        ),
+        (
+            "GET",
+            PLAIN.path,
+            None,
+            ("configmaps", 'list resource "configmaps" in API group "" in the namespace "default"'),
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/default",
+            None,
+            ('namespaces "default"', 'get resource "namespaces" in API group "" in the namespace "default"'),
+        ),
     ],
 )
-def test_a_request_that_is_not_allowed_is_403_and_says_who_may_not_do_what(
-    nobody, method, path, content_type, subject, what, where
-):
+def test_a_request_that_is_not_allowed_is_403_and_says_who_may_not_do_what(nobody, method, path, content_type, said):
     answer = nobody(method, path, content_type=content_type)
     assert answer.refusal == (403, "Forbidden")
-    group = path.split("/")[2] if path.startswith("/apis") else ""
-    scope = f'in the namespace "{where}"' if where else "at the cluster scope"
-    assert answer.body["message"] == (
-        f'{subject} is forbidden: User "system:anonymous" cannot {what} in API group "{group}" {scope}'
-    )
+    subject, what = said
+    assert answer.body["message"] == f'{subject} is forbidden: User "system:anonymous" cannot {what}'
 
 
 @pytest.mark.parametrize("path", ["/api", "/apis", "/apis/apps/v1", "/openapi/v3", "/nothing"])
@@ -170,7 +160,7 @@ def test_a_method_that_there_is_not_is_405(send, method, path, content_type):
     assert answer.body["message"] == "the server does not allow this method on the requested resource"
 
 
-def test_objects_are_not_asked_for_by_head(send, item, kind):
+def test_objects_are_not_asked_for_by_head(send):
     assert send("HEAD", PLAIN.path).code == 405
 
 

@@ -107,7 +107,11 @@ def test_plain_objects_have_no_generation(send, name):
 def test_every_change_of_a_custom_object_without_a_status_subresource_raises_its_generation(send, name):
     """Of its status too; only metadata does not count."""
     send("POST", CUSTOM.path, CUSTOM.make(name))
-    steps = [({"metadata": {"labels": {"a": "b"}}}, 1), ({"spec": {"provider": "two"}}, 2), ({"status": {"uid": "u"}}, 3)]
+    steps = [
+        ({"metadata": {"labels": {"a": "b"}}}, 1),
+        ({"spec": {"provider": "two"}}, 2),
+        ({"status": {"uid": "u"}}, 3),
+    ]
     for patch, generation in steps:
         answer = send("PATCH", CUSTOM.at(name), patch, content_type=MERGE)
         assert answer.body["metadata"]["generation"] == generation
@@ -122,10 +126,12 @@ def test_a_status_is_lost_to_an_update_that_leaves_it_out_where_it_is_an_ordinar
 
 
 def test_a_kind_without_a_status_subresource_has_none(send, kind, item):
-    path = kind.at(item["metadata"]["name"], "status")
+    name = item["metadata"]["name"]
+    path = kind.at(name, "status")
     answers = [send("GET", path), send("PUT", path, item), send("PATCH", path, {"status": {}}, content_type=MERGE)]
     assert [answer.refusal for answer in answers] == [(404, "NotFound")] * 3
-    assert answers[0].body["message"] == "the server could not find the requested resource"
+    said = "the server could not find the requested resource" if kind is PLAIN else f'{kind.plural} "{name}" not found'
+    assert {answer.body["message"] for answer in answers} == {said}
 
 
 def test_a_status_subresource_keeps_status_and_the_rest_apart(send, name):

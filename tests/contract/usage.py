@@ -11,7 +11,8 @@ from typing import NamedTuple
 FILE = Path(__file__).parent / "used.txt"
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_METHODS = {**{verb: method for method, verb in _VERBS.items() if method != "HEAD"}, "list": "GET", "watch": "GET"}
+_METHODS = {verb: method for method, verb in _VERBS.items() if method != "HEAD"}
+_METHODS |= {"list": "GET", "watch": "GET", "deletecollection": "DELETE"}
 _BODILESS = ("get", "list", "watch")
 _LIMIT = "limit: "
 
@@ -61,6 +62,8 @@ def classify(method, url, *, content_type, code):
         if verb == "get" and len(parts) == 1:
             watches = dict(urllib.parse.parse_qsl(parsed.query)).get("watch", "false").lower() in {"true", "1"}
             verb = "watch" if watches else "list"
+        elif verb == "delete" and len(parts) == 1:
+            verb = "deletecollection"
     sent = "" if verb in _BODILESS else content_type.partition(";")[0].strip()
     return Usage(verb, part, sent, code)
 
