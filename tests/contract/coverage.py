@@ -46,8 +46,8 @@ class Coverage:
         self.seen |= {usage.of_entry(entry) for entry in entries if not entry.disturbed and entry.user != "person"}
 
     def dump(self):
-        """Return this for another process."""
-        return {"seen": list(self.seen), "shown": list(self.shown), "whole": self.whole}
+        """Return this for another process, in plain types."""
+        return {"seen": [*map(list, self.seen)], "shown": [*map(list, self.shown)], "whole": self.whole}
 
     def add(self, dumped):
         """Take in what another process knows."""
