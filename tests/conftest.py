@@ -54,6 +54,16 @@ def pytest_ignore_collect(collection_path, config):
 
 
 @pytest.fixture(scope="session")
+def make_cluster(request):
+    """What makes the clusters of a simulation: with a real control plane each where that is asked for."""
+    if request.config.getoption("--real"):
+        from tests.envtest.cluster import RealCluster as Cluster
+    else:
+        from include.simulator.cluster import Cluster
+    return Cluster
+
+
+@pytest.fixture(scope="session")
 def airflow_home() -> Path:
     """AIRFLOW_HOME of this run of the suite."""
     return HOME

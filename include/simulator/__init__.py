@@ -6,7 +6,8 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `scenario.py` says what the clusters are like at the start; `simulation.py` runs them; `cluster.py` is one of them.
 - `api.py` and what it uses (`store.py`, `access.py`, `accounts.py`, `proxy.py`, `discovery.py`) are the API server.
 - `release.py` is what differs between the versions of KubeSphere.
-- `actors/` is what happens by itself: clients of that API, as in reality.
+- `actors/` is what happens by itself: clients of that API, as in reality. They are clients of a real API server as well
+  (tests/envtest), beside kube-controller-manager instead of `workloads.py`.
 - `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, watches to `watches.py`, answers without
   an end to `streams.py`, and what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.

@@ -68,7 +68,7 @@ class Cluster:
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
-        self._machine = Machine(name=f"{name}-node1", address=f"10.20.{number}.1", pod_prefix=f"10.233.{64 + number}")
+        self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self.store = Store()
         self.state = State(

@@ -25,6 +25,8 @@ class Release:
     (2.5). `states_role`: the ConfigMap has `multicluster.clusterRole` (3.1); otherwise role host shows as
     `multicluster.enable`, role member as an `accessTokenMaxAge` of 0.
 
+    `has_schemas`: the custom kinds' definitions have schemas, by which unknown fields are dropped (1.1).
+
     `federates_by_condition`: a failing join is a condition, and the Cluster tells its uid and version; otherwise it is
     an Event only, the conditions are those of 3.0, and the controller instead of tower initialises proxy Clusters
     (6.1, 6.5).
@@ -39,6 +41,7 @@ class Release:
     refreshes_core: bool
     reloads: bool
     states_role: bool
+    has_schemas: bool
     federates_by_condition: bool
     tower_image: str
     tower_command: tuple[str, ...]
@@ -66,6 +69,7 @@ V3_0: Final = Release(
     refreshes_core=False,
     reloads=False,
     states_role=False,
+    has_schemas=False,
     federates_by_condition=False,
     tower_image="kubesphere/tower:v0.1.0",
     tower_command=("/proxy", "--ca-cert=/ca.crt", "--ca-key=/ca.key", "--v=2"),
@@ -82,6 +86,7 @@ V3_4: Final = Release(
     refreshes_core=True,
     reloads=True,
     states_role=True,
+    has_schemas=True,
     federates_by_condition=True,
     tower_image="kubesphere/tower:v0.2.1",
     tower_command=("/proxy", "--ca-cert=/ca.crt", "--ca-key=/ca.key", "--v=4"),

@@ -14,7 +14,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.simulator import configuration, manifests, resources, store
+from include.simulator import configuration, definitions, manifests, resources, store
 from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
 from include.simulator.actors.container_log import Line
 from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE
@@ -34,6 +34,11 @@ class Machine:
     name: str
     address: str
     pod_prefix: str
+
+    @classmethod
+    def numbered(cls, number: int, *, cluster: str) -> Machine:
+        """Return the node of the cluster of that number, whose addresses no other number has."""
+        return cls(name=f"{cluster}-node1", address=f"10.20.{number}.1", pod_prefix=f"10.233.{64 + number}")
 
 
 @dataclass(kw_only=True)
@@ -141,7 +146,7 @@ class State:
         for account in ("ks-installer", "kubesphere"):
             self.put(resources.CLUSTERROLEBINDINGS, manifests.administrator(account))
         for kind in resources.KUBESPHERE_KINDS:
-            self.put(resources.DEFINITIONS, manifests.definition(kind))
+            self.put(resources.DEFINITIONS, definitions.define(kind, release=self.release))
         self.put(
             resources.USERS,
             {
@@ -226,7 +231,7 @@ class State:
             else:
                 self.put(resource, manifest, namespace=namespace or "")
         for kind in resources.KUBEFED_KINDS:
-            self.put(resources.DEFINITIONS, manifests.definition(kind))
+            self.put(resources.DEFINITIONS, definitions.define(kind, release=self.release))
         self.store.patch(
             resources.CLUSTERCONFIGURATIONS,
             name="ks-installer",

@@ -129,14 +129,10 @@ CUSTOM = Kind(
 
 
 @pytest.fixture(scope="session")
-def simulation(request, tmp_path_factory):
+def simulation(make_cluster, tmp_path_factory):
     """The clusters and the network of their pods."""
-    options = {}
-    if request.config.getoption("real"):
-        from tests.envtest.cluster import RealCluster
-
-        options["make_cluster"] = RealCluster
-    with Simulation(SCENARIO, directory=tmp_path_factory.mktemp("contract"), **options) as running:
+    directory = tmp_path_factory.mktemp("contract")
+    with Simulation(SCENARIO, directory=directory, make_cluster=make_cluster) as running:
         yield running
 
 

@@ -4,6 +4,7 @@
 two cores and shows its progress. What was built lies in the user's cache, by the fingerprint of its sources.
 """
 
+import functools
 import hashlib
 import os
 import platform
@@ -65,14 +66,11 @@ def provide():
     return cached
 
 
-def versions(directory):
-    """Return the first line of what each program says of its version."""
-    return {
-        name: subprocess.run(
-            [directory / name, "--version"], capture_output=True, text=True, check=True, timeout=60
-        ).stdout.splitlines()[0]
-        for name in PACKAGES
-    }
+@functools.cache
+def version(directory, name):
+    """Return the first line of what a program says of its version."""
+    command = [directory / name, "--version"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()[0]
 
 
 def _cache():
@@ -158,8 +156,8 @@ def _say(text):
 def main():
     try:
         directory = provide()
-        for text in versions(directory).values():
-            _say(text)
+        for name in PACKAGES:
+            _say(f"{name}: {version(directory, name)}")
     except MissingError as error:
         sys.exit(f"envtest: {error}")
     _say(f"in {directory}")

@@ -1,8 +1,9 @@
 """A cluster with a real control plane: the same actors as in a simulated one, as clients of a real API server.
 
 It takes the place of `include.simulator.cluster.Cluster` in a simulation. What that lays down in its store at the start
-is laid down here through the API; from then on nothing but the API server knows the cluster's state. Not there: rules
-that take rights from Airflow, since here RBAC does that, and members that are joined at the start.
+is laid down here through the API; from then on nothing but the API server knows the cluster's state. What KubeSphere's
+controller makes by itself it makes here too: a host starts without its own Cluster. Not there: rules that take rights
+from Airflow, since here RBAC does that, and members that are joined at the start.
 """
 
 import asyncio
@@ -25,13 +26,16 @@ from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.scheduler import Scheduler
 from include.simulator.certificates import Authority
 from include.simulator.cluster import API_PORT, WRITES
+from include.simulator.manifests import FEDERATION_NAMESPACE
 from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Server, tls_context
+from include.simulator.scenario import HOST_CLUSTER
 from include.simulator.states import Machine, State
 from include.simulator.store import Store
 from tests.envtest.control_plane import LOOPBACK, ControlPlane, User
 from tests.envtest.egress import Egress
 
 _MADE_BY_KUBERNETES = (resources.PODS, resources.ENDPOINTS, resources.EVENTS)
+_MADE_BY_CONTROLLERS = (resources.CLUSTERS, resources.KUBEFEDCLUSTERS)
 _PATIENCE = 60
 """Seconds."""
 _TOKEN_SECONDS = 3600
@@ -64,7 +68,7 @@ class RealCluster:
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
-        self._machine = Machine(name=f"{name}-node1", address=f"10.20.{number}.1", pod_prefix=f"10.233.{64 + number}")
+        self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self._admin = self._authority.issue_client("admin", groups=["system:masters"])
         self.state = State(store=Store(), machine=self._machine, authority=self._authority.certificate, release=release)
@@ -140,10 +144,9 @@ class RealCluster:
         await self._node.start()
         client = self._connect_as("setup")
         async with asyncio.timeout(_PATIENCE):
-            async with contextlib.aclosing(client.follow(resources.DEPLOYMENTS)) as changes:
-                async for _ in changes:
-                    if all(map(_is_available, await client.select(resources.DEPLOYMENTS))):
-                        return
+            # Not watched: of a cluster without any Deployment no change would tell.
+            while not all(map(_is_available, await client.select(resources.DEPLOYMENTS))):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
 
     async def start_controllers(self):
         """Start KubeSphere's controllers."""
@@ -160,7 +163,8 @@ class RealCluster:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def account_token(self, *, namespace, name):
-        raise NotImplementedError(f"{self.name}: a cluster with a real control plane starts out of every federation")
+        """Return nothing: what a token is laid down in for the start is made by the controller here."""
+        return ""
 
     # For tests
 
@@ -220,6 +224,11 @@ class RealCluster:
         content = {"apiVersion": resource.api_version, "kind": resource.kind, **content}
         return self._request("POST", resource.path(namespace=namespace), body=content)
 
+    @property
+    def plane(self):
+        """The programs of the control plane."""
+        return self._plane
+
     def secrets(self):
         """Return every value of this cluster that must not leak."""
         items = [
@@ -250,10 +259,14 @@ class RealCluster:
 
     async def _lay_down(self):
         client = self._connect_as("setup")
+        joined = {item["metadata"]["name"] for item in self.state.store.select(resources.CLUSTERS)} - {HOST_CLUSTER}
+        if joined:
+            raise ValueError(f"{self.name}: {', '.join(joined)} cannot be joined at the start")
         for resource in resources.ALL:
-            if resource not in _MADE_BY_KUBERNETES:
+            if resource not in {*_MADE_BY_KUBERNETES, *_MADE_BY_CONTROLLERS}:
                 for item in self.state.store.select(resource):
-                    await self._lay(client, resource, item)
+                    if not _joins_federation(resource, item):
+                        await self._lay(client, resource, item)
 
     async def _lay(self, client, resource, item):
         metadata = item["metadata"]
@@ -329,6 +342,13 @@ class _AccountAuth(httpx.Auth):
             self._token = made["status"]["token"]
         request.headers["Authorization"] = f"Bearer {self._token}"
         yield request
+
+
+def _joins_federation(resource, item):
+    """Tell whether the controller makes this when it joins a cluster: an account with a token, and the token."""
+    return item["metadata"].get("namespace") == FEDERATION_NAMESPACE and (
+        resource == resources.SECRETS or "secrets" in item
+    )
 
 
 def _is_available(deployment):

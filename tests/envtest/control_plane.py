@@ -1,9 +1,11 @@
 """A real etcd, kube-apiserver and kube-controller-manager for one cluster, on loopback, with RBAC."""
 
+import base64
 import contextlib
 import dataclasses
 import json
 import os
+import re
 import secrets
 import socket
 import ssl
@@ -13,6 +15,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -60,7 +63,7 @@ class ControlPlane:
 
     The API server dials pods and nodes through the Unix socket *egress* alone, so that nothing leaves this machine.
     *authority* issues its certificates and *names* and *addresses* are in that of the server. With *makes_tokens*
-    each service account gets a token Secret by itself, as up to Kubernetes 1.23.
+    each service account gets a token Secret by itself, as up to Kubernetes 1.23; from 1.26 on that cannot be had.
     """
 
     def __init__(self, *, directory, authority, names, addresses, egress, users, makes_tokens):
@@ -85,10 +88,12 @@ class ControlPlane:
         programs = binaries.find()
         if programs is None:
             raise binaries.MissingError("The programs have not been built: run `make test-envtest`.")
+        self._gates = _gates(programs) if self._makes_tokens else []
         self._directory.mkdir(parents=True, exist_ok=True)
         files = self._write_files()
         self._run("etcd", [programs / "etcd", *self._etcd_flags()])
-        self._run("kube-apiserver", [programs / "kube-apiserver", *self._server_flags(files)])
+        self._server_command = [programs / "kube-apiserver", *self._server_flags(files)]
+        self._run("kube-apiserver", self._server_command)
         self._run("kube-controller-manager", [programs / "kube-controller-manager", *self._manager_flags(files)])
         self._wait("/readyz")
         # The last thing that a namespace gets from kube-controller-manager.
@@ -103,6 +108,27 @@ class ControlPlane:
         self._running.clear()
         for held in self._reserved:
             held.close()
+
+    def crash_server(self):
+        """Kill the API server without warning."""
+        for program in psutil.Process(self._running["kube-apiserver"].pid).children():
+            program.kill()
+        guard = self._running.pop("kube-apiserver")
+        guard.stdin.close()
+        guard.wait()
+
+    def start_server(self):
+        """Start the API server again; returns when it serves."""
+        self._run("kube-apiserver", self._server_command)
+        self._wait("/readyz")
+
+    def compact(self):
+        """Have etcd forget all history up to now; raises httpx.HTTPError."""
+        etcd = f"http://{LOOPBACK}:{self._etcd_port}/v3/kv"
+        key = base64.b64encode(b"compact_rev_key").decode()
+        present = httpx.post(f"{etcd}/range", json={"key": key}, trust_env=False).raise_for_status().json()
+        revision = present["header"]["revision"]
+        httpx.post(f"{etcd}/compaction", json={"revision": revision}, trust_env=False).raise_for_status()
 
     def audit(self):
         """Return the audit log's events, oldest first."""
@@ -247,7 +273,7 @@ class ControlPlane:
             f"--audit-policy-file={files['audit.json']}",
             f"--audit-log-path={self._path('audit.jsonl')}",
             "--audit-log-mode=blocking-strict",
-            *self._gates(),
+            *self._gates,
         ]
 
     def _manager_flags(self, files):
@@ -260,11 +286,14 @@ class ControlPlane:
             "--secure-port=0",
             "--kube-api-qps=200",
             "--kube-api-burst=400",
-            *self._gates(),
+            *self._gates,
         ]
 
-    def _gates(self):
-        return ["--feature-gates=LegacyServiceAccountTokenNoAutoGeneration=false"] if self._makes_tokens else []
+
+def _gates(programs):
+    """Return the flag with which each service account gets a token Secret by itself, as long as there is one."""
+    minor = int(re.search(r"v1\.(\d+)\.", binaries.version(programs, "kube-apiserver"))[1])
+    return ["--feature-gates=LegacyServiceAccountTokenNoAutoGeneration=false"] if minor in {24, 25} else []
 
 
 def _reserve():

@@ -46,3 +46,11 @@ def test_a_second_run_finds_all_done_and_writes_nothing(simulate, join, connecti
     assert run.state == "success", run.error
     assert [len(evidence.writes(cluster)) for cluster in simulation.clusters.values()] == before
     assert run.reports["verify_join"]["result"] == "joined already, nothing was written"
+
+
+def test_a_member_without_kubesphere_is_refused_before_anything_is_written(simulate, join):
+    simulation = simulate(members=[{"name": "m1", "installed": False}])
+    run = join(simulation)
+    assert run.failed == ["check_conf"]
+    assert "KubeSphere 3.x is not installed" in run.error
+    assert [evidence.writes(cluster) for cluster in simulation.clusters.values()] == [[], []]

@@ -58,7 +58,7 @@ class Run:
 
 
 @pytest.fixture
-def simulate(tmp_path):
+def simulate(tmp_path, make_cluster):
     """Start the clusters of a scenario; they stop with the test."""
     started = []
 
@@ -69,7 +69,7 @@ def simulate(tmp_path):
             "members": [{"name": "m1", **member} for member in (members or [{}])],
             **scenario,
         }
-        simulation = Simulation(scenario, directory=tmp_path)
+        simulation = Simulation(scenario, directory=tmp_path, make_cluster=make_cluster)
         simulation.__enter__()
         started.append(simulation)
         return simulation

@@ -18,13 +18,13 @@ CONFIGURATION = ("clusterconfigurations", "ks-installer", "kubesphere-system")
 
 
 @pytest.fixture
-def simulate(tmp_path):
+def simulate(tmp_path, make_cluster):
     """Start a simulation of a scenario; it ends with the test."""
     with contextlib.ExitStack() as stack:
 
         def start(timing=None, **scenario):
             scenario["timing"] = {**FAST, **(timing or {})}
-            return stack.enter_context(Simulation(scenario, directory=tmp_path))
+            return stack.enter_context(Simulation(scenario, directory=tmp_path, make_cluster=make_cluster))
 
         yield start
 

@@ -11,7 +11,7 @@ import string
 import uuid
 from typing import Any
 
-from include.simulator import configuration, manifests, resources
+from include.simulator import configuration, definitions, manifests, resources
 from include.simulator.actors import installer_log
 from include.simulator.actors.client import Object, RequestError
 from include.simulator.actors.kubelet import Container
@@ -192,7 +192,8 @@ class Run:
                     break
                 await asyncio.sleep(min(max(self._container.timing.kubelet, 0.02), 0.5))
         for kind in resources.KUBEFED_KINDS:
-            await self._client.ensure(resources.DEFINITIONS, content=manifests.definition(kind))
+            content = definitions.define(kind, release=self._release)
+            await self._client.ensure(resources.DEFINITIONS, content=content)
         await self._write_status({"multicluster": {"status": "enabled", "enabledTime": _local_time()}})
 
     async def _write_config(self, spec: Object, *, playbook: str) -> None:
