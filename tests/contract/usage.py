@@ -35,18 +35,18 @@ def parse(line):
     return Usage(verb, part, content_type.strip("-"), int(code))
 
 
-def read(file=FILE):
+def read():
     """Return what the contract has to show."""
-    return {parse(line) for line in _lines(file) if not line.startswith(_LIMIT)}
+    return {parse(line) for line in _lines() if not line.startswith(_LIMIT)}
 
 
-def read_limits(file=FILE):
+def read_limits():
     """Return what the simulator answers and a real server does not: limits that its docstring names."""
-    return {parse(line.removeprefix(_LIMIT)) for line in _lines(file) if line.startswith(_LIMIT)}
+    return {parse(line.removeprefix(_LIMIT)) for line in _lines() if line.startswith(_LIMIT)}
 
 
-def _lines(file):
-    return [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+def _lines():
+    return [line for line in FILE.read_text().splitlines() if line and not line.startswith("#")]
 
 
 def classify(method, url, *, content_type, code):
