@@ -238,7 +238,13 @@ class Api:
         content = await parameters.read_object(request, resource=resource)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
         dry_run = parameters.is_dry_run(request, kind="CreateOptions")
-        created = self._store.create(resource, content=content, namespace=target.namespace, dry_run=dry_run)
+        created = self._store.create(
+            resource,
+            content=content,
+            namespace=target.namespace,
+            dry_run=dry_run,
+            strict=parameters.is_strict(request),
+        )
         return JSONResponse(created, status_code=201)
 
     async def _update(self, request: Request, target: Target, resource: Resource) -> Response:
@@ -252,6 +258,7 @@ class Api:
                 namespace=target.namespace,
                 subresource=target.subresource,
                 dry_run=parameters.is_dry_run(request, kind="UpdateOptions"),
+                strict=parameters.is_strict(request),
             )
         )
 
@@ -266,6 +273,7 @@ class Api:
                 subresource=target.subresource,
                 apply=apply,
                 dry_run=parameters.is_dry_run(request, kind="PatchOptions"),
+                strict=parameters.is_strict(request),
             )
         )
 

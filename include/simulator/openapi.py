@@ -1,9 +1,9 @@
 """OpenAPI, as much as kubectl needs before it writes: which kinds a group version has, and what a patch may say.
 
 No schemas: a kind is "an object", as a custom kind without one is on a real server. kubectl asks version 3 whether the
-server knows `fieldValidation`, and leaves the validation to a server that does; the version of Kubernetes that is
-played here would have it validate by itself, with a document of megabytes. It looks into version 2 for a kind that is
-not in version 3, and finds it empty.
+server knows `fieldValidation`, and leaves it to a server that does to refuse unknown fields; the version of Kubernetes
+that is played here would have it do that by itself, with a document of megabytes. It looks into version 2 for a kind
+that is not in version 3, and finds it empty.
 """
 
 from __future__ import annotations

@@ -86,6 +86,11 @@ def is_dry_run(request: Request, *, kind: str, given: Any = None) -> bool:
     return bool(wanted)
 
 
+def is_strict(request: Request) -> bool:
+    """Say whether a field that there is not is to be refused."""
+    return request.query_params.get("fieldValidation", "") == "Strict"
+
+
 async def read_object(request: Request, *, resource: Resource) -> Any:
     """Return the parsed body of a request that holds an object. Raises ApiError 400, or 415 for another format."""
     try:

@@ -199,6 +199,22 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
+def find_unknown(content: Any, *, kept: Any, path: str = "") -> list[str]:
+    """Return the paths of the fields of an object that are not in what is kept of it; nulls are no fields."""
+    if isinstance(content, list) and isinstance(kept, list):
+        pairs = enumerate(zip(content, kept, strict=False))
+        return [
+            found for index, (one, other) in pairs for found in find_unknown(one, kept=other, path=f"{path}[{index}]")
+        ]
+    if not (isinstance(content, dict) and isinstance(kept, dict)):
+        return []
+    unknown = [_join(path, key) for key, entry in content.items() if key not in kept and entry is not None]
+    for key, entry in content.items():
+        if key in kept:
+            unknown += find_unknown(entry, kept=kept[key], path=_join(path, key))
+    return unknown
+
+
 def shown(content: Object) -> str:
     """Return an object as Go's messages quote it."""
     return json.dumps(json.dumps(content, separators=(",", ":")))

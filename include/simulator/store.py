@@ -145,13 +145,21 @@ class Store:
 
     # Writing
 
-    def create(self, resource: Resource, *, content: Object, namespace: str = "", dry_run: bool = False) -> Object:
-        """Store a new object.
+    def create(
+        self,
+        resource: Resource,
+        *,
+        content: Object,
+        namespace: str = "",
+        dry_run: bool = False,
+        strict: bool = False,
+    ) -> Object:
+        """Store a new object. `strict` refuses fields that its kind does not have, which are dropped otherwise.
 
         Raises ApiError 400 (no object of this kind), 403 (namespace is going), 404 (no such namespace), 409 (name
         taken), 422 (refused), 500 (has a version).
         """
-        created = self._read(resource, content=copy.deepcopy(content))
+        created = self._read(resource, content=copy.deepcopy(content), strict=strict)
         metadata = created["metadata"] = created.get("metadata") or {}
         if metadata.get("resourceVersion"):
             raise status.failure("resourceVersion should not be set on objects to be created")
@@ -188,6 +196,7 @@ class Store:
         namespace: str = "",
         subresource: str = "",
         dry_run: bool = False,
+        strict: bool = False,
     ) -> Object:
         """Store a new version of an object; an unchanged one is not written and starts no event.
 
@@ -211,9 +220,8 @@ class Store:
                 field="metadata.resourceVersion", text="Invalid value: 0x0: must be specified for an update"
             )
             raise status.invalid(resource, name=name, problems=[problem], kind=resource.plural)
-        new = self._next_version(
-            resource, old=old, content=self._read(resource, content=copy.deepcopy(content)), subresource=subresource
-        )
+        read = self._read(resource, content=copy.deepcopy(content), strict=strict)
+        new = self._next_version(resource, old=old, content=read, subresource=subresource)
         if new == old:
             return old
         metadata = new["metadata"]
@@ -235,6 +243,7 @@ class Store:
         subresource: str = "",
         apply: patches.Patch = patches.merge,
         dry_run: bool = False,
+        strict: bool = False,
     ) -> Object:
         """Apply a patch to an object. Raises what `replace` raises, and ApiError 400 or 422 for a bad patch."""
         old = self.get(resource, name=name, namespace=namespace)
@@ -245,7 +254,7 @@ class Store:
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
             )
         try:
-            schemas.decode(resource, patched)
+            self._decode(resource, content=patched, strict=strict)
         except schemas.DecodeError as error:
             raise status.invalid_patch(schemas.shown(patched), problem=str(error)) from error
         if metadata.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
@@ -301,14 +310,24 @@ class Store:
             marked["metadata"]["generation"] += 1
         return self._commit("MODIFIED", resource=resource, new=marked, previous=old), False
 
-    def _read(self, resource: Resource, *, content: Object) -> Object:
+    def _read(self, resource: Resource, *, content: Object, strict: bool) -> Object:
         """Return an object without what its kind does not have. Raises ApiError 400."""
         try:
-            content = schemas.decode(resource, content)
+            return self._decode(resource, content=content, strict=strict)
         except schemas.DecodeError as error:
             raise status.unreadable(resource, content=content, problem=str(error)) from error
+
+    def _decode(self, resource: Resource, *, content: Object, strict: bool) -> Object:
+        decoded = schemas.decode(resource, content)
         schema = self._schema(resource)
-        return content if schema is None else schemas.prune(content, schema=schema)
+        if schema is not None:
+            decoded = schemas.prune(decoded, schema=schema)
+        unknown = schemas.find_unknown(content, kept=decoded) if strict else []
+        if unknown:
+            raise schemas.DecodeError(
+                "strict decoding error: " + ", ".join(f'unknown field "{name}"' for name in unknown)
+            )
+        return decoded
 
     def _schema(self, resource: Resource) -> Object | None:
         """Return the schema of a custom kind."""
