@@ -22,6 +22,7 @@ SCENARIO = {"members": [{"name": "m1"}], "timing": TIMING}
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+SYSTEM_PODS = "/api/v1/namespaces/kubesphere-system/pods"
 PATIENCE = 30
 """Seconds, which nothing takes that goes well."""
 
@@ -166,6 +167,29 @@ def send(connect):
 def nobody(connect):
     """Send a request to the member without any credential."""
     return connect(user=None)
+
+
+@pytest.fixture(scope="session")
+def host(connect):
+    """Send a request to the host as an administrator."""
+    return connect("host")
+
+
+@pytest.fixture(scope="session")
+def installer(host):
+    """The path of the installer's pod."""
+    pods = host("GET", SYSTEM_PODS, labelSelector="app in (ks-install,ks-installer)").body["items"]
+    return f"{SYSTEM_PODS}/{pods[0]['metadata']['name']}"
+
+
+@pytest.fixture
+def waiting(send, name):
+    """The path of a pod of two containers that no node has taken."""
+    path = "/api/v1/namespaces/default/pods"
+    spec = {"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}], "schedulerName": "nobody"}
+    assert send("POST", path, {"metadata": {"name": name}, "spec": spec}).code == 201
+    yield f"{path}/{name}"
+    send("DELETE", f"{path}/{name}")
 
 
 @pytest.fixture

@@ -210,6 +210,15 @@ def test_a_strategic_patch_with_a_stale_version_is_409_conflict(send, deployment
     assert send("PATCH", deployment, patch, content_type=STRATEGIC).refusal == (409, "Conflict")
 
 
+def test_a_strategic_patch_that_makes_no_valid_object_is_422_invalid(send, deployment):
+    answer = send("PATCH", deployment, {"spec": {"replicas": -1}}, content_type=STRATEGIC)
+    assert answer.refusal == (422, "Invalid")
+
+
+def test_a_strategic_patch_of_what_is_not_there_is_404(send):
+    assert send("PATCH", f"{DEPLOYMENTS}/none", {}, content_type=STRATEGIC).refusal == (404, "NotFound")
+
+
 def test_a_strategic_entry_without_its_key_is_an_error_of_the_server(send, deployment):
     answer = send("PATCH", deployment, pod({"image": "three"}), content_type=STRATEGIC)
     assert answer.code == 500

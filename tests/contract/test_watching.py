@@ -158,6 +158,11 @@ def test_a_watch_that_cannot_be_understood_does_not_begin(send, kind, query, cod
     assert answer.body["message"].startswith(message)
 
 
+def test_a_kind_that_is_not_served_is_not_watched(send):
+    answer = send("GET", "/apis/core.kubefed.io/v1beta1/kubefedclusters", watch="true")
+    assert (answer.code, answer.body) == (404, "404 page not found\n")
+
+
 @pytest.mark.parametrize("value", ["true", "1", "True"])
 def test_a_watch_is_asked_for_with_any_word_for_true(send, item, kind, value):
     events = send.watch(kind.path, events=1, watch=value, fieldSelector=f"metadata.name={item['metadata']['name']}")

@@ -1,98 +1,13 @@
-"""What a server forwards: logs of pods, and requests to pods and services."""
+"""What a server forwards to services and pods."""
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from tests.contract.conftest import SYSTEM_PODS
+
 SYSTEM = "/api/v1/namespaces/kubesphere-system"
-PODS = f"{SYSTEM}/pods"
 APISERVER = f"{SYSTEM}/services/:ks-apiserver:80/proxy"
-NEW = {"spec": {"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]}}
-
-
-@pytest.fixture(scope="module")
-def host(connect):
-    """Send a request to the host as an administrator."""
-    return connect("host")
-
-
-@pytest.fixture(scope="module")
-def installer(host):
-    """The path of the installer's pod."""
-    pods = host("GET", PODS, labelSelector="app in (ks-install,ks-installer)").body["items"]
-    return f"{PODS}/{pods[0]['metadata']['name']}"
-
-
-@pytest.fixture
-def waiting(send, name):
-    """The path of a pod of two containers that no node has taken."""
-    path = "/api/v1/namespaces/default/pods"
-    spec = {**NEW["spec"], "schedulerName": "nobody"}
-    assert send("POST", path, {"metadata": {"name": name}, "spec": spec}).code == 201
-    yield f"{path}/{name}"
-    send("DELETE", f"{path}/{name}")
-
-
-# Logs
-
-
-def test_a_log_is_text(host, installer):
-    answer = host("GET", f"{installer}/log")
-    assert answer.code == 200
-    assert answer.headers["Content-Type"].startswith("text/plain")
-    assert answer.body.endswith("\n")
-
-
-def test_the_last_lines_of_a_log_can_be_asked_for(host, installer):
-    lines = host("GET", f"{installer}/log").body.splitlines()
-    assert host("GET", f"{installer}/log", tailLines="2").body.splitlines() == lines[-2:]
-    assert host("GET", f"{installer}/log", tailLines="0").body == ""
-
-
-def test_lines_can_begin_with_their_time(host, installer):
-    first = host("GET", f"{installer}/log", timestamps="true").body.splitlines()[0]
-    assert first[10] == "T"
-    assert first.partition(" ")[0].endswith("Z")
-
-
-def test_a_log_that_is_followed_begins_at_once(host, installer):
-    lines = host("GET", f"{installer}/log").body.splitlines()
-    with host.open("GET", f"{installer}/log", follow="true", tailLines="1") as answer:
-        assert answer.status == 200
-        assert next(answer.stream(decode_content=True)).decode().splitlines()[0] == lines[-1]
-
-
-def test_a_log_of_no_pod_is_404(send):
-    answer = send("GET", f"{PODS}/none/log")
-    assert answer.refusal == (404, "NotFound")
-    assert answer.body["message"] == 'pods "none" not found'
-
-
-def test_of_several_containers_one_has_to_be_named(send, waiting, name):
-    answer = send("GET", f"{waiting}/log")
-    assert answer.refusal == (400, "BadRequest")
-    assert answer.body["message"] == f"a container name must be specified for pod {name}, choose one of: [a b]"
-    answer = send("GET", f"{waiting}/log", container="c")
-    assert answer.refusal == (400, "BadRequest")
-    assert answer.body["message"] == f"container c is not valid for pod {name}"
-
-
-@pytest.mark.parametrize("follow", ["true", "false"])
-def test_a_pod_that_no_node_has_taken_has_no_log(send, waiting, follow):
-    answer = send("GET", f"{waiting}/log", container="a", follow=follow)
-    assert (answer.code, answer.body) == (204, "")
-
-
-@pytest.mark.parametrize(
-    ("option", "code"),
-    [({"tailLines": "x"}, 400), ({"tailLines": "-1"}, 422)],
-    ids=["no number", "fewer than none"],
-)
-def test_options_of_a_log_are_looked_at(host, installer, option, code):
-    assert host("GET", f"{installer}/log", **option).code == code
-
-
-# Proxies
 
 
 def test_a_service_answers_through_the_proxy(host):
@@ -109,8 +24,8 @@ def test_a_service_is_named_with_scheme_and_port_or_without(host, path):
 
 
 def test_a_pod_answers_through_the_proxy_at_any_of_its_ports(host, installer):
-    pods = host("GET", PODS, labelSelector="app=ks-apiserver").body["items"]
-    pod = f"{PODS}/{pods[0]['metadata']['name']}"
+    pods = host("GET", SYSTEM_PODS, labelSelector="app=ks-apiserver").body["items"]
+    pod = f"{SYSTEM_PODS}/{pods[0]['metadata']['name']}"
     assert host("GET", f"{pod}:9090/proxy/healthz").body == "ok"
     assert host("GET", f"{installer}:9115/proxy/queue").body.startswith("Queue length ")
 
@@ -125,9 +40,9 @@ def echo(simulation, host):
         seen["body"] = (await request.body()).decode()
         await JSONResponse(seen, status_code=int(request.url.path.rpartition("/")[2]))(scope, receive, send)
 
-    (pod,) = host("GET", PODS, labelSelector="app=ks-apiserver").body["items"]
+    (pod,) = host("GET", SYSTEM_PODS, labelSelector="app=ks-apiserver").body["items"]
     simulation._network.listen("host", address=pod["status"]["podIP"], port=8099, application=application)
-    yield f"{PODS}/{pod['metadata']['name']}:8099/proxy"
+    yield f"{SYSTEM_PODS}/{pod['metadata']['name']}:8099/proxy"
     simulation._network.close("host", address=pod["status"]["podIP"], port=8099)
 
 
