@@ -1,4 +1,4 @@
-"""Fields of Kubernetes' own kinds: those that there are not, and their types; what is special about Events and Nodes."""
+"""Fields of Kubernetes' own kinds, those that there are not, and types; Events and Nodes."""
 
 import pytest
 
