@@ -29,7 +29,7 @@ test: $(STAMP) ## Run the tests
 
 test-envtest: $(STAMP) ## Run the tests that need a real etcd and kube-apiserver; the first time builds them, 10 minutes
 	@$(BIN)/python -m tests.envtest.binaries
-	$(BIN)/python -m pytest --real --numprocesses=2 --dist=loadfile --no-loadscope-reorder tests/envtest tests/simulator/test_recordings.py
+	$(BIN)/python -m pytest --real --numprocesses=2 --dist=loadfile --no-loadscope-reorder tests/contract tests/envtest tests/simulator/test_recordings.py
 
 chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 25 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos

@@ -15,6 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+pytest_plugins = ["tests.contract.coverage"]
+
 # Airflow reads its settings once, when it is first imported, and pytest imports every test module
 # before any fixture runs: so this is done here, and not in a fixture.
 HOME = Path(tempfile.mkdtemp(prefix="airflow-tests-"))

@@ -164,7 +164,9 @@ class Cluster:
     async def pod_log(self, pod: kinds.Ref, *, lines: int) -> str:
         """Return the last *lines* lines of a pod's log, not redacted."""
         query = [("tailLines", str(lines))]
-        return str(await self._call("read the log of", pod, "GET", f"{pod.path}/log", query=query, answer="str"))
+        text = await self._call("read the log of", pod, "GET", f"{pod.path}/log", query=query, answer="str")
+        # A pod that no node has taken yet is answered with 204, which has no body.
+        return str(text or "")
 
     async def proxied(self, path: str, *, what: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """Return status and body of a GET behind the API server's proxy to a pod or service.

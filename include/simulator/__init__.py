@@ -7,9 +7,11 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `api.py` and what it uses (`store.py`, `access.py`, `accounts.py`, `proxy.py`, `discovery.py`) are the API server.
 - `release.py` is what differs between the versions of KubeSphere.
 - `actors/` is what happens by itself: clients of that API, as in reality. They are clients of a real API server as well
-  (tests/envtest), beside kube-controller-manager instead of `workloads.py`.
-- `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, watches to `watches.py`, answers without
-  an end to `streams.py`, and what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
+  (tests/envtest), beside kube-controller-manager instead of `workloads.py` and `namespaces.py`.
+- `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, lists to `listing.py` with `selectors.py`,
+  watches to `watches.py`, answers without an end to `streams.py`, forms of objects to `forms.py`, and what goes wrong
+  with single requests to `disturbances.py`; `server.py` is its port.
+- What is stored has been read by `schemas.py`, completed by `defaults.py` and looked at by `validation.py`.
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here,
   which is on loopback unless `--address` names this machine for others.
@@ -17,22 +19,24 @@ cluster, and shares no code with the product, so that an error in one is not rep
 
 What is not imitated, so that nobody relies on it:
 
-Kubernetes
-- `limit` and `continue` (whole lists are sent), bookmarks, `resourceVersionMatch` (ignored in lists; in watches refused
-  as by Kubernetes 1.22, with KubeSphere 3.0 too, whose 1.18 would ignore it), `deletecollection`, managedFields.
-- YAML and protobuf bodies (415): kubectl's own builders (`create namespace`, `create configmap`) send protobuf;
-  `--dry-run=client -o yaml | kubectl create -f -` is the way round. Server-side apply (415).
-- Schemas, of any kind: no field is refused, dropped or set to a default for one, except for the few in `defaults.py`.
-  OpenAPI knows kinds and no fields, so that `kubectl explain` has nothing to tell. It announces `fieldValidation`,
-  which Kubernetes 1.22 does not have yet, and what that asks for is not done: misspelt fields are stored.
+Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is played)
+- managedFields and server-side apply (415). Protobuf (415, 406): kubectl's own builders (`create namespace`, `create
+  configmap`) send it; `--dry-run=client -o yaml | kubectl create -f -` is the way round. Bookmarks, of which a real
+  server sends one a minute. `Foreground` and `Orphan`: whatever is deleted is deleted in the background.
+- Rules for the values of fields, except for their types and what `validation.py` has. Fields of Kubernetes' own kinds
+  that came after 1.22 are known as well. OpenAPI knows kinds and no fields, so that `kubectl explain` has nothing to
+  tell. It announces `fieldValidation`, and fields that there are not are refused to who wants that, as from 1.25 on:
+  before, kubectl finds them by itself, with a document of megabytes.
 - The strategic merge knows its lists by the names of their fields, not by types (see `strategic.py`).
-- Aggregated discovery: Kubernetes 1.22 has none. Table formats other than those in `columns.py`: no Scale.
-- Groups other than those in `resources.py`, access reviews and RBAC: everybody is an administrator, except that a
-  scenario can take single rights from the user `airflow`. No anonymous user: a request without a credential is 401.
+- Aggregated discovery: Kubernetes 1.22 has none. Tables of Scales.
+- Groups other than those in `resources.py`, access and token reviews, token requests, and RBAC: everybody who is known
+  is an administrator, except that a scenario can take single rights from the user `airflow`. The token of a service
+  account that was deleted and made again is taken again.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
 - ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
-  other than of a Deployment's pods; deleting a namespace deletes what is in it at once. EndpointSlices: `kubectl
-  describe service` shows no endpoints, `kubectl get endpoints` does. Leases, quotas, metrics (`kubectl top`).
+  other than of a Deployment's pods; the account, its token Secret and the ConfigMap that Kubernetes puts into a new
+  namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Leases, quotas,
+  metrics (`kubectl top`).
 - Node ports and load balancers lead somewhere for the pods of the clusters only.
 - A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count.
 - `previous`, `limitBytes` of pod logs; streams through a proxy other than a followed log, which ends when its

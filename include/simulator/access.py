@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime
 import hmac
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from include.simulator import resources, tokens
 from include.simulator.store import Store
+
+ANONYMOUS: Final = "system:anonymous"
+_FOR_EVERYBODY: Final = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,10 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One answered request. `path` holds the query too; `code` is the HTTP status; `agent` the client's User-Agent."""
+    """One answered request. `path` holds the query too; `code` is the HTTP status; `agent` the client's User-Agent.
+
+    `disturbed` says that the answer is not the API's but that of a disturbance.
+    """
 
     time: datetime.datetime
     user: str
@@ -39,6 +45,7 @@ class Entry:
     code: int
     content_type: str
     agent: str
+    disturbed: bool = False
 
 
 class Access:
@@ -59,10 +66,7 @@ class Access:
         self._users.pop(token, None)
 
     def identify(self, *, certificate: dict[str, Any] | None, authorization: str) -> str | None:
-        """Return the user, or None for no or unknown credentials.
-
-        There is no anonymous user, as on an API server with `--anonymous-auth=false`.
-        """
+        """Return the user, ANONYMOUS for a request without a credential, or None for one that is not known."""
         if certificate:
             for attribute in certificate.get("subject", ()):
                 for key, value in attribute:
@@ -70,15 +74,21 @@ class Access:
                         return str(value)
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
-            return None
+            return ANONYMOUS
         for known, user in self._users.items():
             if hmac.compare_digest(known.encode(), token.strip().encode()):
                 return user
         return self._identify_service_account(token.strip())
 
     def allows(self, user: str, *, verb: str, resource: str) -> bool:
-        """Say whether no rule forbids it; everybody else is a cluster administrator."""
-        return not any(rule.covers(verb=verb, resource=resource) for rule in self._rules.get(user, ()))
+        """Say whether no rule forbids it; everybody who is known is a cluster administrator."""
+        return user != ANONYMOUS and not any(
+            rule.covers(verb=verb, resource=resource) for rule in self._rules.get(user, ())
+        )
+
+    def allows_path(self, user: str, *, path: str) -> bool:
+        """Say whether a path of no kind may be asked for: by everybody who is known."""
+        return user != ANONYMOUS or path in _FOR_EVERYBODY
 
     def _identify_service_account(self, token: str) -> str | None:
         try:

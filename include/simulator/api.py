@@ -7,7 +7,7 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -15,12 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from include.simulator import (
     discovery,
+    forms,
+    listing,
     parameters,
     patches,
     resources,
     scales,
     status,
-    tables,
     targets,
     watches,
 )
@@ -30,6 +31,10 @@ from include.simulator.proxy import Proxy
 from include.simulator.resources import Resource
 from include.simulator.store import Store
 from include.simulator.targets import Target
+
+_OF_ONE_NAMESPACE: Final = ("create", "deletecollection")
+_TOLD_AS_THEY_WERE: Final = (resources.PODS, resources.SERVICES)
+"""Kinds whose objects a delete answers with, where others get a Status."""
 
 
 class Api:
@@ -90,11 +95,20 @@ class Api:
             code=response.status_code,
             content_type=request.headers.get("content-type", ""),
             agent=request.headers.get("user-agent", ""),
+            disturbed=refusal is not None,
         )
         return response
 
     def record(
-        self, user: str, *, target: Target, path: str, code: int, content_type: str, agent: str = "kubectl"
+        self,
+        user: str,
+        *,
+        target: Target,
+        path: str,
+        code: int,
+        content_type: str,
+        agent: str = "kubectl",
+        disturbed: bool = False,
     ) -> None:
         """Add an entry to the audit log."""
         resource = target.resource
@@ -112,28 +126,30 @@ class Api:
                 code=code,
                 content_type=content_type,
                 agent=agent,
+                disturbed=disturbed,
             )
         )
 
     async def _serve(self, request: Request, *, target: Target, user: str) -> Response:
         resource = target.resource
         if resource is None:
-            return discovery.answer(request, store=self._store, version=self._version)
+            return self._serve_path(request, target=target, user=user)
         scoped = f"{resource.plural}/{target.subresource}" if target.subresource else resource.plural
         if not self._access.allows(user, verb=target.verb, resource=scoped):
+            # What is said of a Namespace is said of the inside of it.
             raise status.forbidden(
                 resource,
                 user=user,
                 verb=target.verb,
                 name=target.name,
-                namespace=target.namespace,
+                namespace=target.namespace or (target.name if resource == resources.NAMESPACES else ""),
                 subresource=target.subresource,
             )
         if target.subresource:
             if target.subresource in resource.subresources:
                 return await self._serve_subresource(request, target=target)
             if target.subresource != "status" or not resource.status:
-                raise status.no_such_resource()
+                raise status.not_found(resource, name=target.name) if resource.custom else status.no_such_resource()
         handlers: dict[str, Callable[[Request, Target, Resource], Any]] = {
             "get": self._get,
             "list": self._list,
@@ -142,14 +158,28 @@ class Api:
             "update": self._update,
             "patch": self._patch,
             "delete": self._delete,
+            "deletecollection": self._delete_collection,
         }
         wants_name = target.verb in {"get", "update", "patch", "delete"}
-        if target.verb not in handlers or wants_name != bool(target.name):
+        if resource.custom and wants_name and not target.name:
+            raise status.bad_request("name must be provided")
+        if target.verb not in handlers or wants_name != bool(target.name) or request.method == "HEAD":
             raise status.method_not_allowed()
-        if target.verb == "create" and resource.namespaced and not target.namespace:
+        if target.verb in _OF_ONE_NAMESPACE and resource.namespaced and not target.namespace:
+            raise status.method_not_allowed()
+        if target.verb == "deletecollection" and resource == resources.NAMESPACES:
             raise status.method_not_allowed()
         response: Response = await handlers[target.verb](request, target, resource)
         return response
+
+    def _serve_path(self, request: Request, *, target: Target, user: str) -> Response:
+        """Answer for a path of no kind that is served."""
+        path = request.url.path
+        if not self._access.allows_path(user, path=path):
+            raise status.forbidden_path(path, user=user, verb=target.verb)
+        if target.is_known:
+            raise status.no_such_resource()
+        return discovery.answer(request, store=self._store, version=self._version)
 
     async def _serve_subresource(self, request: Request, *, target: Target) -> Response:
         if target.subresource == "log":
@@ -158,6 +188,10 @@ class Api:
             return await self._proxy.read_log(request, namespace=target.namespace, name=target.name)
         if target.subresource == "scale":
             return await self._scale(request, target=target)
+        if target.subresource == "finalize":
+            if target.verb != "update":
+                raise status.method_not_allowed()
+            return await self._update(request, target, resources.NAMESPACES)
         forward = self._proxy.forward_to_pod if target.resource == resources.PODS else self._proxy.forward_to_service
         return await forward(request, namespace=target.namespace, name=target.name, path=target.rest)
 
@@ -168,10 +202,13 @@ class Api:
         if target.verb == "get":
             return JSONResponse(scales.describe(deployment))
         if target.verb == "patch":
-            patch = patches.choose(request.headers.get("content-type", ""), custom=False)
-            scale = patch(scales.describe(deployment), patch=await parameters.read_body(request))
+            apply = patches.choose(request.headers.get("content-type", ""), custom=False)
+            scale = apply(scales.describe(deployment), patch=patches.parse(await request.body(), patch=apply))
+            dry_run = parameters.is_dry_run(request, kind="PatchOptions")
         elif target.verb == "update":
-            scale = await parameters.read_object(request)
+            scale = await parameters.read_object(request, resource=scales.SCALE)
+            parameters.check_body(scale, resource=scales.SCALE, name=name, namespace=namespace)
+            dry_run = parameters.is_dry_run(request, kind="UpdateOptions")
         else:
             raise status.method_not_allowed()
         changed = self._store.replace(
@@ -179,45 +216,39 @@ class Api:
             name=name,
             namespace=namespace,
             content=scales.rescale(deployment, scale=scale),
-            dry_run=parameters.is_dry_run(request),
+            dry_run=dry_run,
         )
         return JSONResponse(scales.describe(changed))
 
     async def _get(self, request: Request, target: Target, resource: Resource) -> Response:
-        table = tables.negotiate(request, resource=resource, store=self._store)
+        form = forms.negotiate(request, resource=resource, store=self._store, single=True)
+        self._store.check_revision(parameters.read_version(request) or 0)
         item = self._store.get(resource, name=target.name, namespace=target.namespace)
-        if table is not None:
-            return JSONResponse(table.render([item], revision=item["metadata"]["resourceVersion"]))
-        return JSONResponse(item)
+        return form.answer(form.show(item))
 
     async def _list(self, request: Request, target: Target, resource: Resource) -> Response:
-        matches = parameters.read_selector(request, resource=resource)
-        table = tables.negotiate(request, resource=resource, store=self._store)
-        items = [item for item in self._store.select(resource, namespace=target.namespace) if matches(item)]
-        if table is not None:
-            return JSONResponse(table.render(items, revision=str(self._store.revision)))
-        return JSONResponse(
-            {
-                "kind": f"{resource.kind}List",
-                "apiVersion": resource.api_version,
-                "metadata": {"resourceVersion": str(self._store.revision)},
-                "items": items,
-            }
-        )
+        form = forms.negotiate(request, resource=resource, store=self._store, single=False)
+        listed = listing.select(request, resource=resource, namespace=target.namespace, store=self._store)
+        return form.answer(form.show_list(listed.items, resource=resource, metadata=listed.metadata))
 
     async def _watch(self, request: Request, target: Target, resource: Resource) -> Response:
         return watches.watch(request, resource=resource, namespace=target.namespace, store=self._store)
 
     async def _create(self, request: Request, target: Target, resource: Resource) -> Response:
-        content = await parameters.read_object(request)
+        content = await parameters.read_object(request, resource=resource)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
+        dry_run = parameters.is_dry_run(request, kind="CreateOptions")
         created = self._store.create(
-            resource, content=content, namespace=target.namespace, dry_run=parameters.is_dry_run(request)
+            resource,
+            content=content,
+            namespace=target.namespace,
+            dry_run=dry_run,
+            strict=parameters.is_strict(request),
         )
         return JSONResponse(created, status_code=201)
 
     async def _update(self, request: Request, target: Target, resource: Resource) -> Response:
-        content = await parameters.read_object(request)
+        content = await parameters.read_object(request, resource=resource)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
         return JSONResponse(
             self._store.replace(
@@ -226,39 +257,39 @@ class Api:
                 content=content,
                 namespace=target.namespace,
                 subresource=target.subresource,
-                dry_run=parameters.is_dry_run(request),
+                dry_run=parameters.is_dry_run(request, kind="UpdateOptions"),
+                strict=parameters.is_strict(request),
             )
         )
 
     async def _patch(self, request: Request, target: Target, resource: Resource) -> Response:
-        patch = patches.choose(request.headers.get("content-type", ""), custom=resource.custom)
+        apply = patches.choose(request.headers.get("content-type", ""), custom=resource.custom)
         return JSONResponse(
             self._store.patch(
                 resource,
                 name=target.name,
-                patch=await parameters.read_body(request),
+                patch=patches.parse(await request.body(), patch=apply),
                 namespace=target.namespace,
                 subresource=target.subresource,
-                apply=patch,
-                dry_run=parameters.is_dry_run(request),
+                apply=apply,
+                dry_run=parameters.is_dry_run(request, kind="PatchOptions"),
+                strict=parameters.is_strict(request),
             )
         )
 
     async def _delete(self, request: Request, target: Target, resource: Resource) -> Response:
-        options = await parameters.read_object(request) if await request.body() else {}
+        options = await parameters.read_options(request)
         conditions = options.get("preconditions") or {}
-        grace = options.get("gracePeriodSeconds", parameters.read_integer(request, name="gracePeriodSeconds"))
-        dry_run = parameters.is_dry_run(request) or bool(options.get("dryRun"))
         item, gone = self._store.delete(
             resource,
             name=target.name,
             namespace=target.namespace,
             uid=conditions.get("uid"),
             version=conditions.get("resourceVersion"),
-            grace=grace,
-            dry_run=dry_run,
+            grace=options.get("gracePeriodSeconds", parameters.read_integer(request, name="gracePeriodSeconds")),
+            dry_run=parameters.is_dry_run(request, kind="DeleteOptions", given=options),
         )
-        if not gone or resource == resources.PODS:
+        if not gone or resource in _TOLD_AS_THEY_WERE:
             return JSONResponse(item)
         details = {"name": target.name, "kind": resource.plural, "uid": item["metadata"]["uid"]}
         if resource.group:
@@ -266,6 +297,17 @@ class Api:
         return JSONResponse(
             {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         )
+
+    async def _delete_collection(self, request: Request, target: Target, resource: Resource) -> Response:
+        options = await parameters.read_options(request)
+        dry_run = parameters.is_dry_run(request, kind="DeleteOptions", given=options)
+        listed = listing.select(request, resource=resource, namespace=target.namespace, store=self._store)
+        for item in listed.items:
+            metadata = item["metadata"]
+            self._store.delete(
+                resource, name=metadata["name"], namespace=metadata.get("namespace", ""), dry_run=dry_run
+            )
+        return JSONResponse(forms.Form().show_list(listed.items, resource=resource, metadata=listed.metadata))
 
 
 async def _describe(request: Request, *, target: Target, user: str | None) -> Call:

@@ -16,6 +16,7 @@ from include.simulator.actors import kubeconfigs
 from include.simulator.actors.client import Client
 from include.simulator.actors.installer import checksum
 from include.simulator.actors.installer_run import Faults
+from include.simulator.actors.namespaces import Namespaces
 from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.workloads import Workloads
 from include.simulator.api import Api
@@ -118,9 +119,8 @@ class Cluster:
         Returns when the Services work and the pods that were laid down as running do run.
         """
         laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
-        workloads = Workloads(
-            self._connect_as(KUBE_CONTROLLER_MANAGER), node=self._machine.name, signing_key=self._accounts.signing_key
-        )
+        manager = self._connect_as(KUBE_CONTROLLER_MANAGER)
+        workloads = Workloads(manager, node=self._machine.name, signing_key=self._accounts.signing_key)
         self._node = Node(
             self.name,
             machine=self._machine,
@@ -134,7 +134,7 @@ class Cluster:
             logs=self.state.logs,
             connect_as=self._connect_as,
             connect=self._connect_account,
-            others=(workloads,),
+            others=(workloads, Namespaces(manager)),
         )
         await self._node.start()
 

@@ -250,12 +250,8 @@ def _listed(*columns: str | Column, fill: Callable[[Object], list[Any]]) -> Layo
     return Layout(columns=tuple(described), fill=fill)
 
 
-def _wide(name: str, type_: str = "string") -> Column:
-    return Column(name=name, type=type_, priority=1)
-
-
-def _number(name: str) -> Column:
-    return Column(name=name, type="integer")
+def _wide(name: str) -> Column:
+    return Column(name=name, priority=1)
 
 
 def pairs(labels: dict[str, str] | None) -> str:
@@ -286,8 +282,8 @@ LAYOUTS: Final[dict[Resource, Layout]] = {
     resources.DEPLOYMENTS: _listed(
         NAME,
         "Ready",
-        _number("Up-to-date"),
-        _number("Available"),
+        Column(name="Up-to-date"),
+        Column(name="Available"),
         "Age",
         *map(_wide, ("Containers", "Images", "Selector")),
         fill=_deployment,
@@ -311,7 +307,7 @@ LAYOUTS: Final[dict[Resource, Layout]] = {
         _wide("Source"),
         "Message",
         _wide("First Seen"),
-        _wide("Count", "integer"),
+        _wide("Count"),
         Column(name="Name", format="name", priority=1),
         fill=_event,
     ),
@@ -323,14 +319,14 @@ LAYOUTS: Final[dict[Resource, Layout]] = {
     ),
     resources.NAMESPACES: _named((Column(name="Status"), lambda item: item["status"]["phase"]), _AGE),
     resources.CONFIGMAPS: _named(
-        (_number("Data"), lambda item: len(item.get("data") or {}) + len(item.get("binaryData") or {})), _AGE
+        (Column(name="Data"), lambda item: len(item.get("data") or {}) + len(item.get("binaryData") or {})), _AGE
     ),
     resources.SECRETS: _named(
         (Column(name="Type"), lambda item: item["type"]),
-        (_number("Data"), lambda item: len(item.get("data") or {})),
+        (Column(name="Data"), lambda item: len(item.get("data") or {})),
         _AGE,
     ),
-    resources.SERVICEACCOUNTS: _named((_number("Secrets"), lambda item: len(item.get("secrets") or [])), _AGE),
+    resources.SERVICEACCOUNTS: _named((Column(name="Secrets"), lambda item: len(item.get("secrets") or [])), _AGE),
     resources.CLUSTERROLES: DATED,
     resources.DEFINITIONS: DATED,
 }

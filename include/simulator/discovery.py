@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from include.simulator import openapi, resources
+from include.simulator import openapi, resources, status
 from include.simulator.resources import Resource
 from include.simulator.store import Store
 
@@ -27,7 +27,8 @@ def answer(request: Request, *, store: Store, version: str) -> Response:
     path = request.url.path.strip("/").split("/")
     document: dict[str, Any] | None = None
     if request.method not in {"GET", "HEAD"}:
-        pass
+        if path == ["version"]:
+            raise status.method_not_allowed()
     elif path in (["healthz"], ["readyz"], ["livez"]):
         return PlainTextResponse("ok")
     elif path == ["openapi", "v2"]:
@@ -80,12 +81,13 @@ def _groups(served: list[Resource]) -> list[dict[str, Any]]:
 
 
 def _entries(resource: Resource) -> list[dict[str, Any]]:
+    kept = {"deletecollection"} if resource == resources.NAMESPACES else set()
     entry: dict[str, Any] = {
         "name": resource.plural,
         "singularName": resource.singular if resource.custom else "",
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": list(resources.VERBS),
+        "verbs": [verb for verb in resources.VERBS if verb not in kept],
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -93,16 +95,24 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
         entry["categories"] = list(resource.categories)
     entries = [entry]
     for name in (("status",) if resource.status else ()) + resource.subresources:
-        verbs = {"log": ["get"], "proxy": ["create", "delete", "get", "patch", "update"]}
-        described = {"group": "autoscaling", "version": "v1", "kind": "Scale"} if name == "scale" else {}
+        described = _SUBRESOURCES.get(name, {})
+        kind = f"{resource.kind}ProxyOptions" if name == "proxy" else resource.kind
         entries.append(
             {
                 "name": f"{resource.plural}/{name}",
                 "singularName": "",
                 "namespaced": resource.namespaced,
-                "kind": resource.kind,
-                "verbs": verbs.get(name, ["get", "patch", "update"]),
+                "kind": kind,
+                "verbs": ["get", "patch", "update"],
                 **described,
             }
         )
     return entries
+
+
+_SUBRESOURCES: Final[dict[str, dict[str, Any]]] = {
+    "log": {"verbs": ["get"]},
+    "proxy": {"verbs": ["create", "delete", "get", "patch", "update"]},
+    "finalize": {"verbs": ["update"]},
+    "scale": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+}

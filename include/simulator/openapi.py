@@ -1,9 +1,9 @@
 """OpenAPI, as much as kubectl needs before it writes: which kinds a group version has, and what a patch may say.
 
 No schemas: a kind is "an object", as a custom kind without one is on a real server. kubectl asks version 3 whether the
-server knows `fieldValidation`, and leaves the validation to a server that does; the version of Kubernetes that is
-played here would have it validate by itself, with a document of megabytes. It looks into version 2 for a kind that is
-not in version 3, and finds it empty.
+server knows `fieldValidation`, and leaves it to a server that does to refuse unknown fields; the version of Kubernetes
+that is played here would have it do that by itself, with a document of megabytes. It looks into version 2 for a kind
+that is not in version 3, and finds it empty.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ from include.simulator.store import Store
 EMPTY: Final = b"\x0a\x032.0"
 """A Swagger document that tells its version, as protobuf: the only form that kubectl takes."""
 EMPTY_TYPE: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-_VALIDATION: Final = {
-    "name": "fieldValidation",
-    "in": "query",
-    "description": "What to do with unknown and duplicate fields: they are stored, whatever is asked for.",
-    "schema": {"type": "string", "uniqueItems": True},
-}
+_OPTIONS: Final = tuple(
+    {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+    for name in ("dryRun", "fieldManager", "fieldValidation")
+)
 
 
 def describe(path: list[str], *, store: Store) -> dict[str, Any] | None:
@@ -52,7 +50,7 @@ def _operations(resource: Resource) -> dict[str, Any]:
     return {
         "get": {"responses": responses, "x-kubernetes-action": "get", **_kind(resource)},
         "patch": {
-            "parameters": [_VALIDATION],
+            "parameters": list(_OPTIONS),
             "responses": responses,
             "x-kubernetes-action": "patch",
             **_kind(resource),

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from include.simulator import parameters, resources, status
 from include.simulator.network import DialError, Network
+from include.simulator.status import Problem
 from include.simulator.store import Store
 from include.simulator.streams import Stream
 
@@ -36,6 +37,11 @@ class Proxy:
 
         Raises ApiError 400 when the container cannot be told or has not started.
         """
+        for option in ("tailLines", "sinceSeconds"):
+            number = parameters.read_integer(request, name=option)
+            if number is not None and number < 0:
+                text = f"Invalid value: {number}: must be greater than or equal to 0"
+                raise status.invalid_options("PodLogOptions", problems=[Problem(field=option, text=text)])
         pod = self._store.get(resources.PODS, name=name, namespace=namespace)
         names = [container["name"] for container in pod["spec"]["containers"]]
         container = request.query_params.get("container") or (names[0] if len(names) == 1 else "")
@@ -45,12 +51,11 @@ class Proxy:
             )
         if container not in names:
             raise status.bad_request(f"container {container} is not valid for pod {name}")
+        if not pod["spec"].get("nodeName"):
+            return Response(status_code=204)
         address = pod["status"].get("hostIP")
         if not address:
             raise status.bad_request(f'container "{container}" in pod "{name}" is waiting to start: ContainerCreating')
-        for option in ("tailLines", "sinceSeconds"):
-            if not request.query_params.get(option, "0").isdigit():
-                raise status.bad_request(f'{option}: Invalid value: "{request.query_params[option]}"')
         url = f"https://{address}:{KUBELET_PORT}/containerLogs/{namespace}/{name}/{container}"
         sent = self._client.build_request("GET", url, params=dict(request.query_params))
         return await self._send(
@@ -70,21 +75,21 @@ class Proxy:
         """Forward to a ready endpoint of `NAME`, `NAME:PORT` or `SCHEME:NAME:PORT`. Raises ApiError."""
         scheme, plain_name, port = _split(name)
         service = self._store.get(resources.SERVICES, name=plain_name, namespace=namespace)
-        listed = service["spec"].get("ports") or []
-        wanted = [
-            entry
-            for entry in listed
-            if (not port and len(listed) == 1) or port in {str(entry["port"]), entry.get("name", "") or None}
-        ]
-        if not wanted:
-            raise status.unavailable(f'no service port "{port}" found for service "{plain_name}"')
+        if port.isdecimal():
+            # A number stands for the port of that number, whose name the endpoints know.
+            names = [
+                entry.get("name", "") for entry in service["spec"].get("ports") or [] if entry["port"] == int(port)
+            ]
+            if not names:
+                raise status.unavailable(f'no service port {port} found for service "{plain_name}"')
+            port = names[0]
         endpoints = self._store.find(resources.ENDPOINTS, name=plain_name, namespace=namespace)
         for subset in (endpoints or {}).get("subsets") or []:
             for entry in subset.get("ports") or []:
-                if entry.get("name", "") == wanted[0].get("name", "") and subset.get("addresses"):
+                if entry.get("name", "") == port and subset.get("addresses"):
                     base = f"{scheme}://{subset['addresses'][0]['ip']}:{entry['port']}"
                     return await self._forward(request, base=base, path=path)
-        raise status.unavailable(f'no endpoints available for service "{name}"')
+        raise status.unavailable(f'no endpoints available for service "{plain_name}"')
 
     async def _forward(self, request: Request, *, base: str, path: str) -> Response:
         if "dryRun" in request.query_params:

@@ -12,8 +12,9 @@ from typing import Final
 
 SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+SERVICE: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
-VERBS: Final = ("get", "list", "watch", "create", "update", "patch", "delete")
+VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,9 @@ def _core(
     )
 
 
-NAMESPACES: Final = _core("namespaces", "Namespace", short="ns", namespaced=False, status=True)
+NAMESPACES: Final = _core(
+    "namespaces", "Namespace", short="ns", namespaced=False, status=True, subresources=("finalize",)
+)
 NODES: Final = _core("nodes", "Node", short="no", namespaced=False, status=True)
 PODS: Final = _core("pods", "Pod", short="po", status=True, subresources=("log", "proxy"), categories=("all",))
 SERVICES: Final = _core("services", "Service", short="svc", status=True, subresources=("proxy",), categories=("all",))
@@ -148,6 +151,7 @@ DEFINITIONS: Final = Resource(
     short_names=("crd", "crds"),
     generation="spec",
     status=True,
+    categories=("api-extensions",),
 )
 
 CLUSTERCONFIGURATIONS: Final = Resource(
@@ -254,7 +258,15 @@ def name_problem(resource: Resource, *, name: str) -> str | None:
     """Return why a real API server would refuse this name, in its words, or None."""
     if resource.group == "rbac.authorization.k8s.io":
         return None if name not in {".", ".."} and not set(name) & {"/", "%"} else "may not contain '/' or '%'"
-    if resource in {NAMESPACES, SERVICES}:
+    if resource == SERVICES:
+        if len(name) <= 63 and SERVICE.fullmatch(name):
+            return None
+        return (
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
+            "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+            "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+        )
+    if resource == NAMESPACES:
         if len(name) > 63:
             return "must be no more than 63 characters"
         if LABEL.fullmatch(name):

@@ -77,6 +77,9 @@ class State:
             namespace="kube-system",
             content={"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": self.authority}},
         )
+        everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+        paths = {"nonResourceURLs": ["*"], "verbs": ["*"]}
+        self.put(resources.CLUSTERROLES, {"metadata": {"name": "cluster-admin"}, "rules": [everything, paths]})
         self.put(
             resources.STORAGECLASSES,
             {

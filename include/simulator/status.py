@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from include.simulator.resources import Resource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is wrong with one field; `reason` is the one for programs."""
+
+    field: str
+    text: str
+    reason: str = "FieldValueInvalid"
 
 
 class ApiError(Exception):
@@ -32,7 +43,7 @@ class ApiError(Exception):
         }
         if self.reason:
             status["reason"] = self.reason
-        if self.details:
+        if self.details is not None:
             status["details"] = self.details
         status["code"] = self.code
         return status
@@ -76,38 +87,50 @@ def already_exists(resource: Resource, *, name: str, deleting: bool) -> ApiError
     )
 
 
-def conflict(resource: Resource, *, name: str, cause: str | None = None) -> ApiError:
-    """Return the error for a write based on an older version, or with a precondition that does not hold."""
+def conflict(resource: Resource, *, name: str, cause: str | None = None, kind: str | None = None) -> ApiError:
+    """Return the error for a write based on an older version, or with a precondition that does not hold.
+
+    `kind` is what the object is called, if not by its kind's plural.
+    """
+    described = kind or resource.plural
+    qualified = f"{described}.{resource.group}" if resource.group else described
     cause = cause or "the object has been modified; please apply your changes to the latest version and try again"
     return ApiError(
         409,
         reason="Conflict",
-        details=_details(resource, name=name),
-        message=f'Operation cannot be fulfilled on {resource.qualified} "{name}": {cause}',
+        details={**_details(resource, name=name), "kind": described},
+        message=f'Operation cannot be fulfilled on {qualified} "{name}": {cause}',
     )
 
 
-def invalid(resource: Resource, *, name: str, field: str, problem: str, reason: str = "FieldValueInvalid") -> ApiError:
-    """Return the error for an object whose field is refused."""
+def invalid(resource: Resource, *, name: str, problems: Sequence[Problem], kind: str | None = None) -> ApiError:
+    """Return the error for an object whose fields are refused; `kind` is what it is called, if not by its kind."""
     details = {"name": name} if name else {}
     details |= {"group": resource.group} if resource.group else {}
-    causes = [{"reason": reason, "message": problem, "field": field}]
+    described = kind or resource.kind
+    qualified = f"{described}.{resource.group}" if resource.group else described
+    return _invalid(f'{qualified} "{name}"', problems=problems, details={**details, "kind": described})
+
+
+def invalid_options(kind: str, *, problems: Sequence[Problem]) -> ApiError:
+    """Return the error for parameters that may not be given so; `kind` is `ListOptions` or another of its like."""
+    group = "meta.k8s.io"
+    return _invalid(f'{kind}.{group} ""', problems=problems, details={"group": group, "kind": kind})
+
+
+def invalid_patch(patched: str, *, problem: str) -> ApiError:
+    """Return the error for a patch that makes no object of an object; `patched` is what it makes, as text."""
+    return _invalid(' ""', problems=[Problem(field="patch", text=f"Invalid value: {patched}: {problem}")], details={})
+
+
+def _invalid(subject: str, *, problems: Sequence[Problem], details: dict[str, Any]) -> ApiError:
+    causes = [{"reason": problem.reason, "message": problem.text, "field": problem.field} for problem in problems]
+    said = [f"{problem.field}: {problem.text}" for problem in problems]
     return ApiError(
         422,
         reason="Invalid",
-        details={**details, "kind": resource.kind, "causes": causes},
-        message=f'{resource.qualified_kind} "{name}" is invalid: {field}: {problem}',
-    )
-
-
-def forbidden_option(field: str, *, problem: str) -> ApiError:
-    """Return the error for a parameter of a list or watch that may not be given there."""
-    causes = [{"reason": "FieldValueForbidden", "message": f"Forbidden: {problem}", "field": field}]
-    return ApiError(
-        422,
-        reason="Invalid",
-        details={"group": "meta.k8s.io", "kind": "ListOptions", "causes": causes},
-        message=f'ListOptions.meta.k8s.io "" is invalid: {field}: Forbidden: {problem}',
+        details={**details, "causes": causes},
+        message=f"{subject} is invalid: {said[0] if len(said) == 1 else '[' + ', '.join(said) + ']'}",
     )
 
 
@@ -135,6 +158,23 @@ def forbidden(resource: Resource, *, user: str, verb: str, name: str, namespace:
     )
 
 
+def forbidden_path(path: str, *, user: str, verb: str) -> ApiError:
+    """Return the error for a path of no kind that no rule allows."""
+    return ApiError(
+        403, reason="Forbidden", message=f'forbidden: User "{user}" cannot {verb} path "{path}"', details={}
+    )
+
+
+def forbidden_for_reason(resource: Resource, *, name: str, cause: str) -> ApiError:
+    """Return the error for a request that the server refuses whoever asks."""
+    return ApiError(
+        403,
+        reason="Forbidden",
+        details=_details(resource, name=name),
+        message=f'{resource.qualified} "{name}" is forbidden: {cause}',
+    )
+
+
 def unauthorized() -> ApiError:
     """Return the error for a request without a credential that this cluster knows."""
     return ApiError(401, reason="Unauthorized", message="Unauthorized")
@@ -143,6 +183,39 @@ def unauthorized() -> ApiError:
 def bad_request(message: str) -> ApiError:
     """Return the error for a request that cannot be understood."""
     return ApiError(400, reason="BadRequest", message=message)
+
+
+def unreadable(resource: Resource, *, content: Any, problem: str) -> ApiError:
+    """Return the error for a body that is no object of its kind."""
+    kind, version = content.get("kind") or resource.kind, content.get("apiVersion") or resource.api_version
+    return bad_request(
+        f'{kind} in version "{version.rpartition("/")[2]}" cannot be handled as a {resource.kind}: {problem}'
+    )
+
+
+def failure(message: str) -> ApiError:
+    """Return the error for what the server did not expect; it has no reason."""
+    return ApiError(500, reason="", message=message)
+
+
+def too_new(asked: int, *, current: int) -> ApiError:
+    """Return the error for a version that is yet to come."""
+    return ApiError(
+        504,
+        reason="Timeout",
+        message=f"Timeout: Too large resource version: {asked}, current: {current}",
+        details={
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            "retryAfterSeconds": 1,
+        },
+    )
+
+
+def not_acceptable(message: str = "") -> ApiError:
+    """Return the error for a form that there is not of what is asked for."""
+    accepted = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    message = message or f"only the following media types are accepted: {accepted}"
+    return ApiError(406, reason="NotAcceptable", message=message)
 
 
 def expired(asked: int, *, oldest: int) -> ApiError:
@@ -166,14 +239,18 @@ def method_not_allowed() -> ApiError:
 
 
 def unsupported_media_type(accepted: tuple[str, ...]) -> ApiError:
-    """Return the error for a patch of a content type that is not taken."""
+    """Return the error for a body of a content type that is not taken."""
     return ApiError(
         415,
         reason="UnsupportedMediaType",
-        details={},
         message="the body of the request was in an unknown format - accepted media types include: "
         + ", ".join(accepted),
     )
+
+
+def unsupported_patch() -> ApiError:
+    """Return the error for a patch of a content type that Kubernetes' own kinds do not take."""
+    return ApiError(415, reason="UnsupportedMediaType", message="415: Unsupported Media Type", details={})
 
 
 def unavailable(message: str) -> ApiError:

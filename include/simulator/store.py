@@ -1,4 +1,4 @@
-"""The objects of one cluster: one resourceVersion counter, optimistic concurrency, finalizers, watch history.
+"""The objects of one cluster: one resourceVersion counter, optimistic concurrency, finalizers, history.
 
 Stored objects are never changed after they were stored: every write stores a new one. Readers may keep what they get,
 and must not change it. All methods are called in the simulation's event loop, so that no locks are needed.
@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from include.simulator import defaults, patches, resources, status
+from include.simulator import defaults, patches, resources, schemas, status, validation
 from include.simulator.resources import Resource
+from include.simulator.status import Problem
 
 Object = dict[str, Any]
 
@@ -32,6 +33,8 @@ _SYSTEM_FIELDS = (
     "generateName",
     "resourceVersion",
 )
+_GIVEN_BY_SERVER = ("uid", "creationTimestamp", "generation", "selfLink", "managedFields", "resourceVersion")
+_KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
 
 def timestamp(moment: datetime.datetime | None = None) -> str:
@@ -58,7 +61,7 @@ class Store:
         self.revision = 100
         self._objects: dict[Resource, dict[tuple[str, str], Object]] = collections.defaultdict(dict)
         self._history: collections.deque[Event] = collections.deque(maxlen=window)
-        self._forgotten = 0
+        self._forgotten = self.revision
         self._watches: set[asyncio.Queue[Event | None]] = set()
         self._allocator = defaults.Allocator()
 
@@ -75,10 +78,34 @@ class Store:
             raise status.not_found(resource, name=name)
         return found
 
-    def select(self, resource: Resource, *, namespace: str = "") -> list[Object]:
-        """Return the objects of a kind, of one namespace or of all, ordered by namespace and name."""
-        held = self._objects[resource]
-        return [held[key] for key in sorted(held) if not namespace or key[0] == namespace]
+    def select(self, resource: Resource, *, namespace: str = "", revision: int | None = None) -> list[Object]:
+        """Return the objects of a kind, of one namespace or of all, ordered by namespace and name.
+
+        With a revision, as they were then. Raises ApiError 410 when the history does not reach back so far, 504 when it
+        is yet to come.
+        """
+        held = self._objects[resource] if revision is None else self._as_of(revision, resource=resource)
+        return [held[key] for key in sorted(held, key="/".join) if not namespace or key[0] == namespace]
+
+    def check_revision(self, revision: int) -> None:
+        """Raise ApiError 504 for a revision that is yet to come."""
+        if revision > self.revision:
+            raise status.too_new(revision, current=self.revision)
+
+    def _as_of(self, revision: int, *, resource: Resource) -> dict[tuple[str, str], Object]:
+        self.check_revision(revision)
+        if revision < self._forgotten:
+            raise status.expired(revision, oldest=self._forgotten + 1)
+        held = dict(self._objects[resource])
+        for event in reversed(self._history):
+            if event.revision <= revision:
+                break
+            if event.resource == resource:
+                key = _key(event.object)
+                held.pop(key, None)
+                if event.previous is not None:
+                    held[key] = event.previous
+        return held
 
     def serves(self, resource: Resource) -> bool:
         """Say whether this cluster has the kind: built in, or its CustomResourceDefinition exists."""
@@ -118,21 +145,30 @@ class Store:
 
     # Writing
 
-    def create(self, resource: Resource, *, content: Object, namespace: str = "", dry_run: bool = False) -> Object:
-        """Store a new object. Raises ApiError 404 (no such namespace), 409 (name taken), 422 (bad name)."""
-        created = copy.deepcopy(content)
+    def create(
+        self,
+        resource: Resource,
+        *,
+        content: Object,
+        namespace: str = "",
+        dry_run: bool = False,
+        strict: bool = False,
+    ) -> Object:
+        """Store a new object. `strict` refuses fields that its kind does not have, which are dropped otherwise.
+
+        Raises ApiError 400 (no object of this kind), 403 (namespace is going), 404 (no such namespace), 409 (name
+        taken), 422 (refused), 500 (has a version).
+        """
+        created = self._read(resource, content=copy.deepcopy(content), strict=strict)
         metadata = created["metadata"] = created.get("metadata") or {}
+        if metadata.get("resourceVersion"):
+            raise status.failure("resourceVersion should not be set on objects to be created")
         name = metadata["name"] = _choose_name(resource, metadata=metadata)
+        metadata.pop("namespace", None)
         if resource.namespaced:
-            if self.find(resources.NAMESPACES, name=namespace) is None:
-                raise status.not_found(resources.NAMESPACES, name=namespace)
             metadata["namespace"] = namespace
-        else:
-            metadata.pop("namespace", None)
-        existing = self.find(resource, name=name, namespace=namespace)
-        if existing is not None:
-            raise status.already_exists(resource, name=name, deleting="deletionTimestamp" in existing["metadata"])
-        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink", "managedFields"):
+            self._check_namespace(namespace, resource=resource, name=name)
+        for field in (*_GIVEN_BY_SERVER, "deletionTimestamp", "deletionGracePeriodSeconds"):
             metadata.pop(field, None)
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = timestamp()
@@ -142,12 +178,11 @@ class Store:
         if resource.status:
             created.pop("status", None)
         _drop_empty(metadata)
-        missing = defaults.find_missing(resource, content=created)
-        if missing is not None:
-            raise status.invalid(
-                resource, name=name, field=missing, problem="Required value", reason="FieldValueRequired"
-            )
-        defaults.complete(resource, content=created, allocator=self._allocator)
+        defaults.complete(resource, content=created, old=None, allocator=self._allocator)
+        self._check(resource, content=created, old=None)
+        existing = self.find(resource, name=name, namespace=namespace)
+        if existing is not None:
+            raise status.already_exists(resource, name=name, deleting="deletionTimestamp" in existing["metadata"])
         if not dry_run:
             self._commit("ADDED", resource=resource, new=created, previous=None)
         return created
@@ -161,33 +196,36 @@ class Store:
         namespace: str = "",
         subresource: str = "",
         dry_run: bool = False,
+        strict: bool = False,
     ) -> Object:
         """Store a new version of an object; an unchanged one is not written and starts no event.
 
-        Raises ApiError 404, 409 (stale resourceVersion or other uid), 422.
+        Raises ApiError 400, 404, 409 (stale resourceVersion or other uid), 422.
         """
         old = self.get(resource, name=name, namespace=namespace)
         before, given = old["metadata"], content.get("metadata") or {}
         if given.get("uid") and given["uid"] != before["uid"]:
+            key = "/" + "/".join(filter(None, ("registry", resource.group, resource.plural, namespace, name)))
             raise status.conflict(
                 resource,
                 name=name,
-                cause=f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {before['uid']}",
+                cause=f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
+                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {given['uid']}, UID in object meta: "
+                f"{before['uid']}",
             )
         if given.get("resourceVersion") and given["resourceVersion"] != before["resourceVersion"]:
             raise status.conflict(resource, name=name)
         if not given.get("resourceVersion") and resource.custom:
-            raise status.invalid(
-                resource,
-                name=name,
-                field="metadata.resourceVersion",
-                problem="Invalid value: 0x0: must be specified for an update",
+            problem = Problem(
+                field="metadata.resourceVersion", text="Invalid value: 0x0: must be specified for an update"
             )
-        new = self._next_version(resource, old=old, content=content, subresource=subresource)
+            raise status.invalid(resource, name=name, problems=[problem], kind=resource.plural)
+        read = self._read(resource, content=copy.deepcopy(content), strict=strict)
+        new = self._next_version(resource, old=old, content=read, subresource=subresource)
         if new == old:
             return old
         metadata = new["metadata"]
-        if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
+        if "deletionTimestamp" in metadata and not _is_held(resource, item=new):
             if not dry_run:
                 self._remove(resource, old=old)
             return new
@@ -205,16 +243,25 @@ class Store:
         subresource: str = "",
         apply: patches.Patch = patches.merge,
         dry_run: bool = False,
+        strict: bool = False,
     ) -> Object:
         """Apply a patch to an object. Raises what `replace` raises, and ApiError 400 or 422 for a bad patch."""
         old = self.get(resource, name=name, namespace=namespace)
+        patched = apply(old, patch=patch)
+        metadata = patched.get("metadata") or {}
+        if metadata.get("name", name) != name:
+            raise status.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            )
+        try:
+            self._decode(resource, content=patched, strict=strict)
+        except schemas.DecodeError as error:
+            raise status.invalid_patch(schemas.shown(patched), problem=str(error)) from error
+        if metadata.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            problem = Problem(field="metadata.uid", text=f'Invalid value: "{metadata["uid"]}": field is immutable')
+            raise status.invalid(resource, name=name, problems=[problem])
         return self.replace(
-            resource,
-            name=name,
-            content=apply(old, patch=patch),
-            namespace=namespace,
-            subresource=subresource,
-            dry_run=dry_run,
+            resource, name=name, content=patched, namespace=namespace, subresource=subresource, dry_run=dry_run
         )
 
     def delete(
@@ -228,22 +275,26 @@ class Store:
         grace: int | None = None,
         dry_run: bool = False,
     ) -> tuple[Object, bool]:
-        """Delete an object, or mark it while finalizers (or a pod's kubelet) hold it.
+        """Delete an object, or mark it while finalizers, a namespace's content or a pod's kubelet hold it.
 
-        Returns the object and whether it is gone. Raises ApiError 404, and 409 when a precondition does not hold.
+        Returns the object and whether it is gone. Raises ApiError 403, 404, and 409 when a precondition does not hold.
         """
         old = self.get(resource, name=name, namespace=namespace)
         metadata = old["metadata"]
-        for field, wanted, held in (
-            ("UID", uid, metadata["uid"]),
-            ("ResourceVersion", version, metadata["resourceVersion"]),
+        if resource == resources.NAMESPACES and name in _KEPT_NAMESPACES:
+            raise status.forbidden_for_reason(resource, name=name, cause="this namespace may not be deleted")
+        for field, wanted, held, hint in (
+            ("UID", uid, metadata["uid"], "have been deleted and then recreated"),
+            ("ResourceVersion", version, metadata["resourceVersion"], "have been modified"),
         ):
             if wanted is not None and wanted != held:
-                cause = f"Precondition failed: {field} in precondition: {wanted}, {field} in object meta: {held}"
-                raise status.conflict(resource, name=name, cause=cause)
+                cause = (
+                    f"the {field} in the precondition ({wanted}) does not match the {field} in record ({held}). The "
+                    f"object might {hint}"
+                )
+                raise status.conflict(resource, name=name, cause=cause, kind=resource.kind)
         on_node = resource == resources.PODS and bool(old.get("spec", {}).get("nodeName"))
-        held_back = bool(metadata.get("finalizers")) or (on_node and grace != 0)
-        if not held_back:
+        if not _is_held(resource, item=old) and not (on_node and grace != 0):
             if not dry_run:
                 self._remove(resource, old=old)
             return old, True
@@ -251,21 +302,80 @@ class Store:
             return old, False
         marked = copy.deepcopy(old)
         marked["metadata"]["deletionTimestamp"] = timestamp()
-        marked["metadata"]["deletionGracePeriodSeconds"] = 30 if on_node else 0
+        if resource == resources.NAMESPACES:
+            marked["status"] = {**(marked.get("status") or {}), "phase": "Terminating"}
+        else:
+            marked["metadata"]["deletionGracePeriodSeconds"] = 30 if on_node else 0
         if "generation" in metadata:
             marked["metadata"]["generation"] += 1
         return self._commit("MODIFIED", resource=resource, new=marked, previous=old), False
 
+    def _read(self, resource: Resource, *, content: Object, strict: bool) -> Object:
+        """Return an object without what its kind does not have. Raises ApiError 400."""
+        try:
+            return self._decode(resource, content=content, strict=strict)
+        except schemas.DecodeError as error:
+            raise status.unreadable(resource, content=content, problem=str(error)) from error
+
+    def _decode(self, resource: Resource, *, content: Object, strict: bool) -> Object:
+        decoded = schemas.decode(resource, content)
+        schema = self._schema(resource)
+        if schema is not None:
+            decoded = schemas.prune(decoded, schema=schema)
+        unknown = schemas.find_unknown(content, kept=decoded) if strict else []
+        if unknown:
+            raise schemas.DecodeError(
+                "strict decoding error: " + ", ".join(f'unknown field "{name}"' for name in unknown)
+            )
+        return decoded
+
+    def _schema(self, resource: Resource) -> Object | None:
+        """Return the schema of a custom kind."""
+        if not resource.custom:
+            return None
+        definition = self.find(resources.DEFINITIONS, name=resource.qualified)
+        return schemas.of_definition(definition, version=resource.version) if definition else None
+
+    def _check(self, resource: Resource, *, content: Object, old: Object | None) -> None:
+        """Raise ApiError 422 for an object that is refused."""
+        problems = validation.find_problems(resource, content=content, old=old)
+        schema = self._schema(resource)
+        if schema is not None:
+            problems += schemas.find_problems(content, schema=schema)
+        if resource == resources.EVENTS and old is None:
+            problems += validation.find_event_problems(content, namespace=content["metadata"]["namespace"])
+        if resource == resources.SERVICES and old is None:
+            problems += self._address_problems(content["spec"].get("clusterIP"))
+        if problems:
+            raise status.invalid(resource, name=content["metadata"]["name"], problems=problems)
+
+    def _address_problems(self, address: str | None) -> list[Problem]:
+        taken = {item["spec"].get("clusterIP") for item in self._objects[resources.SERVICES].values()} - {None, "None"}
+        if address not in taken:
+            return []
+        text = (
+            f'Invalid value: []string{{"{address}"}}: failed to allocate IP {address}: provided IP is already allocated'
+        )
+        return [Problem(field="spec.clusterIPs", text=text)]
+
+    def _check_namespace(self, namespace: str, *, resource: Resource, name: str) -> None:
+        found = self.find(resources.NAMESPACES, name=namespace)
+        if found is None:
+            raise status.not_found(resources.NAMESPACES, name=namespace)
+        if "deletionTimestamp" in found["metadata"]:
+            cause = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise status.forbidden_for_reason(resource, name=name, cause=cause)
+
     def _next_version(self, resource: Resource, *, old: Object, content: Object, subresource: str) -> Object:
         before = old["metadata"]
-        if subresource == "status":
+        if subresource in {"status", "finalize"}:
+            part = "spec" if subresource == "finalize" else "status"
             new = copy.deepcopy(old)
-            if "status" in content:
-                new["status"] = copy.deepcopy(content["status"])
-            else:
-                new.pop("status", None)
+            new.pop(part, None)
+            if part in content:
+                new[part] = content[part]
             return new
-        new = copy.deepcopy(content)
+        new = content
         metadata = new["metadata"] = new.get("metadata") or {}
         for field in _SYSTEM_FIELDS:
             metadata.pop(field, None)
@@ -273,23 +383,15 @@ class Store:
                 metadata[field] = before[field]
         metadata.pop("managedFields", None)
         _drop_empty(metadata)
-        added = set(metadata.get("finalizers") or []) - set(before.get("finalizers") or [])
-        if "deletionTimestamp" in before and added:
-            found = ", ".join(f'"{finalizer}"' for finalizer in sorted(added))
-            raise status.invalid(
-                resource,
-                name=before["name"],
-                field="metadata.finalizers",
-                reason="FieldValueForbidden",
-                problem="Forbidden: no new finalizers can be added if the object is being deleted, found new "
-                f"finalizers []string{{{found}}}",
-            )
         new["apiVersion"], new["kind"] = resource.api_version, resource.kind
         if resource.status:
             new.pop("status", None)
             if "status" in old:
                 new["status"] = old["status"]
-        defaults.complete(resource, content=new, allocator=self._allocator)
+        if resource == resources.NAMESPACES:
+            new["spec"] = old["spec"]
+        defaults.complete(resource, content=new, old=old, allocator=self._allocator)
+        self._check(resource, content=new, old=old)
         if resource.generation != "none" and _raises_generation(resource, old=old, new=new):
             metadata["generation"] = before.get("generation", 0) + 1
         return new
@@ -297,21 +399,21 @@ class Store:
     def _commit(self, type_: str, *, resource: Resource, new: Object, previous: Object | None) -> Object:
         self.revision += 1
         new["metadata"]["resourceVersion"] = str(self.revision)
-        self._objects[resource][(new["metadata"].get("namespace", ""), new["metadata"]["name"])] = new
+        self._objects[resource][_key(new)] = new
         self._publish(Event(revision=self.revision, type=type_, resource=resource, object=new, previous=previous))
         return new
 
     def _remove(self, resource: Resource, *, old: Object) -> None:
         """Take an object away; the event shows its last stored state with a new resourceVersion, as recorded."""
-        if resource == resources.NAMESPACES:
-            for kind, held in self._objects.items():
-                for (namespace, _), item in list(held.items()):
-                    if namespace == old["metadata"]["name"]:
+        if resource == resources.DEFINITIONS:
+            for kind in resources.ALL:
+                if kind.custom and kind.qualified == old["metadata"]["name"]:
+                    for item in list(self._objects[kind].values()):
                         self._remove(kind, old=item)
         self.revision += 1
         last = copy.deepcopy(old)
         last["metadata"]["resourceVersion"] = str(self.revision)
-        del self._objects[resource][(old["metadata"].get("namespace", ""), old["metadata"]["name"])]
+        del self._objects[resource][_key(old)]
         self._publish(Event(revision=self.revision, type="DELETED", resource=resource, object=last, previous=old))
 
     def _publish(self, event: Event) -> None:
@@ -322,28 +424,34 @@ class Store:
             queue.put_nowait(event)
 
 
+def _key(item: Object) -> tuple[str, str]:
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
+
+
+def _is_held(resource: Resource, *, item: Object) -> bool:
+    """Say whether finalizers keep an object that is deleted; those of a Namespace stand in its spec."""
+    held = item["metadata"].get("finalizers")
+    return bool(held or (resource == resources.NAMESPACES and item["spec"].get("finalizers")))
+
+
 def _choose_name(resource: Resource, *, metadata: Object) -> str:
     """Return the name of a new object, made up from `generateName` where wanted. Raises ApiError 422."""
     name = str(metadata.get("name") or "")
     if not name and metadata.get("generateName"):
         name = metadata["generateName"] + "".join(secrets.choice("bcdfghjklmnpqrstvwxz2456789") for _ in range(5))
     if not name:
-        raise status.invalid(
-            resource,
-            name="",
+        problem = Problem(
             field="metadata.name",
+            text="Required value: name or generateName is required",
             reason="FieldValueRequired",
-            problem="Required value: name or generateName is required",
         )
-    problem = resources.name_problem(resource, name=name)
-    if problem:
-        raise status.invalid(resource, name=name, field="metadata.name", problem=f'Invalid value: "{name}": {problem}')
+        raise status.invalid(resource, name="", problems=[problem])
     return name
 
 
 def _drop_empty(metadata: Object) -> None:
     """Drop what Go omits when it is empty."""
-    for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+    for field in ("labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp"):
         if not metadata.get(field):
             metadata.pop(field, None)
 

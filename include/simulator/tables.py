@@ -13,8 +13,6 @@ from include.simulator.columns import Column, Layout
 from include.simulator.resources import Resource
 from include.simulator.store import Object, Store
 
-_PLAIN: Final = {"application/json", "application/*", "*/*"}
-_VERSIONS: Final = {"v1", "v1beta1"}
 _INCLUDED: Final = {"Metadata", "None", "Object"}
 _STEP: Final = re.compile(r"""\.(\w+)|\[\?\(@\.(\w+)\s*==\s*["']([^"']*)["']\)\]""")
 
@@ -27,12 +25,12 @@ class Table:
         self._version = version
         self._include = include
 
-    def render(self, items: list[Object], *, revision: str, headed: bool = True) -> Object:
+    def render(self, items: list[Object], *, metadata: Object, headed: bool = True) -> Object:
         """Return the table; `headed` says whether it tells its columns."""
         return {
             "kind": "Table",
             "apiVersion": f"meta.k8s.io/{self._version}",
-            "metadata": {"resourceVersion": revision},
+            "metadata": {key: value for key, value in metadata.items() if value},
             "columnDefinitions": [column.describe() for column in self._layout.columns] if headed else [],
             "rows": [self._row(item) for item in items],
         }
@@ -50,22 +48,16 @@ class Table:
         return row
 
 
-def negotiate(request: Request, *, resource: Resource, store: Store) -> Table | None:
-    """Return the table that a client prefers to see, or None for objects as they are. Raises ApiError 400."""
-    for clause in request.headers.get("accept", "").split(","):
-        media_type, *pairs = (part.strip() for part in clause.split(";"))
-        if media_type not in _PLAIN:
-            continue
-        wanted = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-        if "as" not in wanted:
-            return None
-        if wanted["as"] == "Table" and wanted.get("g") == "meta.k8s.io" and wanted.get("v") in _VERSIONS:
-            include = request.query_params.get("includeObject") or "Metadata"
-            if include not in _INCLUDED:
-                raise status.bad_request(f'includeObject: Invalid value: "{include}": unrecognized value')
-            layout = columns.LAYOUTS.get(resource) or _custom_layout(resource, store=store)
-            return Table(layout, version=wanted["v"], include=include)
-    return None
+def choose(request: Request, *, resource: Resource, store: Store, version: str) -> Table:
+    """Return the table of a kind. Raises ApiError 400 for rows that hold what there is not."""
+    include = request.query_params.get("includeObject") or "Metadata"
+    if include not in _INCLUDED:
+        raise status.bad_request(
+            f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": must be '
+            "'Metadata', 'Object', 'None', or empty"
+        )
+    layout = columns.LAYOUTS.get(resource) or _custom_layout(resource, store=store)
+    return Table(layout, version=version, include=include)
 
 
 def _custom_layout(resource: Resource, *, store: Store) -> Layout:

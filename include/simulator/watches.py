@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from include.simulator import parameters, selectors, status, tables
+from include.simulator import forms, parameters, selectors, status
+from include.simulator.forms import Form
 from include.simulator.resources import Resource
+from include.simulator.status import Problem
 from include.simulator.store import Event, Object, Store
 from include.simulator.streams import Stream
 
@@ -19,13 +21,14 @@ def watch(request: Request, *, resource: Resource, namespace: str, store: Store)
     """Return the answer to a watch: what there is, unless a version is given, and then what changes."""
     if "resourceVersionMatch" in request.query_params:
         # Clients that would have a watch begin with a list learn by this that the server is too old for it.
-        raise status.forbidden_option("resourceVersionMatch", problem="resourceVersionMatch is forbidden for watch")
+        text = "Forbidden: resourceVersionMatch is forbidden for watch"
+        problem = Problem(field="resourceVersionMatch", text=text, reason="FieldValueForbidden")
+        raise status.invalid_options("ListOptions", problems=[problem])
     matches = parameters.read_selector(request, resource=resource)
-    since = parameters.read_integer(request, name="resourceVersion") or 0
+    since = parameters.read_version(request) or 0
     timeout = parameters.read_integer(request, name="timeoutSeconds")
-    lines = _Lines(
-        namespace=namespace, matches=matches, table=tables.negotiate(request, resource=resource, store=store)
-    )
+    form = forms.negotiate(request, resource=resource, store=store, single=True)
+    lines = _Lines(namespace=namespace, matches=matches, form=form)
     present: list[Object] = []
     if not since:
         present = [item for item in store.select(resource, namespace=namespace) if matches(item)]
@@ -46,28 +49,30 @@ def watch(request: Request, *, resource: Resource, namespace: str, store: Store)
 class _Lines:
     """Turns the events that a watch sees into its lines."""
 
-    def __init__(self, *, namespace: str, matches: selectors.Predicate, table: tables.Table | None) -> None:
+    def __init__(self, *, namespace: str, matches: selectors.Predicate, form: Form) -> None:
         self._namespace = namespace
         self._matches = matches
-        self._table = table
+        self._form = form
         self._is_headed = False
 
     def show(self, event: Event) -> str:
         """Return the line for an event, or "" for one that this watch does not see."""
-        type_, now, before = event.type, self._selects(event.object), self._selects(event.previous)
+        type_, item = event.type, event.object
+        now, before = self._selects(event.object), self._selects(event.previous)
         if type_ == "MODIFIED" and now != before:
             type_ = "ADDED" if now else "DELETED"
+            if not now and event.previous is not None:
+                # As it was while it belonged, with the version of the change.
+                version = event.object["metadata"]["resourceVersion"]
+                item = {**event.previous, "metadata": {**event.previous["metadata"], "resourceVersion": version}}
         elif not now:
             return ""
-        return self.build(type_, event.object)
+        return self.build(type_, item)
 
     def build(self, type_: str, item: Object) -> str:
         """Return a line; only the first table tells its columns."""
-        shown = item
-        if self._table is not None:
-            revision = item["metadata"]["resourceVersion"]
-            shown = self._table.render([item], revision=revision, headed=not self._is_headed)
-            self._is_headed = True
+        shown = self._form.show(item, headed=not self._is_headed)
+        self._is_headed = True
         return json.dumps({"type": type_, "object": shown}) + "\n"
 
     def _selects(self, item: Object | None) -> bool:

@@ -489,10 +489,14 @@ def test_the_log_is_followed_while_a_run_writes_it(member):
     ask("m1", question)
 
 
+def put_pod(member, name, **spec):
+    content = {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "unknown"}], **spec}}
+    member.put("pods", content, "default")
+    return kinds.Ref(kinds.POD, name, "default")
+
+
 def test_a_container_that_has_not_started_is_a_temporary_error(member):
-    pod = kinds.Ref(kinds.POD, "new", "default")
-    content = {"metadata": {"name": pod.name}, "spec": {"containers": [{"name": "c", "image": "unknown"}]}}
-    member.put("pods", content, pod.namespace)
+    pod = put_pod(member, "new", nodeName="of another kubelet")
 
     async def question(cluster):
         async with follow(cluster, pod) as lines:
@@ -500,6 +504,18 @@ def test_a_container_that_has_not_started_is_a_temporary_error(member):
 
     with pytest.raises(errors.UnavailableError, match="waiting to start: ContainerCreating"):
         ask("m1", question)
+
+
+def test_a_pod_that_no_node_has_taken_has_an_empty_log_that_ends(member):
+    """The API server answers 204 without a body."""
+    pod = put_pod(member, "unscheduled")
+
+    async def question(cluster):
+        async with follow(cluster, pod) as lines:
+            followed = [line async for line in lines]
+        return followed, await cluster.pod_log(pod, lines=5)
+
+    assert ask("m1", question) == ([""], "")
 
 
 def test_a_log_that_is_cut_off_is_a_temporary_error(member):

@@ -243,9 +243,8 @@ def test_deleting_cleans_the_host_and_leaves_the_member(simulate, connect, wait_
         {},
         {"joinFederation": True},
         {"joinFederation": True, "connection": {"type": "direct", "kubeconfig": "?"}},
-        {"joinFederation": True, "connection": "direct"},
     ],
-    ids=["empty", "no connection", "no base64", "no mapping"],
+    ids=["empty", "no connection", "no base64"],
 )
 def test_a_cluster_that_makes_no_sense_does_not_stop_the_work_on_others(simulate, create, wait_for, conditions, spec):
     simulation = simulate(host={"role": "host"}, members=[{"name": "m1"}])

@@ -170,7 +170,7 @@ def test_a_service_without_endpoints_is_unavailable(simulate, wait_for, call, co
     assert (code, json.loads(text)["reason"], json.loads(text)["message"]) == (
         503,
         "ServiceUnavailable",
-        'no endpoints available for service ":ks-apiserver:80"',
+        'no endpoints available for service "ks-apiserver"',
     )
 
 

@@ -84,6 +84,26 @@ def test_create_is_refused_what_is_invalid(shell):
     assert said == 'The Deployment "lacking" is invalid: spec.selector: Required value\n'
 
 
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (deployment("misspelt", nodeNames="x"), "spec.template.spec.nodeNames"),
+        (deployment("misspelt", {"name": "b", "image": "two", "imge": "x"}), "spec.template.spec.containers[1].imge"),
+        (cluster("misspelt", connection={"kubeconfg": "x"}), "spec.connection.kubeconfg"),
+    ],
+    ids=["of a pod", "of a container", "of a custom object"],
+)
+def test_a_misspelt_field_is_refused(shell, host, content, field):
+    said = shell(APPLY, content, fails=True)
+    assert f'strict decoding error: unknown field "{field}"' in said
+
+
+def test_a_misspelt_field_is_refused_to_an_object_that_is_there(shell):
+    shell(APPLY, config_map("spelt"))
+    said = shell(APPLY, {**config_map("spelt"), "dta": {"a": "1"}}, fails=True)
+    assert 'strict decoding error: unknown field "dta"' in said
+
+
 def test_create_needs_the_namespace(shell):
     said = shell("kubectl -n absent create -f -", config_map("homeless"), fails=True)
     assert 'namespaces "absent" not found' in said
@@ -268,6 +288,7 @@ def test_a_deployment_is_scaled_and_its_image_set(shell, host, wait_for):
     said = shell("kubectl scale deploy scaled --current-replicas=2 --replicas=1", fails=True)
     assert said == "error: Expected replicas to be 2, was 3\n"
     assert shell("kubectl set image deploy/scaled main=other") == "deployment.apps/scaled image updated\n"
-    assert pod_spec(host, "scaled")["containers"] == [{"name": "main", "image": "other"}]
+    (container,) = pod_spec(host, "scaled")["containers"]
+    assert (container["name"], container["image"]) == ("main", "other")
     shell("kubectl delete deploy scaled")
     wait_for(lambda: not pods(host, "scaled"))

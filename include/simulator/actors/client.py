@@ -90,7 +90,7 @@ class Client:
         """Return the objects of a kind that match the selectors. Raises RequestError."""
         params = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
         answer = await self._json("GET", path=resource.path(namespace=namespace), params=params)
-        return list(answer["items"])
+        return _items(resource, answer)
 
     async def create(
         self,
@@ -106,10 +106,10 @@ class Client:
         path = resource.path(name, namespace=namespace, subresource=subresource)
         return await self._json("POST", path=path, content=content)
 
-    async def replace(self, resource: Resource, *, content: Object) -> Object:
+    async def replace(self, resource: Resource, *, content: Object, subresource: str = "") -> Object:
         """Write an object back. Raises RequestError, with code 409 when it changed meanwhile."""
         metadata = content["metadata"]
-        path = resource.path(metadata["name"], namespace=metadata.get("namespace"))
+        path = resource.path(metadata["name"], namespace=metadata.get("namespace"), subresource=subresource)
         return await self._json("PUT", path=path, content=content)
 
     async def patch(
@@ -165,7 +165,7 @@ class Client:
         while True:
             try:
                 listed = await self._json("GET", path=resource.path(namespace=namespace), params=selected)
-                present = {_key(item): item for item in listed["items"]}
+                present = {_key(item): item for item in _items(resource, listed)}
                 for key in [key for key in known if key not in present]:
                     gone = known.pop(key)
                     yield Change(type="DELETED", object=gone, old=gone)
@@ -244,6 +244,11 @@ class Client:
             raise RequestError(f'{method.title()} "{url}": context deadline exceeded') from error
         except (DialError, httpx.HTTPError, httpx.InvalidURL) as error:
             raise RequestError(f'{method.title()} "{url}": {error}') from error
+
+
+def _items(resource: Resource, listed: Object) -> list[Object]:
+    """Return the objects of a list as they are when they come alone: Kubernetes leaves out what kind they are."""
+    return [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in listed["items"]]
 
 
 def _key(item: Object) -> tuple[str, str]:

@@ -26,7 +26,8 @@ class Scheduler:
         async with contextlib.aclosing(self._client.follow(resources.PODS)) as changes:
             async for change in changes:
                 pod = change.object
-                if change.type != "DELETED" and not pod["spec"].get("nodeName"):
+                is_own = pod["spec"]["schedulerName"] == "default-scheduler"
+                if change.type != "DELETED" and is_own and not pod["spec"].get("nodeName"):
                     await self._bind(pod["metadata"]["name"], namespace=pod["metadata"]["namespace"])
 
     async def _bind(self, name: str, *, namespace: str) -> None:

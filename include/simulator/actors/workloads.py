@@ -20,6 +20,8 @@ from include.simulator.actors.client import Client, Object, RequestError
 log = logging.getLogger(__name__)
 
 HASH_LABEL = "pod-template-hash"
+_ACCOUNT = "kubernetes.io/service-account.name"
+_ACCOUNT_UID = "kubernetes.io/service-account.uid"
 
 
 def template_hash(deployment: Object) -> str:
@@ -128,6 +130,7 @@ class Workloads:
                 tasks.create_task(self._notice(resource))
             tasks.create_task(self._reconcile())
             tasks.create_task(self._fill_tokens())
+            tasks.create_task(self._remove_tokens())
 
     async def _notice(self, resource: resources.Resource) -> None:
         async for _change in self._client.follow(resource):
@@ -143,8 +146,10 @@ class Workloads:
                 for deployment in deployments:
                     await self._reconcile_deployment(deployment, pods=pods)
                 await self._remove_orphans(pods, deployments=deployments)
-                for service in await self._client.select(resources.SERVICES):
+                services = await self._client.select(resources.SERVICES)
+                for service in services:
                     await self._reconcile_service(service, pods=pods)
+                await self._remove_endpoints(services)
             except RequestError as error:
                 log.debug("Reconciling workloads failed, trying again: %s", error)
                 await asyncio.sleep(0.1)
@@ -204,11 +209,21 @@ class Workloads:
         elif existing.get("subsets", []) != subsets:
             await self._client.patch(resources.ENDPOINTS, name=name, namespace=namespace, patch={"subsets": subsets})
 
+    async def _remove_endpoints(self, services: list[Object]) -> None:
+        """Delete the Endpoints of Services that are gone; they were listed after these."""
+        names = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in services}
+        for item in await self._client.select(resources.ENDPOINTS):
+            name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
+            if (namespace, name) in names:
+                continue
+            if await self._client.find(resources.SERVICES, name=name, namespace=namespace) is None:
+                await self._client.delete(resources.ENDPOINTS, name=name, namespace=namespace)
+
     async def _fill_tokens(self) -> None:
         async with contextlib.aclosing(self._client.follow(resources.SECRETS)) as changes:
             async for change in changes:
                 secret = change.object
-                if change.type == "DELETED" or secret.get("type") != "kubernetes.io/service-account-token":
+                if change.type == "DELETED" or _account_of(secret) is None:
                     continue
                 if "token" not in (secret.get("data") or {}):
                     await self._fill_token(secret)
@@ -227,13 +242,37 @@ class Workloads:
             await asyncio.sleep(0.1)
 
     async def _try_to_fill_token(self, secret: Object) -> None:
-        """Put the token of its service account into a Secret, if there is such an account. Raises RequestError."""
+        """Put the token of its service account into a Secret, or delete it without an account. Raises RequestError."""
         name, namespace = secret["metadata"]["name"], secret["metadata"]["namespace"]
-        account = (secret["metadata"].get("annotations") or {}).get("kubernetes.io/service-account.name", "")
-        if await self._client.find(resources.SERVICEACCOUNTS, name=account, namespace=namespace) is None:
+        account_name = secret["metadata"]["annotations"][_ACCOUNT]
+        account = await self._client.find(resources.SERVICEACCOUNTS, name=account_name, namespace=namespace)
+        if account is None:
+            options = {"preconditions": {"uid": secret["metadata"]["uid"]}}
+            await self._client.delete(resources.SECRETS, name=name, namespace=namespace, options=options)
             return
         authority = await self._client.get(resources.CONFIGMAPS, name="kube-root-ca.crt", namespace="kube-system")
-        token = tokens.service_account_token(namespace=namespace, name=account, key=self._signing_key)
+        token = tokens.service_account_token(namespace=namespace, name=account_name, key=self._signing_key)
         data = {"token": token, "namespace": namespace, "ca.crt": authority["data"]["ca.crt"]}
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-        await self._client.patch(resources.SECRETS, name=name, patch={"data": encoded}, namespace=namespace)
+        patch = {"metadata": {"annotations": {_ACCOUNT_UID: account["metadata"]["uid"]}}, "data": encoded}
+        await self._client.patch(resources.SECRETS, name=name, patch=patch, namespace=namespace)
+
+    async def _remove_tokens(self) -> None:
+        """Delete the token Secrets of service accounts that are deleted."""
+        async with contextlib.aclosing(self._client.follow(resources.SERVICEACCOUNTS)) as changes:
+            async for change in changes:
+                if change.type != "DELETED":
+                    continue
+                metadata = change.object["metadata"]
+                with contextlib.suppress(RequestError):
+                    for secret in await self._client.select(resources.SECRETS, namespace=metadata["namespace"]):
+                        if _account_of(secret) == metadata["name"]:
+                            await self._client.delete(
+                                resources.SECRETS, name=secret["metadata"]["name"], namespace=metadata["namespace"]
+                            )
+
+
+def _account_of(secret: Object) -> str | None:
+    """Return the service account that a Secret has the token of."""
+    is_token = secret.get("type") == "kubernetes.io/service-account-token"
+    return (secret["metadata"].get("annotations") or {}).get(_ACCOUNT) if is_token else None
