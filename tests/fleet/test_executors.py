@@ -13,7 +13,8 @@ executor = executors.PreloadingExecutor(parallelism=1)
 start = executor._spawn_worker
 executor._spawn_worker = lambda: print("forking with", [name for name in CLIENTS if name in sys.modules]) or start()
 executor.start()
-print("ours", [name for name in sys.modules if name.startswith("include.fleet.")])
+# In one piece: the worker writes to the same pipe.
+sys.stdout.write(f"ours {[name for name in sys.modules if name.startswith('include.fleet.')]}\\n")
 executor.end()
 """
 
