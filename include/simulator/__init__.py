@@ -8,9 +8,9 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `release.py` is what differs between the versions of KubeSphere.
 - `actors/` is what happens by itself: clients of that API, as in reality. They are clients of a real API server as well
   (tests/envtest), beside kube-controller-manager instead of `workloads.py` and `namespaces.py`.
-- `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, lists to `listing.py` with `selectors.py`,
-  watches to `watches.py`, answers without an end to `streams.py`, forms of objects to `forms.py`, and what goes wrong
-  with single requests to `disturbances.py`; `server.py` is its port.
+- `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, lists to `listing.py` with
+  `selectors.py`, watches to `watches.py`, answers without an end to `streams.py`, forms of objects to `forms.py`, and
+  what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
 - What is stored has been read by `schemas.py`, completed by `defaults.py` and looked at by `validation.py`.
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here,
@@ -35,8 +35,8 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
 - ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
   other than of a Deployment's pods; the account, its token Secret and the ConfigMap that Kubernetes puts into a new
-  namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Leases, quotas,
-  metrics (`kubectl top`).
+  namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Leases,
+  quotas, metrics (`kubectl top`).
 - Node ports and load balancers lead somewhere for the pods of the clusters only.
 - A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count.
 - `previous`, `limitBytes` of pod logs; streams through a proxy other than a followed log, which ends when its
