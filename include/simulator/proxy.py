@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from include.simulator import parameters, resources, status
 from include.simulator.network import DialError, Network
@@ -58,9 +58,10 @@ class Proxy:
             raise status.bad_request(f'container "{container}" in pod "{name}" is waiting to start: ContainerCreating')
         url = f"https://{address}:{KUBELET_PORT}/containerLogs/{namespace}/{name}/{container}"
         sent = self._client.build_request("GET", url, params=dict(request.query_params))
-        return await self._send(
-            sent, failure="Get containerLogs: ", streams=parameters.read_flag(request, name="follow")
-        )
+        try:
+            return await self._send(sent, streams=parameters.read_flag(request, name="follow"))
+        except (DialError, httpx.HTTPError) as error:
+            raise status.failure(f'Get "{sent.url}": {error}') from error
 
     async def forward_to_pod(self, request: Request, *, namespace: str, name: str, path: str) -> Response:
         """Forward to `NAME`, `NAME:PORT` or `SCHEME:NAME:PORT`. Raises ApiError."""
@@ -105,14 +106,13 @@ class Proxy:
             )
         except httpx.InvalidURL as error:
             raise status.bad_request(str(error)) from error
-        return await self._send(sent, failure="error trying to reach service: ")
-
-    async def _send(self, sent: httpx.Request, *, failure: str, streams: bool = False) -> Response:
         try:
-            answer = await self._client.send(sent, stream=streams)
+            return await self._send(sent)
         except (DialError, httpx.HTTPError) as error:
-            failed = status.unavailable(f"{failure}{error}")
-            return JSONResponse(failed.body(), status_code=failed.code)
+            raise status.unavailable(f"error trying to reach service: {error}") from error
+
+    async def _send(self, sent: httpx.Request, *, streams: bool = False) -> Response:
+        answer = await self._client.send(sent, stream=streams)
         kept = {key: value for key, value in answer.headers.items() if key not in _DROPPED_RESPONSE_HEADERS}
         if streams:
             return Stream(answer.aiter_raw(), close=answer.aclose, status_code=answer.status_code, headers=kept)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.conftest import SYSTEM_PODS
+from tests.contract.conftest import MERGE, SYSTEM_PODS
 
 
 def test_a_log_is_text(host, installer):
@@ -50,6 +50,22 @@ def test_of_several_containers_one_has_to_be_named(send, waiting, name):
 def test_a_pod_that_no_node_has_taken_has_no_log(send, waiting, follow):
     answer = send("GET", f"{waiting}/log", container="a", follow=follow)
     assert (answer.code, answer.body) == (204, "")
+
+
+def test_a_log_on_a_node_that_does_not_answer_is_500(send, name):
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    assert send("POST", "/api/v1/nodes", node).code == 201
+    addresses = {"status": {"addresses": [{"type": "InternalIP", "address": "10.20.99.1"}]}}
+    assert send("PATCH", f"/api/v1/nodes/{name}/status", addresses, content_type=MERGE).code == 200
+    pods = "/api/v1/namespaces/default/pods"
+    spec = {"nodeName": name, "containers": [{"name": "a", "image": "a"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    assert send("POST", pods, pod).code == 201
+    started = {"status": {"hostIP": "10.20.99.1"}}
+    assert send("PATCH", f"{pods}/{name}/status", started, content_type=MERGE).code == 200
+    answer = send("GET", f"{pods}/{name}/log")
+    assert answer.code == 500
+    assert answer.body["message"].startswith(f'Get "https://10.20.99.1:10250/containerLogs/default/{name}/a": ')
 
 
 @pytest.mark.parametrize(
