@@ -9,7 +9,9 @@ CONFIGURATIONS = "/apis/installer.kubesphere.io/v1alpha1/namespaces/default/clus
 
 
 def condition(definition, type_):
-    return [entry["status"] for entry in definition.get("status", {}).get("conditions", []) if entry["type"] == type_]
+    # None at first, as Go writes a list that there is not.
+    conditions = definition.get("status", {}).get("conditions") or []
+    return [entry["status"] for entry in conditions if entry["type"] == type_]
 
 
 def is_established(answer):
