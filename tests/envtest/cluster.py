@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import kubernetes
+from kubernetes.client.exceptions import NotFoundException
 
 from include.simulator import credentials, resources
 from include.simulator.access import Entry
@@ -42,7 +43,7 @@ _TOKEN_SECONDS = 3600
 
 
 class RealCluster:
-    """A running cluster. `egress.answers` says whether pods and nodes answer the API server."""
+    """A running cluster. `plane` are its programs; `egress.answers` says whether pods and nodes answer them."""
 
     def __init__(
         self,
@@ -72,8 +73,6 @@ class RealCluster:
         self._authority = Authority(f"{name}-ca")
         self._admin = self._authority.issue_client("admin", groups=["system:masters"])
         self.state = State(store=Store(), machine=self._machine, authority=self._authority.certificate, release=release)
-        # Short, since a Unix socket's path must be.
-        self._directory = Path(tempfile.mkdtemp(prefix="envtest-"))
         self._users = {
             user.name: user
             for user in (
@@ -87,20 +86,21 @@ class RealCluster:
         }
         names = ["localhost", *sorted(SERVICE_NAMES)]
         addresses = [LOOPBACK, self._machine.address, SERVICE_ADDRESS]
-        self.egress = Egress(
-            self._directory / "egress.sock",
-            network=network,
-            cluster=name,
-            kubelet=self._authority.issue_server("kubelet", names=[], addresses=[self._machine.address]),
-        )
-        self._plane = ControlPlane(
+        # Short, since a Unix socket's path must be.
+        self._directory = Path(tempfile.mkdtemp(prefix="envtest-"))
+        self.plane = ControlPlane(
             directory=self._directory,
             authority=self._authority,
             names=names,
             addresses=addresses,
-            egress=self._directory / "egress.sock",
             users=list(self._users.values()),
             makes_tokens=not release.federates_by_condition,
+        )
+        self.egress = Egress(
+            self.plane.egress,
+            network=network,
+            cluster=name,
+            kubelet=self._authority.issue_server("kubelet", names=[], addresses=[self._machine.address]),
         )
         network.add_server(
             Server(
@@ -108,19 +108,20 @@ class RealCluster:
                 address=self._machine.address,
                 port=API_PORT,
                 real_host=LOOPBACK,
-                real_port=self._plane.port,
+                real_port=self.plane.port,
                 reachable=reachable,
                 names=tuple(names),
                 addresses=tuple(addresses),
             )
         )
         self._clients = []
+        self._setup = self._connect_as("setup")
         self._node = None
 
     async def start_server(self):
         """Start the control plane and lay down what the cluster begins with."""
         await self.egress.open()
-        await asyncio.to_thread(self._plane.start)
+        await asyncio.to_thread(self.plane.start)
         await self._lay_down()
 
     async def start_actors(self):
@@ -142,10 +143,9 @@ class RealCluster:
             others=(scheduler,),
         )
         await self._node.start()
-        client = self._connect_as("setup")
         async with asyncio.timeout(_PATIENCE):
             # Not watched: of a cluster without any Deployment no change would tell.
-            while not all(map(_is_available, await client.select(resources.DEPLOYMENTS))):  # noqa: ASYNC110
+            while not all(map(_is_available, await self._setup.select(resources.DEPLOYMENTS))):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
     async def start_controllers(self):
@@ -158,7 +158,7 @@ class RealCluster:
             await self._node.stop()
         for client in self._clients:
             await client.close()
-        await asyncio.to_thread(self._plane.stop)
+        await asyncio.to_thread(self.plane.stop)
         await self.egress.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -171,7 +171,7 @@ class RealCluster:
     @property
     def server(self):
         """The address of the API server as this machine reaches it."""
-        return self._plane.server
+        return self.plane.server
 
     @property
     def pod_server(self):
@@ -194,7 +194,7 @@ class RealCluster:
 
     def audit(self):
         """Return an entry for each answered request, oldest first."""
-        return [_entry(event) for event in self._plane.audit() if event["stage"] == "ResponseComplete"]
+        return [_entry(event) for event in self.plane.audit() if event["stage"] == "ResponseComplete"]
 
     def writes(self, user="airflow"):
         """Return the entries of a user's writes that succeeded."""
@@ -202,55 +202,43 @@ class RealCluster:
 
     def objects(self, plural, namespace=None):
         """Return the objects of a kind."""
-        return self._request("GET", resources.find(plural).path(namespace=namespace))["items"]
+        return self.request("GET", resources.find(plural).path(namespace=namespace))["items"]
 
     def object(self, plural, name, namespace=None):
         """Return an object. Raises KeyError when there is none."""
         try:
-            return self._request("GET", resources.find(plural).path(name, namespace=namespace))
-        except kubernetes.client.ApiException as error:
-            if error.status != 404:
-                raise
-        raise KeyError(f"{plural}/{name} on {self.name}")
+            return self.request("GET", resources.find(plural).path(name, namespace=namespace))
+        except NotFoundException as error:
+            raise KeyError(f"{plural}/{name} on {self.name}") from error
 
     def edit(self, plural, name, patch, namespace=None):
         """Merge-patch an object as a person would with kubectl. Raises ApiException."""
         path = resources.find(plural).path(name, namespace=namespace)
-        return self._request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+        return self.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
 
     def put(self, plural, content, namespace=None):
         """Create an object as a person would with kubectl. Raises ApiException."""
         resource = resources.find(plural)
         content = {"apiVersion": resource.api_version, "kind": resource.kind, **content}
-        return self._request("POST", resource.path(namespace=namespace), body=content)
-
-    @property
-    def plane(self):
-        """The programs of the control plane."""
-        return self._plane
+        return self.request("POST", resource.path(namespace=namespace), body=content)
 
     def secrets(self):
         """Return every value of this cluster that must not leak."""
-        items = [
-            (kind, item)
-            for kind in credentials.KINDS
-            for item in (self.objects(kind.plural) if self._serves(kind) else ())
-        ]
+        defined = {item["metadata"]["name"] for item in self.objects(resources.DEFINITIONS.plural)}
+        served = [kind for kind in credentials.KINDS if not kind.custom or kind.qualified in defined]
+        items = [(kind, item) for kind in served for item in self.objects(kind.plural)]
         known = {user.token for user in self._users.values()} | {self._admin.key}
         return sorted(credentials.find_all(items) | known)
 
-    def _serves(self, kind):
-        served = {item["metadata"]["name"] for item in self.objects(resources.DEFINITIONS.plural)}
-        return not kind.custom or kind.qualified in served
-
-    def _request(self, method, path, *, body=None, content_type="application/json"):
+    def request(self, method, path, *, body=None, content_type="application/json"):
+        """Send any request as an administrator and return what is answered. Raises ApiException."""
         with kubernetes.config.new_client_from_config_dict(self.kubeconfig("admin")) as api:
             answer, _, _ = api.call_api(
                 path,
                 method,
                 body=body,
                 header_params={"Accept": "application/json", "Content-Type": content_type},
-                response_types_map={200: "object", 201: "object"},
+                response_types_map={200: "object", 201: "object", 202: "object"},
                 auth_settings=["BearerToken"],
             )
             return answer
@@ -258,7 +246,6 @@ class RealCluster:
     # Laying down
 
     async def _lay_down(self):
-        client = self._connect_as("setup")
         joined = {item["metadata"]["name"] for item in self.state.store.select(resources.CLUSTERS)} - {HOST_CLUSTER}
         if joined:
             raise ValueError(f"{self.name}: {', '.join(joined)} cannot be joined at the start")
@@ -266,9 +253,9 @@ class RealCluster:
             if resource not in {*_MADE_BY_KUBERNETES, *_MADE_BY_CONTROLLERS}:
                 for item in self.state.store.select(resource):
                     if not _joins_federation(resource, item):
-                        await self._lay(client, resource, item)
+                        await self._lay(resource, item)
 
-    async def _lay(self, client, resource, item):
+    async def _lay(self, resource, item):
         metadata = item["metadata"]
         kept = {key: metadata[key] for key in ("name", "namespace", "labels", "annotations") if key in metadata}
         content = {**item, "metadata": kept}
@@ -277,23 +264,23 @@ class RealCluster:
             content["spec"] = {key: value for key, value in item["spec"].items() if not key.startswith("clusterIP")}
         namespace = metadata.get("namespace")
         try:
-            await client.create(resource, content=content, namespace=namespace)
+            await self._setup.create(resource, content=content, namespace=namespace)
         except RequestError as error:
             if error.reason != "AlreadyExists":
                 raise
         if resource == resources.DEFINITIONS:
-            await self._wait_established(client, metadata["name"])
+            await self._wait_established(metadata["name"])
         elif status and resource != resources.DEPLOYMENTS:
-            await client.patch(
+            await self._setup.patch(
                 resource, name=metadata["name"], namespace=namespace, patch={"status": status}, subresource="status"
             )
 
-    async def _wait_established(self, client, name):
+    async def _wait_established(self, name):
         kind = next(kind for kind in resources.ALL if kind.qualified == name)
         async with asyncio.timeout(_PATIENCE):
             while True:
                 with contextlib.suppress(RequestError):
-                    await client.select(kind)
+                    await self._setup.select(kind)
                     return
                 await asyncio.sleep(0.05)
 
@@ -305,7 +292,7 @@ class RealCluster:
         return client
 
     def _connect_account(self, namespace, name):
-        return self._connect(auth=_AccountAuth(self._connect_as("setup"), namespace=namespace, name=name))
+        return self._connect(auth=_AccountAuth(self._setup, namespace=namespace, name=name))
 
     def _connect(self, **identity):
         return Client(

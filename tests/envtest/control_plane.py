@@ -62,16 +62,18 @@ class User:
 class ControlPlane:
     """The three programs. `start` returns when they serve, `stop` when they have ended.
 
-    The API server dials pods and nodes through the Unix socket *egress* alone, so that nothing leaves this machine.
+    The API server dials pods and nodes through the Unix socket `egress` alone, so that nothing leaves this machine.
     *authority* issues its certificates and *names* and *addresses* are in that of the server. With *makes_tokens*
     each service account gets a token Secret by itself, as up to Kubernetes 1.23; from 1.26 on that cannot be had.
     """
 
-    def __init__(self, *, directory, authority, names, addresses, egress, users, makes_tokens):
+    def __init__(
+        self, *, directory, authority, names=("localhost",), addresses=(LOOPBACK,), users=(), makes_tokens=False
+    ):
         self._directory = Path(directory)
+        self.egress = self._directory / "egress.sock"
         self._authority = authority
         self._names, self._addresses = names, addresses
-        self._egress = egress
         self._users = users
         self._makes_tokens = makes_tokens
         self._manager = User(name="system:kube-controller-manager", groups=("system:masters",))
@@ -203,7 +205,7 @@ class ControlPlane:
                     "name": "cluster",
                     "connection": {
                         "proxyProtocol": "HTTPConnect",
-                        "transport": {"uds": {"udsName": str(self._egress)}},
+                        "transport": {"uds": {"udsName": str(self.egress)}},
                     },
                 }
             ],

@@ -58,7 +58,9 @@ class Egress:
 
     def serve(self, application):
         """Return a protocol that serves an application on a connection."""
-        config = uvicorn.Config(application, http=H11Protocol, ws="none", lifespan="off", log_config=None)
+        config = uvicorn.Config(
+            application, http=H11Protocol, ws="none", lifespan="off", log_config=None, access_log=False
+        )
         config.load()
         return _Serving(config=config, server_state=self._state, app_state={})
 

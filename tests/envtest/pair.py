@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-import kubernetes
 import yaml
+from kubernetes.client.exceptions import NotFoundException
 
 from include.fleet import join
 from include.simulator import resources
@@ -27,8 +27,6 @@ KS = "kubesphere-system"
 ADDRESS_AFTER = 1.5
 """Seconds from a new Service of tower to its address."""
 _GROUPS = ["system:authenticated", "system:serviceaccounts", "system:serviceaccounts:kubesphere-system"]
-_PATIENCE = 30
-"""Seconds."""
 
 
 class Pair:
@@ -119,18 +117,19 @@ class Pair:
         """Take rights away for a while, each a part of a rule."""
         for part in parts:
             self._grant([rest for rule in _beside(part) for rest in rule.parts if rest not in parts], like=part)
-        self._wait(lambda: not any(map(self._is_allowed, parts)))
+        evidence.wait_for(lambda: not any(map(self._is_allowed, parts)))
         try:
             yield
         finally:
             for part in parts:
                 self._grant(_beside(part), like=part)
-            self._wait(lambda: all(map(self._is_allowed, parts)))
+            evidence.wait_for(lambda: all(map(self._is_allowed, parts)))
 
     def _grant(self, granted, *, like):
         kind, prefix = like.role.lower() + "s", f"namespaces/{like.namespace}/" if like.namespace else ""
         path = f"/apis/rbac.authorization.k8s.io/v1/{prefix}{kind}/join-member-cluster"
-        self._ask(like.side, "PATCH", path, {"rules": [rule.manifest for rule in granted]})
+        rules_left = {"rules": [rule.manifest for rule in granted]}
+        self.clusters[like.side].request("PATCH", path, body=rules_left, content_type="application/merge-patch+json")
 
     def _is_allowed(self, part):
         (verb,), (group,), (resource,) = part.verbs, part.groups, part.resources
@@ -151,7 +150,7 @@ class Pair:
             "spec": {"user": ACCOUNT, "groups": _GROUPS, "resourceAttributes": asked},
         }
         path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-        return self._ask(part.side, "POST", path, review)["status"]["allowed"]
+        return self.clusters[part.side].request("POST", path, body=review)["status"]["allowed"]
 
     # What a join finds
 
@@ -189,8 +188,8 @@ class Pair:
             self._delete(side, "secrets", "before-join", KS)
             asked = {**spec, "authentication": {"jwtSecret": own}} if side == "member" else spec
             cluster.edit("clusterconfigurations", "ks-installer", {"spec": asked}, KS)
-        self._wait(lambda: evidence.role_of(host) == evidence.role_of(member) == "none")
-        self._wait(lambda: evidence.secret_of(member) == own)
+        evidence.wait_for(lambda: evidence.role_of(host) == evidence.role_of(member) == "none")
+        evidence.wait_for(lambda: evidence.secret_of(member) == own)
         self._joined = ""
 
     def _replace_service(self):
@@ -200,44 +199,11 @@ class Pair:
         self.clusters["host"].put("services", {"metadata": {"name": "tower"}, "spec": spec}, KS)
 
     def _delete(self, side, plural, name, namespace=None):
-        path = resources.find(plural).path(name, namespace=namespace)
-        with contextlib.suppress(_GoneError):
-            self._ask(side, "DELETE", path)
-            self._wait(lambda: self._ask(side, "GET", path) is None)
-
-    def _ask(self, side, method, path, body=None):
-        with kubernetes.config.new_client_from_config_dict(self.clusters[side].kubeconfig("admin")) as api:
-            try:
-                answer, _, _ = api.call_api(
-                    path,
-                    method,
-                    body=body,
-                    header_params={
-                        "Accept": "application/json",
-                        "Content-Type": _CONTENT.get(method, "application/json"),
-                    },
-                    response_types_map={200: "object", 201: "object", 202: "object"},
-                    auth_settings=["BearerToken"],
-                )
-            except kubernetes.client.ApiException as error:
-                if error.status == 404:
-                    raise _GoneError from None
-                raise
-            return answer
-
-    @staticmethod
-    def _wait(happened):
-        deadline = time.monotonic() + _PATIENCE
-        while not happened():
-            assert time.monotonic() < deadline, "it did not happen"
-            time.sleep(0.05)
-
-
-_CONTENT = {"PATCH": "application/merge-patch+json"}
-
-
-class _GoneError(Exception):
-    """There is no such object."""
+        cluster, path = self.clusters[side], resources.find(plural).path(name, namespace=namespace)
+        with contextlib.suppress(NotFoundException):
+            cluster.request("DELETE", path)
+            # Ends by that exception.
+            evidence.wait_for(lambda: not cluster.request("GET", path))
 
 
 def _beside(part):

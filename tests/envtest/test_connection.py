@@ -10,7 +10,7 @@ import pytest
 
 from include.simulator.actors import kubeconfigs
 from include.simulator.certificates import Authority
-from tests.envtest.control_plane import LOOPBACK, ControlPlane, User, running
+from tests.envtest.control_plane import ControlPlane, User, running
 from tests.envtest.pair import ACCOUNT, COMMAND, KUBECTL
 
 
@@ -21,16 +21,7 @@ def administrators(tmp_path_factory):
     found = {}
     with contextlib.ExitStack() as stack:
         for name in ("host", "bare"):
-            directory = tmp_path_factory.mktemp(name)
-            plane = ControlPlane(
-                directory=directory,
-                authority=authority,
-                names=["localhost"],
-                addresses=[LOOPBACK],
-                egress=directory / "egress.sock",
-                users=[user],
-                makes_tokens=False,
-            )
+            plane = ControlPlane(directory=tmp_path_factory.mktemp(name), authority=authority, users=[user])
             stack.enter_context(running(plane))
             found[name] = kubeconfigs.build(
                 name=name,

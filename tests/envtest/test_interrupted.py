@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import json
-import time
 
 import pytest
 
@@ -48,13 +47,6 @@ def aside():
         yield pool.submit
 
 
-def wait_for(happened, *, seconds=60):
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
 def asks_for(cluster, role):
     return cluster.object(*CONFIGURATION)["spec"]["multicluster"]["clusterRole"] == role
 
@@ -64,7 +56,7 @@ def test_a_join_goes_on_when_an_api_server_crashes_and_its_history_is_compacted(
     simulation = simulate(timing=SLOW)
     cluster = simulation.clusters[name]
     joining = aside(play, simulation, "m1")
-    wait_for(lambda: asks_for(cluster, role))
+    evidence.wait_for(lambda: asks_for(cluster, role), seconds=60)
     cluster.plane.crash_server()
     cluster.plane.compact()
     cluster.plane.start_server()

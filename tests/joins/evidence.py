@@ -1,9 +1,18 @@
 """What the clusters themselves show after a run; what the DAG says does not count."""
 
 import base64
+import time
 
 import yaml
 from kubernetes import client, config
+
+
+def wait_for(happened, *, seconds=30):
+    """Wait until something holds; it never takes as long as this."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
 
 
 def config_of(cluster):

@@ -28,14 +28,6 @@ def stage():
         yield running
 
 
-def wait_for(happened, *, seconds=30):
-    """Wait until something holds; it never takes as long as this."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
 def at_installer(stage, name, *, verb, resource, kind):
     """Have something happen to the next such request of the installer of a cluster."""
     disturbance = Disturbance(
@@ -133,11 +125,11 @@ def test_a_join_that_begins_while_the_configuration_is_made_anew_waits_for_it(st
     """Another join of the same host has begun just before: what it has patched is what the installer works on."""
     cluster = stage.simulation.clusters[name]
     mark_older(cluster)
-    seen = Act(function=lambda _: wait_for(lambda: missed(cluster)), moment=Moment.ARRIVED)
+    seen = Act(function=lambda _: evidence.wait_for(lambda: missed(cluster)), moment=Moment.ARRIVED)
     held = at_installer(stage, name, verb="create", resource=CONFIGURATION[0], kind=seen)
     role = kubesphere.HOST if name == "host" else kubesphere.MEMBER
     cluster.edit(*CONFIGURATION, {"spec": {"multicluster": {"clusterRole": role}}}, SYSTEM)
-    wait_for(lambda: is_away(cluster))
+    evidence.wait_for(lambda: is_away(cluster))
     stage.play()
     assert held.met
     evidence.assert_joined(stage.simulation)
@@ -149,7 +141,9 @@ def test_what_is_asked_for_is_asked_again_when_the_installer_makes_the_configura
     cluster = stage.simulation.clusters[name]
     mark_older(cluster)
     patched = f"patch {' '.join(CONFIGURATION)}"
-    asked = Act(function=lambda _: wait_for(lambda: patched in evidence.writes(cluster)), moment=Moment.ARRIVED)
+    asked = Act(
+        function=lambda _: evidence.wait_for(lambda: patched in evidence.writes(cluster)), moment=Moment.ARRIVED
+    )
     held = at_installer(stage, name, verb="delete", resource=CONFIGURATION[0], kind=asked)
     cluster.edit(*CONFIGURATION, {"spec": {"monitoring": {"storageClass": "other"}}}, SYSTEM)
     stage.play()

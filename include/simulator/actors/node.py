@@ -41,8 +41,8 @@ class Node:
     """Runs all that acts by itself in one cluster.
 
     `connect_as` returns a client that is one of Kubernetes' own users, `connect` one that is a service account.
-    `others` are the actors that make pods; `faults` says which runs of the installer fail, `seen` what its process saw
-    last that was running before; `logs` is what containers wrote before, by pod name.
+    `others` act in the place of kube-controller-manager, or beside it. `faults` says which runs of the installer fail,
+    `seen` what its process saw last that was running before; `logs` is what containers wrote before, by pod name.
     """
 
     def __init__(
