@@ -20,7 +20,7 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 
 The last error of its log says what was tried, on which object of which cluster, what the server said, and what to do. Mend the cause, then clear the task: it begins with what it finds.
 
-- **check_conf** checks the conf, the connections and who is who, before anything is written. *Fails:* every problem is listed with its conf key.
+- **preflight** checks the conf, the connections and who is who, before anything is written. *Fails:* every problem is listed with its conf key.
 - **fetch_jwt** finds the host's jwtSecret; keeps a reference and a fingerprint. *Fails:* is KubeSphere finished on the host?
 - **configure_host**, **configure_member** send one patch of the ClusterConfiguration each, none if it is right. *Fail:* a right is missing; the log names it.
 - **wait_installer** waits for ks-installer on both clusters, and forces one new run if one died silently. *Fails:* the installer's telling lines are in the log.
@@ -46,8 +46,8 @@ from __future__ import annotations
 from airflow.sdk import DAG, Label, chain
 
 from include.fleet.operators import (
-    CheckConfOperator,
     ConnectionBranchOperator,
+    PreflightOperator,
     StepOperator,
     params,
     run_deadline,
@@ -69,7 +69,7 @@ with DAG(
     default_args={"owner": "platform"},
     params=params(),
 ):
-    check_conf = CheckConfOperator(task_id="check_conf")
+    preflight = PreflightOperator(task_id="preflight")
     fetch_jwt = StepOperator(task_id="fetch_jwt")
     configure_host = StepOperator(task_id="configure_host", earlier=["fetch_jwt"])
     configure_member = StepOperator(task_id="configure_member", earlier=["fetch_jwt"])
@@ -86,7 +86,7 @@ with DAG(
     verify_join = StepOperator(
         task_id="verify_join",
         earlier=[
-            "check_conf",
+            "preflight",
             "fetch_jwt",
             "configure_host",
             "configure_member",
@@ -99,7 +99,7 @@ with DAG(
         ],
     )
 
-    chain(check_conf, fetch_jwt, [configure_host, configure_member], wait_installer, choose_connection)
+    chain(preflight, fetch_jwt, [configure_host, configure_member], wait_installer, choose_connection)
     choose_connection >> Label("proxy") >> resolve_tower_address >> import_cluster
     choose_connection >> Label("direct") >> prepare_kubeconfig >> import_cluster
     chain(import_cluster, deploy_agent, wait_agent_ready, verify_join)

@@ -30,7 +30,7 @@ def test_the_given_task_ids_are_there(dag):
 @pytest.mark.parametrize(
     ("earlier", "later"),
     [
-        pytest.param("check_conf", "fetch_jwt", id="nothing-is-read-before-the-conf-is-checked"),
+        pytest.param("preflight", "fetch_jwt", id="nothing-is-read-before-the-conf-is-checked"),
         pytest.param("fetch_jwt", "configure_member", id="the-member-gets-the-hosts-secret"),
         pytest.param("configure_host", "wait_installer", id="the-installer-is-waited-for-after-both"),
         pytest.param("configure_member", "wait_installer", id="the-installer-is-waited-for-after-both-2"),

@@ -14,7 +14,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     connections            Kubernetes access: connection id -> client
     identity, manifests    who is who; the Cluster object
     tower                  tower's address, the agent's Deployment
-    conf, installer_log, journal, kubeconfig, kubesphere, redaction, settings
+    conf, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them
 

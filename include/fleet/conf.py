@@ -22,6 +22,7 @@ _TIMEOUTS = "Time-outs in seconds"
 _DIRECT = "More for a direct connection"
 _PROXY = "More for a proxy connection"
 _SHOWN = "Shown in the KubeSphere console"
+_CAREFUL = "Before anything is written, and when it fails"
 
 
 class Connection(enum.Enum):
@@ -29,6 +30,15 @@ class Connection(enum.Enum):
 
     DIRECT = "direct"
     PROXY = "proxy"
+    AUTO = "auto"
+    """Not decided yet: found out by the run itself."""
+
+
+class OnFailure(enum.Enum):
+    """What to do with what a run has written when it fails."""
+
+    KEEP = "keep"
+    ROLLBACK = "rollback"
 
 
 def _timeout(title: str, default: int, why: str) -> dict[str, Any]:
@@ -77,11 +87,12 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "values_display": {
             Connection.DIRECT.value: "direct: the host's pods reach the member",
             Connection.PROXY.value: "proxy: an agent on the member connects to the host",
+            Connection.AUTO.value: "auto: direct if the host's pods reach the member, else proxy",
         },
         "title": "Connection type",
         "description": "Take proxy for a member cluster that reaches the host cluster but is not reached from there, "
-        "as in a private network.",
-        "x-expected": "direct or proxy",
+        "as in a private network. Auto asks the clusters' own pods, which takes probe.",
+        "x-expected": "direct, proxy or auto",
     },
     "member_server": {
         "default": None,
@@ -168,6 +179,75 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "description": "At most 256 characters.",
         "x-expected": "at most 256 characters",
     },
+    "preflight_only": {
+        "default": False,
+        "type": "boolean",
+        "title": "Only check",
+        "section": _CAREFUL,
+        "description": "Look at both clusters, say what would stop or trouble the join, and end.",
+        "x-expected": "true or false",
+    },
+    "plan_only": {
+        "default": False,
+        "type": "boolean",
+        "title": "Only plan",
+        "section": _CAREFUL,
+        "description": "Check, show every object and field that the join would create or change, and end.",
+        "x-expected": "true or false",
+    },
+    "approve": {
+        "default": False,
+        "type": "boolean",
+        "title": "Ask a person",
+        "section": _CAREFUL,
+        "description": "Show the plan under Required Actions and go on when a person approves it.",
+        "x-expected": "true or false",
+    },
+    "approve_timeout": {
+        **_timeout("Until a person approves", 86400, "Seconds. Nobody's answer in this time rejects the plan."),
+        "section": _CAREFUL,
+        "maximum": 604800,
+        "x-expected": "a whole number of seconds from 1 to 604800",
+    },
+    "probe": {
+        "default": False,
+        "type": "boolean",
+        "title": "Probe from the clusters' pods",
+        "section": _CAREFUL,
+        "description": "Run a short-lived Job on host and member, which finds out what their pods reach.",
+        "x-expected": "true or false",
+    },
+    "probe_image": {
+        "default": None,
+        "type": ["null", "string"],
+        "pattern": "^[^\\s]+$",
+        "title": "Probe's image",
+        "section": _CAREFUL,
+        "description": "An image with curl, for clusters that pull from a registry of their own.",
+        "x-expected": "the name of an image",
+    },
+    "waive": {
+        "default": [],
+        "type": "array",
+        "items": {"type": "string"},
+        "title": "Waived checks",
+        "section": _CAREFUL,
+        "description": "Ids of preflight checks whose error must not stop this run. The log names each.",
+        "x-expected": "a list of ids of checks",
+    },
+    "on_failure": {
+        "default": OnFailure.KEEP.value,
+        "type": "string",
+        "enum": [kind.value for kind in OnFailure],
+        "values_display": {
+            OnFailure.KEEP.value: "keep: leave what was written; the next run goes on from there",
+            OnFailure.ROLLBACK.value: "rollback: undo what this run has written",
+        },
+        "title": "When the join fails",
+        "section": _CAREFUL,
+        "description": "Rollback brings back what was recorded before the first write, and compares.",
+        "x-expected": "keep or rollback",
+    },
     "host_installer_timeout": _timeout(
         "ks-installer on the host cluster", 3600, "The first run as a host pulls images and installs kubefed."
     ),
@@ -216,6 +296,14 @@ class Conf:
     provider: str | None
     group: str | None
     description: str | None
+    preflight_only: bool
+    plan_only: bool
+    approve: bool
+    approve_timeout: int
+    probe: bool
+    probe_image: str | None
+    waive: tuple[str, ...]
+    on_failure: OnFailure
     host_installer_timeout: int
     member_installer_timeout: int
     tower_timeout: int
@@ -239,6 +327,8 @@ def problems(raw: Mapping[str, Any]) -> list[str]:
     kind = raw.get("connection", Connection.DIRECT.value)
     other = {Connection.DIRECT.value: PROXY_ONLY, Connection.PROXY.value: DIRECT_ONLY}.get(str(kind), ())
     found += [f"{key}: a {kind} connection does not use it; leave it out" for key in other if raw.get(key)]
+    if raw.get("plan_only") and raw.get("approve"):
+        found.append("approve: a run that only plans has nothing to approve; leave it out")
     return sorted(found)
 
 
@@ -246,6 +336,8 @@ def parse(raw: Mapping[str, Any]) -> Conf:
     """Return the conf that *raw*, a mapping without problems, stands for."""
     values = {key: raw.get(key, fields.get("default")) for key, fields in SCHEMA.items()}
     values["connection"] = Connection(values["connection"])
+    values["on_failure"] = OnFailure(values["on_failure"])
+    values["waive"] = tuple(values["waive"])
     return Conf(**values)
 
 

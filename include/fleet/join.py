@@ -59,7 +59,7 @@ async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     return found
 
 
-async def check_conf(join: joining.Join) -> joining.Report:
+async def preflight(join: joining.Join) -> joining.Report:
     """Check the conf against both clusters, before anything is written.
 
     Raises UnsupportedError where no KubeSphere that can be joined is installed, RefusedError with every
@@ -339,7 +339,7 @@ Step = Callable[[joining.Join], Awaitable[joining.Report]]
 STEPS: Mapping[str, Step] = {
     step.__name__: step
     for step in (
-        check_conf,
+        preflight,
         fetch_jwt,
         configure_host,
         configure_member,
@@ -373,7 +373,7 @@ async def run(
     Raises ConfError with every problem of the conf, Longer when a wait has to leave the worker, and what
     the step raises.
     """
-    problems = await conf_problems(raw) if step == check_conf.__name__ else confs.problems(raw)
+    problems = await conf_problems(raw) if step == preflight.__name__ else confs.problems(raw)
     if problems:
         raise errors.ConfError(problems)
     conf = confs.parse(raw)

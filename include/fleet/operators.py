@@ -181,7 +181,7 @@ class StepOperator(BaseOperator):
         return {**report, "seconds": round(time.time() - started, 1)}
 
 
-class CheckConfOperator(StepOperator):
+class PreflightOperator(StepOperator):
     """The first step, which also refuses a member that another run is joining at the moment."""
 
     def execute(self, context: Context) -> dict[str, Any]:

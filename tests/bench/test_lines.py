@@ -29,13 +29,13 @@ def by_runbook(seconds):
 
 
 def by_dag(seconds, *, checks=10, others=50, slot=1.0):
-    by_task = collections.Counter({"check_conf": checks, "verify_join": checks, "import_cluster": others})
+    by_task = collections.Counter({"preflight": checks, "verify_join": checks, "import_cluster": others})
     return joins.DagCost(
         seconds=seconds,
         requests=collections.Counter({"host: get clusters m1": by_task.total()}),
         requests_by_task=by_task,
-        first_requests={"check_conf": 0.75},
-        spans=(span("check_conf", slot=slot), span("verify_join", slot=slot)),
+        first_requests={"preflight": 0.75},
+        spans=(span("preflight", slot=slot), span("verify_join", slot=slot)),
         rest=0.1,
     )
 
@@ -83,7 +83,7 @@ def test_requests_of_checks_are_left_out_of_those_that_have_a_bar():
 
 def test_the_seconds_of_a_task_are_told_by_what_it_waited_for():
     told = {"idle": 0.25, "start_up": 0.5, "slot": 1.5, "deferred": 1.5}
-    assert line(slot=1.5)["dag"]["tasks"] == {"check_conf": {**told, "to_first_request": 0.75}, "verify_join": told}
+    assert line(slot=1.5)["dag"]["tasks"] == {"preflight": {**told, "to_first_request": 0.75}, "verify_join": told}
     assert line(slot=1.5)["dag"]["slot_seconds"]["median"] == 3.0
 
 
@@ -99,7 +99,7 @@ def test_the_page_is_made_of_the_lines_and_keeps_its_text(tmp_path, monkeypatch)
     assert text.endswith("After.\n")
     assert "former tables" not in text
     assert "| direct | 15 | 21.0 (20.0 to 30.0) | 25.0 (24.0 to 26.0) | 1.19 | 40 | 70 | 50 | 2.0 |" in text
-    assert "| check_conf | 0.2 | 0.5 | 1.0 | 0.8 | 2.0 | 10 |" in text
+    assert "| preflight | 0.2 | 0.5 | 1.0 | 0.8 | 2.0 | 10 |" in text
     assert "| direct | 15 | ratio | 1.3 | yes |" in text
     assert "| interpreter | 0.05 | 0.02 | 9 |" in text
     assert "medians of 3" in text

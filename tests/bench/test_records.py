@@ -51,13 +51,13 @@ def test_a_deferred_task_holds_no_slot_between_its_stretches():
 def test_the_time_before_a_task_is_idle_until_it_is_scheduled_and_start_up_after_that():
     first, second = spans(
         rows=[
-            ("check_conf", "running", "2026-01-01T00:00:00Z"),
-            ("check_conf", "success", "2026-01-01T00:00:01Z"),
+            ("preflight", "running", "2026-01-01T00:00:00Z"),
+            ("preflight", "success", "2026-01-01T00:00:01Z"),
             ("fetch_jwt", "running", "2026-01-01T00:00:02Z"),
             ("fetch_jwt", "success", "2026-01-01T00:00:03Z"),
         ],
         tasks=[
-            {"task_id": "check_conf", "scheduled_when": "2025-12-31T23:59:58Z"},
+            {"task_id": "preflight", "scheduled_when": "2025-12-31T23:59:58Z"},
             {"task_id": "fetch_jwt", "scheduled_when": "2026-01-01T00:00:01.25Z"},
         ],
     )

@@ -17,7 +17,7 @@ from include.fleet import errors, join, operators, triggers, waits
 
 ORDER = {
     "direct": (
-        "check_conf",
+        "preflight",
         "fetch_jwt",
         "configure_host",
         "configure_member",
@@ -28,7 +28,7 @@ ORDER = {
         "verify_join",
     ),
     "proxy": (
-        "check_conf",
+        "preflight",
         "fetch_jwt",
         "configure_host",
         "configure_member",

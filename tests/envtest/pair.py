@@ -106,7 +106,7 @@ class Pair:
         try:
             reports = steps.play(conf, run_id=f"rights-{time.time_ns()}")
         except Exception:
-            if self.step in (join.check_conf.__name__, join.fetch_jwt.__name__):
+            if self.step in (join.preflight.__name__, join.fetch_jwt.__name__):
                 self._joined = former
             raise
         self._joined = way

@@ -51,6 +51,6 @@ def test_a_second_run_finds_all_done_and_writes_nothing(simulate, join, connecti
 def test_a_member_without_kubesphere_is_refused_before_anything_is_written(simulate, join):
     simulation = simulate(members=[{"name": "m1", "installed": False}])
     run = join(simulation)
-    assert run.failed == ["check_conf"]
+    assert run.failed == ["preflight"]
     assert "KubeSphere 3.x is not installed" in run.error
     assert [evidence.writes(cluster) for cluster in simulation.clusters.values()] == [[], []]

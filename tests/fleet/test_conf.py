@@ -31,7 +31,7 @@ def test_the_connection_is_direct_unless_said_otherwise():
         pytest.param({"cluster": "m.1"}, "cluster", "lower-case", id="dot"),
         pytest.param({"cluster": "-m"}, "cluster", "lower-case", id="leading-dash"),
         pytest.param({"cluster": "host"}, "cluster", "not 'host'", id="the-hosts-own-name"),
-        pytest.param({"connection": "vpn"}, "connection", "direct or proxy", id="unknown-connection-type"),
+        pytest.param({"connection": "vpn"}, "connection", "direct, proxy or auto", id="unknown-connection-type"),
         pytest.param(
             {"connection": "proxy", "member_server": "https://10.0.0.1"},
             "member_server",

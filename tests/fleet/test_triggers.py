@@ -155,8 +155,8 @@ def test_an_event_without_a_report_has_the_step_run_again(clusters):
 
 def test_a_step_that_reads_earlier_reports_runs_again_in_the_worker(clusters):
     """The trigger has none of them, and its own report is not the whole one."""
-    task = operators.StepOperator(task_id="fetch_jwt", earlier=["check_conf"])
-    report = resume(task, EVENTS["report"], context(check_conf={"cluster": "m1"}))
+    task = operators.StepOperator(task_id="fetch_jwt", earlier=["preflight"])
+    report = resume(task, EVENTS["report"], context(preflight={"cluster": "m1"}))
     assert report["fingerprint"].startswith("sha256:")
 
 

@@ -173,7 +173,7 @@ def test_a_wrong_address_is_mended_by_running_again_with_the_right_one(simulate,
 def test_a_kubeconfig_of_loopback_is_refused_before_anything_is_written(simulate, join):
     simulation = simulate(host=HOST_OWN)
     run = join(simulation, without=["member_server"])
-    assert run.failed == ["check_conf"]
+    assert run.failed == ["preflight"]
     assert "loopback" in run.error
     assert "Set member_server" in run.error
     assert [evidence.writes(cluster) for cluster in simulation.clusters.values()] == [[], []]
@@ -198,7 +198,7 @@ def test_a_cluster_with_a_kubeconfig_that_is_none_is_refused(simulate, join):
     simulation = simulate(host=HOST_OWN)
     create_by_hand(simulation.clusters["host"], name="m1", kubeconfig=JUNK)
     run = join(simulation)
-    assert run.failed == ["check_conf"]
+    assert run.failed == ["preflight"]
     assert "no usable kubeconfig" in run.error
     assert evidence.writes(simulation.clusters["m1"]) == []
 
@@ -250,7 +250,7 @@ def test_a_kubeconfig_that_becomes_none_during_the_wait_ends_the_wait(simulate, 
 def test_a_clash_is_refused_before_anything_is_written(simulate, join, scenario, says):
     simulation = simulate(host=HOST_OWN, **scenario)
     run = join(simulation)
-    assert run.failed == ["check_conf"]
+    assert run.failed == ["preflight"]
     assert says in run.error
     assert not any(evidence.writes(cluster) for cluster in simulation.clusters.values())
 

@@ -170,7 +170,7 @@ def run_step(stage, step):
 
 
 @pytest.mark.parametrize(
-    "step", ["check_conf", "fetch_jwt", "configure_host", "configure_member", "wait_agent_ready", "verify_join"]
+    "step", ["preflight", "fetch_jwt", "configure_host", "configure_member", "wait_agent_ready", "verify_join"]
 )
 def test_a_step_that_needs_a_configuration_which_is_made_anew_is_tried_again(away, step):
     with pytest.raises(errors.UnavailableError, match="made anew"):
@@ -185,4 +185,4 @@ def test_without_an_installer_a_missing_configuration_means_that_kubesphere_is_n
             "installer.kubesphere.io", "v1alpha1", SYSTEM, *CONFIGURATION
         )
     with pytest.raises(errors.UnsupportedError, match="not installed"):
-        run_step(stage, "check_conf")
+        run_step(stage, "preflight")

@@ -148,8 +148,8 @@ def test_a_second_run_for_the_same_member_is_refused_with_the_id_of_the_first(ai
     ended = {run_id: airflow.wait(DAG, run_id=run_id, seconds=180) for run_id in (first, second)}
     assert sorted(ended.values()) == ["failed", "success"]
     winner, loser = sorted(ended, key=lambda run_id: ended[run_id] == "failed")
-    assert states(airflow, loser)["check_conf"] == "failed"
-    assert f"run {winner} is joining this member" in error_of(airflow, loser, "check_conf")
+    assert states(airflow, loser)["preflight"] == "failed"
+    assert f"run {winner} is joining this member" in error_of(airflow, loser, "preflight")
 
 
 def test_a_conf_that_does_not_fit_the_form_is_refused_by_the_api(airflow):

@@ -107,7 +107,7 @@ def test_another_address_is_refused_while_other_proxy_members_use_the_first(simu
     joined = {"name": "m2", "role": "member", "secret": "host", "joined": "m2", "connection": "proxy"}
     simulation = simulate(host=host, members=[{}, joined])
     run = join_by_proxy(simulation, proxy_publish_address=f"http://{FORWARDED}")
-    assert run.failed == ["check_conf"]
+    assert run.failed == ["preflight"]
     assert "for m2" in run.error
     assert "replace_proxy_address" in run.error
     assert not any(evidence.writes(cluster) for cluster in simulation.clusters.values())

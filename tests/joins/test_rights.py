@@ -49,8 +49,8 @@ def join(join, monkeypatch):
         pytest.param("m1", "patch clusterconfigurations", "configure_member", id="configure"),
         pytest.param("m1", "create secrets", "configure_member", id="what-was-there-before"),
         pytest.param("host", "create clusters", "import_cluster", id="import"),
-        pytest.param("host", "list clusters", "check_conf", id="who-is-taken"),
-        pytest.param("m1", "get namespaces", "check_conf", id="identity"),
+        pytest.param("host", "list clusters", "preflight", id="who-is-taken"),
+        pytest.param("m1", "get namespaces", "preflight", id="identity"),
     ],
 )
 def test_a_missing_right_ends_the_run_and_is_named(simulate, join, side, right, task):
