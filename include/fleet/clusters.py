@@ -7,6 +7,7 @@ is replaced by, stands in the Airflow connection: it is read again when a server
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import json
 import logging
@@ -144,23 +145,35 @@ class Cluster:
         newest = max(living, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
         return kinds.Ref(kinds.POD, newest["metadata"]["name"], namespace)
 
-    async def create(self, ref: kinds.Ref, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Create the object and return it; raises ConflictError if it is there already."""
-        self._forget(ref)
+    async def create(self, ref: kinds.Ref, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Create the object and return it; raises ConflictError if it is there already.
+
+        With *dry_run* the server does all but store it: what it returns has no resourceVersion, and what a server makes
+        up by itself (uid, addresses, ports) is another when the object is created.
+        """
         path = ref.kind.path(ref.namespace)
-        query = [("fieldManager", FIELD_MANAGER)]
+        query = self._write(ref, dry_run=dry_run)
         made: dict[str, Any] = await self._call("create", ref, "POST", path, query=query, body=manifest)
         return made
 
-    async def patch(self, ref: kinds.Ref, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge *body* into the object and return it; a resourceVersion in it makes the server compare."""
-        self._forget(ref)
-        query = [("fieldManager", FIELD_MANAGER)]
+    async def patch(self, ref: kinds.Ref, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Merge *body* into the object and return it; a resourceVersion in it makes the server compare.
+
+        With *dry_run* the server does all but store it.
+        """
+        query = self._write(ref, dry_run=dry_run)
         headers = {"Content-Type": MERGE_PATCH}
         patched: dict[str, Any] = await self._call(
             "patch", ref, "PATCH", ref.path, query=query, body=body, headers=headers
         )
         return patched
+
+    def _write(self, ref: kinds.Ref, *, dry_run: bool) -> builtins.list[tuple[str, str]]:
+        """Return the query of a write."""
+        if dry_run:
+            return [("fieldManager", FIELD_MANAGER), ("dryRun", "All")]
+        self._forget(ref)
+        return [("fieldManager", FIELD_MANAGER)]
 
     async def delete(self, ref: kinds.Ref, *, uid: str | None = None, version: str | None = None) -> None:
         """Delete the object, and in the background what belongs to it; finalizers may hold it for some time.

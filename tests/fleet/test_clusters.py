@@ -110,6 +110,39 @@ def test_creating_what_is_there_is_a_conflict(connections):
         ask("m1", lambda cluster: cluster.create(ref, manifest))
 
 
+def test_a_dry_run_returns_what_would_be_and_stores_nothing(simulation, connections):
+    ref = kinds.Ref(kinds.CONFIG_MAP, "dry", "default")
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "dry"}, "data": {"a": "1"}}
+
+    async def question(cluster):
+        tried = await cluster.create(ref, body, dry_run=True)
+        assert await cluster.read(ref) is None
+        made = await cluster.create(ref, body)
+        with pytest.raises(errors.ConflictError):
+            await cluster.create(ref, body, dry_run=True)
+        changed = await cluster.patch(ref, {"data": {"a": "2"}}, dry_run=True)
+        assert await cluster.get(ref) == made
+        await cluster.delete(ref)
+        return tried["data"], changed["data"]
+
+    assert ask("m1", question) == ({"a": "1"}, {"a": "2"})
+    written = [entry.verb for entry in simulation.clusters["m1"].writes() if entry.name == "dry"]
+    assert written == ["create", "delete"]
+
+
+def test_a_dry_run_leaves_to_a_watch_what_it_shows(member):
+    async def question(cluster):
+        async with watch(cluster) as changes:
+            await anext(changes)
+            await cluster.patch(WATCHED, {"data": {"a": "2"}}, dry_run=True)
+            assert (await cluster.get(WATCHED))["data"] == {"a": "1"}
+        assert reads(member) == before
+
+    put(member, a="1")
+    before = reads(member)
+    ask("m1", question)
+
+
 RIGHTS = {
     kinds.Right("get", kinds.SECRET, "kubesphere-system", "kubesphere-secret"): False,
     kinds.Right("list", kinds.SECRET, "kubesphere-system"): True,
