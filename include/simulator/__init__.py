@@ -13,6 +13,7 @@ cluster, and shares no code with the product, so that an error in one is not rep
   what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
 - What is stored has been read by `schemas.py`, completed by `defaults.py` and looked at by `validation.py`.
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
+- `issued.py` describes kubeconfigs that are no good, which `accounts.py` and `cluster.py` make.
 - `foundation.py` is what a scenario says of a cluster's Kubernetes; `ports.py` shows its certificates.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here,
   which is on loopback unless `--address` names this machine for others.

@@ -8,7 +8,8 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from include.simulator import accounts, credentials, resources, status
+from include.simulator import accounts, credentials, manifests, ports, resources, status
+from include.simulator import issued as issued_kubeconfigs
 from include.simulator.access import Entry, Rule
 from include.simulator.accounts import Accounts
 from include.simulator.actors import kubeconfigs
@@ -21,7 +22,8 @@ from include.simulator.actors.workloads import Workloads
 from include.simulator.api import Api
 from include.simulator.certificates import Authority
 from include.simulator.disturbances import Disturbance
-from include.simulator.foundation import Kubernetes
+from include.simulator.foundation import Issuer, Kubernetes
+from include.simulator.issued import Kubeconfig
 from include.simulator.network import SERVICE_ADDRESS, Network, tls_context
 from include.simulator.ports import API_PORT, Ports
 from include.simulator.proxy import Proxy
@@ -183,6 +185,32 @@ class Cluster:
             user_name=user,
             authority=self._authority.certificate,
         )
+
+    def issue_kubeconfig(self, name: str, issued: Kubeconfig) -> dict[str, Any]:
+        """Return a kubeconfig of a new user of that name, as a person might have got it. Once a name."""
+        servers = {issued_kubeconfigs.MACHINE: self.server, issued_kubeconfigs.PODS: self.pod_server}
+
+        def issue() -> dict[str, Any]:
+            return self._accounts.issue_user(issued, name=name, add_account=self._add_administrator)
+
+        document = kubeconfigs.build(
+            name=self.name,
+            server=servers.get(issued.server, issued.server),
+            user=self._in_loop(issue),
+            user_name=name,
+            authority=ports.choose_authority(issued.authority or Issuer.OWN, own=self._authority).certificate,
+        )
+        if issued.authority is None:
+            entry = document["clusters"][0]["cluster"]
+            document["clusters"][0]["cluster"] = {"server": entry["server"], "insecure-skip-tls-verify": True}
+        return document
+
+    def _add_administrator(self, name: str) -> None:
+        """Make a service account that is a cluster administrator."""
+        namespace = "kube-system"
+        self.store.create(resources.SERVICEACCOUNTS, content={"metadata": {"name": name}}, namespace=namespace)
+        binding = manifests.administrator(name, namespace=namespace)
+        self.store.create(resources.CLUSTERROLEBINDINGS, content=binding)
 
     def audit(self) -> list[Entry]:
         """Return an entry for each answered request, oldest first."""

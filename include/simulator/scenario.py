@@ -18,7 +18,8 @@ import yaml
 from include.simulator import foundation, resources
 from include.simulator import published as reach
 from include.simulator.access import Rule
-from include.simulator.foundation import Kubernetes
+from include.simulator.foundation import Issuer, Kubernetes
+from include.simulator.issued import DATED, KNOWN, Identity, Kubeconfig
 from include.simulator.published import Address, LeftAgent, LoadBalancer
 from include.simulator.reader import Reader
 from include.simulator.release import RELEASES, Release
@@ -100,7 +101,10 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A cluster to be joined, or joined already."""
+    """A cluster to be joined, or joined already.
+
+    `kubeconfig_days` are those until the client certificate ends that was imported, negative when it has ended.
+    """
 
     name: str = ""
     role: str = "none"
@@ -108,6 +112,7 @@ class Member:
     spec_ahead: bool = False
     joined: str | None = None
     connection: str = "direct"
+    kubeconfig_days: float | None = None
     agent: LeftAgent | None = None
     other_host: str | None = None
     reachable: bool = True
@@ -127,6 +132,7 @@ class Scenario:
     host: Host = field(default_factory=Host)
     members: tuple[Member, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    connections: Mapping[str, Kubeconfig] = field(default_factory=dict)
 
 
 def load(source: Mapping[str, Any] | Path | str) -> Scenario:
@@ -160,6 +166,27 @@ class _Reader(Reader):
             host=self._host(known.get("host") or {}),
             members=tuple(self._member(member, path=f"members[{index}]") for index, member in enumerate(members)),
             aliases={str(key): str(value) for key, value in aliases.items()},
+            connections=self._connections(known.get("connections") or {}),
+        )
+
+    def _connections(self, source: Any) -> dict[str, Kubeconfig]:
+        if not isinstance(source, dict):
+            self.problems.append(f"connections: expected a mapping, got {source!r}")
+            return {}
+        return {str(name): self._issued(each, path=f"connections.{name}") for name, each in source.items()}
+
+    def _issued(self, source: Any, *, path: str) -> Kubeconfig:
+        known = self._mapping(source, path=path, keys=_keys(Kubeconfig))
+        authorities = (*(issuer.value for issuer in Issuer), "insecure")
+        identities = tuple(identity.value for identity in Identity)
+        authority = self._choice(known, "authority", path=f"{path}.", choices=authorities, default="own")
+        return Kubeconfig(
+            cluster=str(known.get("cluster", "")),
+            server=str(known.get("server", Kubeconfig.server)),
+            authority=None if authority == "insecure" else Issuer(authority),
+            identity=Identity(self._choice(known, "identity", path=f"{path}.", choices=identities, default="token")),
+            days=self._days(known, "days", path=path) or Kubeconfig.days,
+            forbid=self._rules(known, path=path),
         )
 
     def _timing(self, source: Any) -> Timing:
@@ -204,6 +231,7 @@ class _Reader(Reader):
             connection=self._choice(
                 known, "connection", path=f"{path}.", choices=("direct", "proxy"), default="direct"
             ),
+            kubeconfig_days=self._days(known, "kubeconfig_days", path=path),
             agent=self._part(reach.read_agent(known.get("agent")), path=f"{path}.agent"),
             other_host=self._optional_name(known, "other_host", path=path),
             reachable=self._flag(known, "reachable", path=path, default=True),
@@ -281,7 +309,26 @@ def _find_contradictions(scenario: Scenario) -> list[str]:
         problems += [f"{path}.{problem}" for problem in _find_proxy_contradictions(member, host=scenario.host)]
         found = _find_member_contradictions(member, release=RELEASES[scenario.kubesphere])
         problems += [f"{path}.{problem}" for problem in found]
-    return problems + _find_alias_contradictions(scenario.aliases, names=names)
+    problems += _find_alias_contradictions(scenario.aliases, names=names)
+    for name, issued in scenario.connections.items():
+        found = _find_connection_contradictions(issued, name=name, names=names, aliases=scenario.aliases)
+        problems += [f"connections.{name}.{problem}" for problem in found]
+    return problems
+
+
+def _find_connection_contradictions(
+    issued: Kubeconfig, *, name: str, names: list[str], aliases: Mapping[str, str]
+) -> list[str]:
+    problems = []
+    if name in names or name in aliases:
+        problems.append("cluster: that connection id is taken")
+    if issued.cluster not in names:
+        problems.append(f"cluster: there is no cluster {issued.cluster!r}")
+    if issued.days != Kubeconfig.days and issued.identity not in DATED:
+        problems.append(f"days: nothing ends in a kubeconfig with identity {issued.identity.value}")
+    if issued.forbid and issued.identity not in KNOWN:
+        problems.append(f"forbid: nobody is known by identity {issued.identity.value}")
+    return problems
 
 
 def _find_alias_contradictions(aliases: Mapping[str, str], *, names: list[str]) -> list[str]:
@@ -312,6 +359,8 @@ def _find_proxy_contradictions(member: Member, *, host: Host) -> list[str]:
     if member.connection == "proxy":
         if not _leads_to_tower(host):
             problems.append("connection: nothing leads from host.proxy_address to tower at the start")
+        if member.kubeconfig_days is not None:
+            problems.append("kubeconfig_days: tower makes the kubeconfig of a member that is joined by proxy")
         if member.joined is None:
             problems.append("connection: says how a member is joined, and this one is not")
         if not member.reaches_tower:
@@ -323,6 +372,8 @@ def _find_proxy_contradictions(member: Member, *, host: Host) -> list[str]:
 
 def _find_member_contradictions(member: Member, *, release: Release) -> list[str]:
     problems = []
+    if member.kubeconfig_days is not None and member.joined is None:
+        problems.append("kubeconfig_days: nothing was imported of a member that is not joined")
     if member.other_host is not None:
         if not release.states_role:
             problems.append(f"other_host: KubeSphere {release.version} writes no clusterName anywhere")

@@ -15,6 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from include.simulator.certificates import Pair
 
 _CLOSED: Final = "closed"
+_NO_CHECK_TIME: Final = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for."""
 
 
 class _Protocol(H11Protocol):
@@ -40,7 +42,8 @@ def reset(transport: asyncio.Transport) -> None:
 class HttpsServer:
     """Serves an application with TLS; client certificates of the given authority are taken, not demanded.
 
-    A certificate of another authority fails the handshake; a real API server would answer 401. The port stays the same
+    A certificate of another authority fails the handshake; a real API server would answer 401, as one here does to a
+    certificate that has expired, which is up to the application. The port stays the same
     when it is closed and opened again, and nobody else gets it meanwhile.
     """
 
@@ -53,6 +56,7 @@ class HttpsServer:
         pair.load_into(context)
         context.load_verify_locations(cadata=authority)
         context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= _NO_CHECK_TIME
         self._config = uvicorn.Config(
             application,
             http=_Protocol,

@@ -12,9 +12,10 @@ from typing import Any, Final, Self
 
 import yaml
 
-from include.simulator import certificates, configuration, proxy_states, scenario, states
+from include.simulator import certificates, configuration, issued, proxy_states, scenario, states
 from include.simulator.actors import cluster_controller, kubeconfigs
 from include.simulator.cluster import Cluster
+from include.simulator.issued import Identity, Kubeconfig
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
 from include.simulator.network import Network
 from include.simulator.release import RELEASES
@@ -26,9 +27,10 @@ LOOPBACK: Final = "127.0.0.1"
 class Simulation:
     """Starts the clusters of a scenario on entering, stops all of it on leaving.
 
-    Writes `<cluster>.kubeconfig`, `<cluster>.admin.kubeconfig`, `kubeconfig` (for people: an administrator of all
-    clusters, with a context by the name of each, at first the host's) and `connections.json` into the directory. The
-    API servers listen at `address`, an IPv4 address or a name of this machine, and are called by it in these files.
+    Writes `<cluster>.kubeconfig`, `<cluster>.admin.kubeconfig`, `<connection>.kubeconfig` for further connections,
+    `kubeconfig` (for people: an administrator of all clusters, with a context by the name of each, at first the host's)
+    and `connections.json` into the directory. The API servers listen at `address`, an IPv4 address or a name of this
+    machine, and are called by it in these files.
     `make_cluster` makes each cluster; one with another API server can take the place of `Cluster`.
     Raises ScenarioError for a scenario that is refused, OSError for an address that is not this machine's.
     """
@@ -50,6 +52,7 @@ class Simulation:
         self._host_secret = states.new_secret()
         self.clusters: dict[str, Cluster] = {}
         self.connections: dict[str, dict[str, Any]] = {}
+        self._issued: dict[str, dict[str, Any]] = {}
         self._loop = asyncio.new_event_loop()
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulation", daemon=True)
@@ -91,6 +94,8 @@ class Simulation:
         self._lay_host(host)
         for member in self._scenario.members:
             self._lay_member(member)
+        for name, kubeconfig in self._scenario.connections.items():
+            self._issued[name] = self.clusters[kubeconfig.cluster].issue_kubeconfig(name, kubeconfig)
         await asyncio.gather(*(cluster.start_server() for cluster in self.clusters.values()))
         self._write_files()
         # The host first, so that agents find tower; the controllers last, so that they find the agents connected.
@@ -172,6 +177,14 @@ class Simulation:
             )
         elif member.joined is not None:
             kubeconfig = cluster.kubeconfig("admin", server=cluster.pod_server)
+            if member.kubeconfig_days is not None:
+                described = Kubeconfig(
+                    cluster=member.name,
+                    server=issued.PODS,
+                    identity=Identity.CERTIFICATE,
+                    days=member.kubeconfig_days,
+                )
+                kubeconfig = cluster.issue_kubeconfig("kubernetes-admin", described)
             certificate = kubeconfig["users"][0]["user"]["client-certificate-data"]
             self.clusters[self._scenario.host.name].state.lay_joined(
                 cluster.state,
@@ -194,6 +207,9 @@ class Simulation:
         )
         self._write("kubeconfig", text=yaml.safe_dump(everywhere, sort_keys=False))
         connections = {name: self._connection(name) for name in self.clusters}
+        for name, document in self._issued.items():
+            self._write(f"{name}.kubeconfig", text=yaml.safe_dump(document, sort_keys=False))
+            connections[name] = {"conn_type": "kubernetes", "extra": {"kube_config": document}}
         for alias, name in self._scenario.aliases.items():
             connections[alias] = self._connection(name)
         self.connections = connections

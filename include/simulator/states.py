@@ -349,8 +349,10 @@ def _conditions(expiry: datetime.datetime | None) -> list[Object]:
     ]
     if expiry is not None:
         kind = "KubeConfigCertExpiresInSevenDays"
+        soon = expiry < datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=7)
         text = expiry.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
-        conditions.append({"type": kind, "status": "False", "reason": kind, "message": text, **times})
+        value = "True" if soon else "False"
+        conditions.append({"type": kind, "status": value, "reason": kind, "message": text, **times})
     return conditions
 
 

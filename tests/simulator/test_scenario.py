@@ -71,6 +71,30 @@ REFUSED = [
         {"members": [{"name": "a", "kubernetes": {"certificate": {"shown_to": "everybody"}}}]},
         "members[0].kubernetes: certificate: is that of any cluster; say what differs",
     ),
+    (
+        {"members": [{"name": "a", "kubeconfig_days": 3}]},
+        "members[0].kubeconfig_days: nothing was imported of a member that is not joined",
+    ),
+    (
+        {"host": {"role": "host"}, "members": [{**BEHIND_TOWER, "kubeconfig_days": 3}]},
+        "members[0].kubeconfig_days: tower makes the kubeconfig of a member that is joined by proxy",
+    ),
+    ({"connections": {"x": {}}}, "connections.x.cluster: there is no cluster ''"),
+    ({"connections": {"host": {"cluster": "host"}}}, "connections.host.cluster: that connection id is taken"),
+    ({"connections": {"x": {"cluster": "host", "identity": "me"}}}, "connections.x.identity: expected certificate or"),
+    ({"connections": {"x": {"cluster": "host", "authority": "me"}}}, "connections.x.authority: expected own or"),
+    (
+        {"connections": {"x": {"cluster": "host", "days": 3}}},
+        "x.days: nothing ends in a kubeconfig with identity",
+    ),
+    (
+        {
+            "connections": {
+                "x": {"cluster": "host", "identity": "empty", "forbid": [{"verb": "get", "resource": "pods"}]}
+            }
+        },
+        "connections.x.forbid: nobody is known by identity empty",
+    ),
     ({"aliases": {"other": "nobody"}}, "aliases.other: there is no cluster 'nobody'"),
     ({"members": [{"name": "a"}], "aliases": {"a": "host"}}, "aliases.a: is a cluster's own connection id"),
 ]
