@@ -5,11 +5,10 @@ from __future__ import annotations
 import datetime
 import hmac
 import ssl
-import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from include.simulator import resources, tokens
+from include.simulator import clock, resources, tokens
 from include.simulator.store import Store
 
 ANONYMOUS: Final = "system:anonymous"
@@ -74,7 +73,7 @@ class Access:
     def identify(self, *, certificate: dict[str, Any] | None, authorization: str) -> str | None:
         """Return the user, ANONYMOUS for a request without a credential, or None for one that is not known."""
         if certificate:
-            if ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
+            if ssl.cert_time_to_seconds(certificate["notAfter"]) < clock.now().timestamp():
                 return None
             for attribute in certificate.get("subject", ()):
                 for key, value in attribute:
@@ -103,7 +102,7 @@ class Access:
             claims = tokens.verify(token, key=self._signing_key)
         except tokens.TokenError:
             return None
-        if "exp" in claims and claims["exp"] < time.time():
+        if "exp" in claims and claims["exp"] < clock.now().timestamp():
             return None
         user = str(claims.get("sub", ""))
         namespace, _, name = user.removeprefix("system:serviceaccount:").partition(":")

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from include.simulator import accounts, credentials, manifests, ports, resources, status
+from include.simulator import accounts, clock, credentials, manifests, ports, resources, status
 from include.simulator import issued as issued_kubeconfigs
 from include.simulator.access import Entry, Rule
 from include.simulator.accounts import Accounts
@@ -67,6 +67,7 @@ class Cluster:
         self._network = network
         self._timing = timing
         self._release = release
+        self._kubernetes = kubernetes
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
@@ -101,6 +102,7 @@ class Cluster:
 
     async def start_server(self) -> None:
         """Open the port."""
+        clock.set_ahead(self._kubernetes.clock)
         self._loop = asyncio.get_running_loop()
         await self._ports.open()
 
@@ -109,6 +111,7 @@ class Cluster:
 
         Returns when the Services work and the pods that were laid down as running do run.
         """
+        clock.set_ahead(self._kubernetes.clock)
         laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
         manager = self._connect_as(KUBE_CONTROLLER_MANAGER)
         workloads = Workloads(manager, node=self._machine.name, signing_key=self._accounts.signing_key)
@@ -291,6 +294,7 @@ class Cluster:
         """
 
         async def restart() -> None:
+            clock.set_ahead(self._kubernetes.clock)
             self._api.disturbances.interrupt()
             await self._ports.restart(seconds)
 

@@ -42,9 +42,10 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True)
 class Kubernetes:
-    """A cluster without what is installed on it."""
+    """A cluster without what is installed on it. Its clock is `clock` seconds ahead, or behind when negative."""
 
     certificate: Certificate | None = None
+    clock: float = 0
 
 
 _CHOICES: Final = {"issuer": Issuer, "shown_to": Audience}
@@ -59,7 +60,10 @@ def read(source: Any) -> Kubernetes | str:
     certificate = _read_certificate(source.get("certificate"))
     if isinstance(certificate, str):
         return f"certificate: {certificate}"
-    return Kubernetes(certificate=certificate)
+    ahead = source.get("clock", 0)
+    if isinstance(ahead, bool) or not isinstance(ahead, (int, float)):
+        return f"clock: expected seconds, negative for a clock that is behind, got {ahead!r}"
+    return Kubernetes(certificate=certificate, clock=ahead)
 
 
 def _read_certificate(source: Any) -> Certificate | str | None:

@@ -20,6 +20,7 @@ from include.simulator import published as reach
 from include.simulator.access import Rule
 from include.simulator.foundation import Issuer, Kubernetes
 from include.simulator.issued import DATED, KNOWN, Identity, Kubeconfig
+from include.simulator.leftovers import Leftovers
 from include.simulator.published import Address, LeftAgent, LoadBalancer
 from include.simulator.reader import Reader
 from include.simulator.release import RELEASES, Release
@@ -86,7 +87,7 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """The host cluster."""
+    """The host cluster. `workspaces` are federated ones with the names of the Clusters where they are placed."""
 
     name: str = "host"
     role: str = "none"
@@ -94,6 +95,7 @@ class Host:
     load_balancer: LoadBalancer | None = None
     proxy_address: str | None = None
     published: tuple[Address, ...] = ()
+    workspaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
@@ -115,6 +117,7 @@ class Member:
     kubeconfig_days: float | None = None
     agent: LeftAgent | None = None
     other_host: str | None = None
+    left: Leftovers = field(default_factory=Leftovers)
     reachable: bool = True
     reaches_tower: bool = True
     installed: bool = True
@@ -213,6 +216,7 @@ class _Reader(Reader):
             load_balancer=self._part(reach.read_load_balancer(known.get("load_balancer")), path="host.load_balancer"),
             proxy_address=self._proxy_address(known.get("proxy_address")),
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
+            workspaces=self._workspaces(known.get("workspaces") or {}),
             kubernetes=self._kubernetes(known, path="host"),
             forbid=self._rules(known, path="host"),
             installer=self._fault(known, path="host"),
@@ -234,6 +238,7 @@ class _Reader(Reader):
             kubeconfig_days=self._days(known, "kubeconfig_days", path=path),
             agent=self._part(reach.read_agent(known.get("agent")), path=f"{path}.agent"),
             other_host=self._optional_name(known, "other_host", path=path),
+            left=self._leftovers(known.get("left") or {}, path=f"{path}.left"),
             reachable=self._flag(known, "reachable", path=path, default=True),
             reaches_tower=self._flag(known, "reaches_tower", path=path, default=True),
             installed=self._flag(known, "installed", path=path, default=True),
@@ -241,6 +246,21 @@ class _Reader(Reader):
             forbid=self._rules(known, path=path),
             installer=self._fault(known, path=path),
         )
+
+    def _leftovers(self, source: Any, *, path: str) -> Leftovers:
+        known = self._mapping(source, path=path, keys=_keys(Leftovers))
+        return Leftovers(
+            accounts=self._names(known.get("accounts") or [], path=f"{path}.accounts"),
+            namespace_terminating=self._flag(known, "namespace_terminating", path=path, default=False),
+            workspaces=self._names(known.get("workspaces") or [], path=f"{path}.workspaces"),
+            cluster_name=self._optional_name(known, "cluster_name", path=path),
+        )
+
+    def _workspaces(self, source: Any) -> dict[str, tuple[str, ...]]:
+        if not isinstance(source, dict):
+            self.problems.append(f"host.workspaces: expected a mapping, got {source!r}")
+            return {}
+        return {str(name): self._names(placed, path=f"host.workspaces.{name}") for name, placed in source.items()}
 
     def _kubernetes(self, known: dict[str, Any], *, path: str) -> Kubernetes:
         return self._part(foundation.read(known.get("kubernetes")), path=f"{path}.kubernetes") or Kubernetes()
@@ -339,6 +359,8 @@ def _find_alias_contradictions(aliases: Mapping[str, str], *, names: list[str]) 
 
 
 def _find_host_contradictions(host: Host) -> list[str]:
+    if host.workspaces and host.role != "host":
+        return ["host.workspaces: are federated, and host.role is none"]
     if host.proxy_address is not None and host.role != "host":
         return ["host.proxy_address: is that of a host in force, and host.role is none"]
     return []
@@ -370,8 +392,24 @@ def _find_proxy_contradictions(member: Member, *, host: Host) -> list[str]:
     return problems
 
 
+def _find_leftover_contradictions(member: Member, *, release: Release) -> list[str]:
+    left, problems = member.left, []
+    if left.namespace_terminating and member.joined is not None:
+        problems.append("namespace_terminating: a joined member's service account is in that namespace")
+    if member.joined in left.accounts:
+        problems.append(f"accounts: it is joined as {member.joined!r}")
+    if left.cluster_name is not None and not release.states_role:
+        problems.append(f"cluster_name: KubeSphere {release.version} writes no clusterName anywhere")
+    if left.cluster_name is not None and (member.joined is not None or member.other_host is not None):
+        problems.append("cluster_name: the ConfigMap holds one host's name for the cluster, and that is another one")
+    if not member.installed and (left.workspaces or left.cluster_name is not None):
+        problems.append("workspaces and cluster_name: are KubeSphere's, which is not installed")
+    return problems
+
+
 def _find_member_contradictions(member: Member, *, release: Release) -> list[str]:
     problems = []
+    problems += [f"left.{problem}" for problem in _find_leftover_contradictions(member, release=release)]
     if member.kubeconfig_days is not None and member.joined is None:
         problems.append("kubeconfig_days: nothing was imported of a member that is not joined")
     if member.other_host is not None:

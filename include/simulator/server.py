@@ -9,9 +9,10 @@ import struct
 from typing import Any, Final
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from include.simulator import clock
 from include.simulator.certificates import Pair
 
 _CLOSED: Final = "closed"
@@ -29,6 +30,21 @@ class _Protocol(H11Protocol):
             transport.abort()
         certificate = transport.get_extra_info("peercert")
         self.app_state: dict[str, Any] = {**self.app_state, "certificate": certificate, "transport": transport}
+
+
+class _Dated:
+    """Adds the time of the cluster's own clock to each answer of an application."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"date", clock.http_date().encode())]
+            await send(message)
+
+        await self._application(scope, receive, send_dated)
 
 
 def reset(transport: asyncio.Transport) -> None:
@@ -58,8 +74,9 @@ class HttpsServer:
         context.verify_mode = ssl.CERT_OPTIONAL
         context.verify_flags |= _NO_CHECK_TIME
         self._config = uvicorn.Config(
-            application,
+            _Dated(application),
             http=_Protocol,
+            date_header=False,
             ws="none",
             lifespan="off",
             log_config=None,

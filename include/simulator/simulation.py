@@ -12,7 +12,17 @@ from typing import Any, Final, Self
 
 import yaml
 
-from include.simulator import certificates, configuration, issued, proxy_states, scenario, states
+from include.simulator import (
+    certificates,
+    clock,
+    configuration,
+    issued,
+    leftover_states,
+    proxy_states,
+    resources,
+    scenario,
+    states,
+)
 from include.simulator.actors import cluster_controller, kubeconfigs
 from include.simulator.cluster import Cluster
 from include.simulator.issued import Identity, Kubeconfig
@@ -132,6 +142,7 @@ class Simulation:
             self._network.isolate(described.name)
 
     def _lay_host(self, host: Host) -> None:
+        clock.set_ahead(host.kubernetes.clock)
         cluster = self.clusters[host.name]
         spec = states.build_spec(role=host.role, jwt=host.jwt_in_spec or "")
         if host.proxy_address is not None:
@@ -146,24 +157,31 @@ class Simulation:
                 kubeconfig=cluster_controller.host_kubeconfig(cluster.state.authority),
                 token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(HOST_CLUSTER)),
             )
+        for name, placed in host.workspaces.items():
+            placement = {"clusters": [{"name": each} for each in placed]}
+            content = {"metadata": {"name": name}, "spec": {"placement": placement}}
+            cluster.state.put(resources.FEDERATEDWORKSPACES, content)
         if host.jwt_in_spec is not None:
             cluster.state.log_failed_run(host.jwt_in_spec)
 
     def _lay_member(self, member: Member) -> None:
+        clock.set_ahead(member.kubernetes.clock)
         cluster = self.clusters[member.name]
         cluster.state.lay_kubernetes()
         if not member.installed:
+            self._lay_leftovers(member)
             return
         secret = self._host_secret if member.secret is Origin.HOST else states.new_secret()
         in_force = states.build_spec(role=member.role, jwt=secret if member.secret is Origin.HOST else "")
         text = configuration.render(in_force, secret=secret, release=self._release)
-        name = member.joined or member.other_host
+        name = member.joined or member.other_host or member.left.cluster_name
         if name is not None and self._release.states_role:
             text = configuration.rewrite(_load(text), cluster_name=name)
         spec = states.build_spec(role="member", jwt=self._host_secret) if member.spec_ahead else in_force
         cluster.state.lay_kubesphere(spec, secret=secret, settings=text)
         if member.spec_ahead:
             cluster.state.log_failed_run(self._host_secret)
+        self._lay_leftovers(member)
         if member.agent is not None:
             proxy_states.lay_agent(cluster.state, member.agent)
         if member.joined is not None and member.connection == "proxy":
@@ -194,6 +212,14 @@ class Simulation:
                 token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(member.joined)),
                 expiry=certificates.expiry(states.decode(certificate)),
             )
+
+    def _lay_leftovers(self, member: Member) -> None:
+        cluster = self.clusters[member.name]
+        leftover_states.lay(
+            cluster.state,
+            member.left,
+            account_token=lambda name: cluster.account_token(namespace=FEDERATION_NAMESPACE, name=name),
+        )
 
     def _write_files(self) -> None:
         """Write the kubeconfigs and the Airflow connections, readable by this user only."""
