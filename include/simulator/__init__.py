@@ -15,6 +15,7 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
 - `issued.py` describes kubeconfigs that are no good, which `accounts.py` and `cluster.py` make.
 - `leftovers.py` is what an earlier membership has left, laid down by `leftover_states.py`.
+- `workload_states.py` are Deployments that do not run as they should.
 - `foundation.py` is what a scenario says of a cluster's Kubernetes; `ports.py` shows its certificates.
 - `clock.py` is what time it is there.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here,
@@ -46,7 +47,10 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
   namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Leases,
   quotas, metrics (`kubectl top`).
 - Node ports and load balancers lead somewhere for the pods of the clusters only.
-- A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count.
+- A container that ends starts again at once and stays Ready. Those that a scenario lets crash are in CrashLoopBackOff
+  from their start on, with a restart count that stays; an image that cannot be pulled is in ImagePullBackOff at once.
+- Of the version of Kubernetes that a scenario gives: what is served stays that of 1.22. What it changes is that the
+  installer refuses it, that KubeSphere 3.0 waits for a token in vain, and that ks-apiserver crashes from 1.25 on.
 - `previous`, `limitBytes` of pod logs; streams through a proxy other than a followed log, which ends when its
   container does, though the log of the next one goes on in the same place; exec, attach, port-forward; websockets
   through a proxy.
@@ -55,7 +59,8 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
   nobody while it starts, and is not missed by its own etcd.
 
 KubeSphere
-- Versions other than 3.4.1 and 3.0.0, and clusters of both in one scenario.
+- Versions other than 3.4.1 and 3.0.0. Of clusters of both in one scenario it is not known what the controllers of the
+  one make of the other's ConfigMap beyond the name that they write into it.
 - Between agent and tower: WebSocket, SSH and keepalive (a lost connection is noticed at once, by both), and proxies
   of the environment. No TLS on tower's ports for a member: the certificates in a kubeconfig that tower writes are
   genuine and never looked at. Requests through a tunnel are answered whole, so that a watch cannot go through it.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
-from include.simulator import accounts, clock, credentials, manifests, ports, resources, status
+from include.simulator import accounts, clock, credentials, manifests, ports, resources, status, workload_states
 from include.simulator import issued as issued_kubeconfigs
 from include.simulator.access import Entry, Rule
 from include.simulator.accounts import Accounts
@@ -33,6 +33,7 @@ from include.simulator.scenario import Fault, Timing
 from include.simulator.states import Machine, State
 from include.simulator.store import Object, Store
 from include.simulator.targets import Target
+from include.simulator.workload_states import Workload
 
 KUBE_CONTROLLER_MANAGER: Final = "system:kube-controller-manager"
 WRITES: Final = ("create", "update", "patch", "delete")
@@ -61,6 +62,7 @@ class Cluster:
         load_balancer: LoadBalancer | None,
         published: tuple[Address, ...],
         kubernetes: Kubernetes,
+        workloads: Mapping[str, Workload],
     ) -> None:
         self.name = name
         self._address = address
@@ -68,6 +70,7 @@ class Cluster:
         self._timing = timing
         self._release = release
         self._kubernetes = kubernetes
+        self._crashing = workload_states.crashing(workloads, release=release)
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
@@ -75,7 +78,12 @@ class Cluster:
         self._authority = Authority(f"{name}-ca")
         self.store = Store()
         self.state = State(
-            store=self.store, machine=self._machine, authority=self._authority.certificate, release=release
+            store=self.store,
+            machine=self._machine,
+            authority=self._authority.certificate,
+            release=release,
+            kubernetes=kubernetes,
+            workloads={**workloads, **dict.fromkeys(self._crashing, Workload.CRASHING)},
         )
         node = f"system:node:{self._machine.name}"
         self._accounts = Accounts(
@@ -129,6 +137,8 @@ class Cluster:
             connect_as=self._connect_as,
             connect=self._connect_account,
             others=(workloads, Namespaces(manager)),
+            crashing=self._crashing,
+            unpullable=self._kubernetes.unpullable,
         )
         await self._node.start()
 

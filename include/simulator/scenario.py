@@ -24,9 +24,24 @@ from include.simulator.leftovers import Leftovers
 from include.simulator.published import Address, LeftAgent, LoadBalancer
 from include.simulator.reader import Reader
 from include.simulator.release import RELEASES, Release
+from include.simulator.workload_states import Workload, find_problem
 
 VERSIONS: Final = tuple(RELEASES)
 HOST_CLUSTER: Final = "host"
+_OF_KUBESPHERE: Final = (
+    "role",
+    "secret",
+    "spec_ahead",
+    "joined",
+    "agent",
+    "other_host",
+    "installer",
+    "kubesphere",
+    "access_token_max_age",
+    "workloads",
+)
+"""What can be said only of a member with KubeSphere."""
+_AGE: Final = re.compile(r"[1-9][0-9]*[smh]")
 _SECRET: Final = re.compile(r"[A-Za-z0-9]+")
 _RESOURCES: Final = {
     "*",
@@ -96,6 +111,7 @@ class Host:
     proxy_address: str | None = None
     published: tuple[Address, ...] = ()
     workspaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
@@ -106,6 +122,8 @@ class Member:
     """A cluster to be joined, or joined already.
 
     `kubeconfig_days` are those until the client certificate ends that was imported, negative when it has ended.
+    `kubesphere` is its version, where that is not the scenario's. `access_token_max_age` was written into the ConfigMap
+    by hand. A member of role host is a host itself.
     """
 
     name: str = ""
@@ -121,6 +139,9 @@ class Member:
     reachable: bool = True
     reaches_tower: bool = True
     installed: bool = True
+    kubesphere: str | None = None
+    access_token_max_age: str | None = None
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
@@ -216,6 +237,7 @@ class _Reader(Reader):
             load_balancer=self._part(reach.read_load_balancer(known.get("load_balancer")), path="host.load_balancer"),
             proxy_address=self._proxy_address(known.get("proxy_address")),
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
+            workloads=self._workloads(known, path="host"),
             workspaces=self._workspaces(known.get("workspaces") or {}),
             kubernetes=self._kubernetes(known, path="host"),
             forbid=self._rules(known, path="host"),
@@ -228,7 +250,7 @@ class _Reader(Reader):
             self.problems.append(f"{path}.name: required")
         return Member(
             name=self._name(known, path=path, default=""),
-            role=self._choice(known, "role", path=f"{path}.", choices=("none", "member"), default="none"),
+            role=self._choice(known, "role", path=f"{path}.", choices=("none", "member", "host"), default="none"),
             secret=Origin(self._choice(known, "secret", path=f"{path}.", choices=("own", "host"), default="own")),
             spec_ahead=self._flag(known, "spec_ahead", path=path, default=False),
             joined=self._optional_name(known, "joined", path=path),
@@ -242,6 +264,9 @@ class _Reader(Reader):
             reachable=self._flag(known, "reachable", path=path, default=True),
             reaches_tower=self._flag(known, "reaches_tower", path=path, default=True),
             installed=self._flag(known, "installed", path=path, default=True),
+            kubesphere=self._version(known, path=path),
+            access_token_max_age=self._age(known, path=path),
+            workloads=self._workloads(known, path=path),
             kubernetes=self._kubernetes(known, path=path),
             forbid=self._rules(known, path=path),
             installer=self._fault(known, path=path),
@@ -261,6 +286,28 @@ class _Reader(Reader):
             self.problems.append(f"host.workspaces: expected a mapping, got {source!r}")
             return {}
         return {str(name): self._names(placed, path=f"host.workspaces.{name}") for name, placed in source.items()}
+
+    def _workloads(self, known: dict[str, Any], *, path: str) -> dict[str, Workload]:
+        source, choices = known.get("workloads") or {}, tuple(workload.value for workload in Workload)
+        if not isinstance(source, dict):
+            self.problems.append(f"{path}.workloads: expected a mapping, got {source!r}")
+            return {}
+        path = f"{path}.workloads."
+        return {
+            name: Workload(self._choice(source, name, path=path, choices=choices, default="stopped")) for name in source
+        }
+
+    def _version(self, known: dict[str, Any], *, path: str) -> str | None:
+        if known.get("kubesphere") is None:
+            return None
+        return self._choice(known, "kubesphere", path=f"{path}.", choices=VERSIONS, default=VERSIONS[0])
+
+    def _age(self, known: dict[str, Any], *, path: str) -> str | None:
+        age = known.get("access_token_max_age")
+        if age is None or (isinstance(age, str) and _AGE.fullmatch(age)):
+            return age
+        self.problems.append(f"{path}.access_token_max_age: expected a duration like 2h, got {age!r}")
+        return None
 
     def _kubernetes(self, known: dict[str, Any], *, path: str) -> Kubernetes:
         return self._part(foundation.read(known.get("kubernetes")), path=f"{path}.kubernetes") or Kubernetes()
@@ -327,7 +374,8 @@ def _find_contradictions(scenario: Scenario) -> list[str]:
                 problems.append(f"{path}.joined: another member is joined as {member.joined!r}")
             joined.append(member.joined)
         problems += [f"{path}.{problem}" for problem in _find_proxy_contradictions(member, host=scenario.host)]
-        found = _find_member_contradictions(member, release=RELEASES[scenario.kubesphere])
+        release = RELEASES[member.kubesphere or scenario.kubesphere]
+        found = _find_member_contradictions(member, release=release)
         problems += [f"{path}.{problem}" for problem in found]
     problems += _find_alias_contradictions(scenario.aliases, names=names)
     for name, issued in scenario.connections.items():
@@ -359,6 +407,9 @@ def _find_alias_contradictions(aliases: Mapping[str, str], *, names: list[str]) 
 
 
 def _find_host_contradictions(host: Host) -> list[str]:
+    problems = _find_workload_contradictions(host.workloads, is_host=host.role == "host", has_agent=False)
+    if problems:
+        return [f"host.{problem}" for problem in problems]
     if host.workspaces and host.role != "host":
         return ["host.workspaces: are federated, and host.role is none"]
     if host.proxy_address is not None and host.role != "host":
@@ -379,6 +430,8 @@ def _leads_to_tower(host: Host) -> bool:
 def _find_proxy_contradictions(member: Member, *, host: Host) -> list[str]:
     problems = []
     if member.connection == "proxy":
+        if host.workloads.get("tower") is Workload.MISSING and host.proxy_address is None:
+            problems.append("connection: without tower's Service and host.proxy_address its agent has no address")
         if not _leads_to_tower(host):
             problems.append("connection: nothing leads from host.proxy_address to tower at the start")
         if member.kubeconfig_days is not None:
@@ -390,6 +443,13 @@ def _find_proxy_contradictions(member: Member, *, host: Host) -> list[str]:
         if member.agent is not None:
             problems.append("agent: a member that is joined by proxy has that Cluster's agent")
     return problems
+
+
+def _find_workload_contradictions(workloads: Mapping[str, Workload], *, is_host: bool, has_agent: bool) -> list[str]:
+    found = {
+        name: find_problem(name, workload, is_host=is_host, has_agent=has_agent) for name, workload in workloads.items()
+    }
+    return [f"workloads.{name}: {problem}" for name, problem in found.items() if problem is not None]
 
 
 def _find_leftover_contradictions(member: Member, *, release: Release) -> list[str]:
@@ -412,6 +472,26 @@ def _find_member_contradictions(member: Member, *, release: Release) -> list[str
     problems += [f"left.{problem}" for problem in _find_leftover_contradictions(member, release=release)]
     if member.kubeconfig_days is not None and member.joined is None:
         problems.append("kubeconfig_days: nothing was imported of a member that is not joined")
+    problems += _find_ownership_contradictions(member, release=release)
+    if member.access_token_max_age is not None and (member.role != "member" or not release.states_role):
+        problems.append("access_token_max_age: without a 0 there, this cluster has not the role member anyway")
+    has_agent = member.agent is not None or (member.joined is not None and member.connection == "proxy")
+    problems += _find_workload_contradictions(member.workloads, is_host=member.role == "host", has_agent=has_agent)
+    if member.spec_ahead and member.role == "member" and member.secret is Origin.HOST:
+        problems.append("spec_ahead: the ConfigMap has the member role and the host's secret, so nothing is ahead")
+    if not member.installed:
+        default = Member(name=member.name, installed=False)
+        problems += [
+            f"{key}: cannot be set where KubeSphere is not installed"
+            for key in _OF_KUBESPHERE
+            if getattr(member, key) != getattr(default, key)
+        ]
+    return problems
+
+
+def _find_ownership_contradictions(member: Member, *, release: Release) -> list[str]:
+    """Return what cannot be of whose member a cluster is."""
+    problems = []
     if member.other_host is not None:
         if not release.states_role:
             problems.append(f"other_host: KubeSphere {release.version} writes no clusterName anywhere")
@@ -421,13 +501,6 @@ def _find_member_contradictions(member: Member, *, release: Release) -> list[str
             problems.append("other_host: the secret of another host is not this host's")
         if member.joined is not None:
             problems.append("other_host: the ConfigMap holds one host's name for the cluster, and it is joined here")
-    if member.spec_ahead and member.role == "member" and member.secret is Origin.HOST:
-        problems.append("spec_ahead: the ConfigMap has the member role and the host's secret, so nothing is ahead")
-    if not member.installed:
-        default = Member(name=member.name, installed=False)
-        problems += [
-            f"{key}: cannot be set where KubeSphere is not installed"
-            for key in ("role", "secret", "spec_ahead", "joined", "agent", "other_host", "installer")
-            if getattr(member, key) != getattr(default, key)
-        ]
+    if member.role == "host" and (member.joined is not None or member.secret is Origin.HOST):
+        problems.append("role: a host with tower and kubefed of its own is nobody's member at the start")
     return problems

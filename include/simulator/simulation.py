@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from include.simulator.cluster import Cluster
 from include.simulator.issued import Identity, Kubeconfig
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
 from include.simulator.network import Network
-from include.simulator.release import RELEASES
+from include.simulator.release import RELEASES, Release
 from include.simulator.scenario import HOST_CLUSTER, Host, Member, Origin
 
 LOOPBACK: Final = "127.0.0.1"
@@ -130,16 +131,21 @@ class Simulation:
             address=self._address,
             network=self._network,
             timing=self._scenario.timing,
-            release=self._release,
+            release=self._choose_release(described),
             reachable=getattr(described, "reachable", True),
             load_balancer=getattr(described, "load_balancer", None),
             published=getattr(described, "published", ()),
             kubernetes=described.kubernetes,
+            workloads=described.workloads,
             rules=described.forbid,
             fault=described.installer,
         )
         if not getattr(described, "reaches_tower", True):
             self._network.isolate(described.name)
+
+    def _choose_release(self, described: Host | Member) -> Release:
+        release = RELEASES[getattr(described, "kubesphere", None) or self._scenario.kubesphere]
+        return dataclasses.replace(release, kubernetes=described.kubernetes.version or release.kubernetes)
 
     def _lay_host(self, host: Host) -> None:
         clock.set_ahead(host.kubernetes.clock)
@@ -153,16 +159,20 @@ class Simulation:
         cluster.state.lay_kubernetes()
         cluster.state.lay_kubesphere(spec, secret=self._host_secret, settings=text)
         if host.role == "host":
-            cluster.state.lay_host(
-                kubeconfig=cluster_controller.host_kubeconfig(cluster.state.authority),
-                token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(HOST_CLUSTER)),
-            )
+            self._lay_host_role(cluster)
         for name, placed in host.workspaces.items():
             placement = {"clusters": [{"name": each} for each in placed]}
             content = {"metadata": {"name": name}, "spec": {"placement": placement}}
             cluster.state.put(resources.FEDERATEDWORKSPACES, content)
         if host.jwt_in_spec is not None:
             cluster.state.log_failed_run(host.jwt_in_spec)
+
+    @staticmethod
+    def _lay_host_role(cluster: Cluster) -> None:
+        cluster.state.lay_host(
+            kubeconfig=cluster_controller.host_kubeconfig(cluster.state.authority),
+            token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(HOST_CLUSTER)),
+        )
 
     def _lay_member(self, member: Member) -> None:
         clock.set_ahead(member.kubernetes.clock)
@@ -173,14 +183,13 @@ class Simulation:
             return
         secret = self._host_secret if member.secret is Origin.HOST else states.new_secret()
         in_force = states.build_spec(role=member.role, jwt=secret if member.secret is Origin.HOST else "")
-        text = configuration.render(in_force, secret=secret, release=self._release)
-        name = member.joined or member.other_host or member.left.cluster_name
-        if name is not None and self._release.states_role:
-            text = configuration.rewrite(_load(text), cluster_name=name)
+        text = _member_settings(member, spec=in_force, secret=secret, release=cluster.state.release)
         spec = states.build_spec(role="member", jwt=self._host_secret) if member.spec_ahead else in_force
         cluster.state.lay_kubesphere(spec, secret=secret, settings=text)
         if member.spec_ahead:
             cluster.state.log_failed_run(self._host_secret)
+        if member.role == "host":
+            self._lay_host_role(cluster)
         self._lay_leftovers(member)
         if member.agent is not None:
             proxy_states.lay_agent(cluster.state, member.agent)
@@ -254,6 +263,18 @@ class Simulation:
         path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")
         path.replace(self._directory / name)
+
+
+def _member_settings(member: Member, *, spec: dict[str, Any], secret: str, release: Release) -> str:
+    """Return the text in the ConfigMap of a member."""
+    text = configuration.render(spec, secret=secret, release=release)
+    if member.access_token_max_age is not None:
+        text = text.replace("accessTokenMaxAge: 0", f"accessTokenMaxAge: {member.access_token_max_age}")
+    own = HOST_CLUSTER if member.role == "host" else None
+    name = member.joined or member.other_host or member.left.cluster_name or own
+    if name is None or not release.states_role:
+        return text
+    return configuration.rewrite(_load(text), cluster_name=name)
 
 
 def _load(text: str) -> dict[str, Any]:

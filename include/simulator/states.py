@@ -11,18 +11,21 @@ import datetime
 import secrets
 import string
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from include.simulator import clock, configuration, definitions, manifests, resources, store
 from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
 from include.simulator.actors.container_log import Line
+from include.simulator.foundation import Kubernetes
 from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE
 from include.simulator.proxy import KUBELET_PORT
 from include.simulator.release import Release
 from include.simulator.resources import Resource
 from include.simulator.scenario import HOST_CLUSTER
 from include.simulator.store import Store
+from include.simulator.workload_states import Workload
 
 Object = dict[str, Any]
 
@@ -43,12 +46,17 @@ class Machine:
 
 @dataclass(kw_only=True)
 class State:
-    """Lays objects down in the store of one cluster; `logs` is what containers wrote before, by pod name."""
+    """Lays objects down in the store of one cluster; `logs` is what containers wrote before, by pod name.
+
+    `workloads` are Deployments that do not run as they should, by name.
+    """
 
     store: Store
     machine: Machine
     authority: str
     release: Release
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
     logs: dict[str, list[Line]] = field(default_factory=dict)
     _pods: int = 1
 
@@ -83,7 +91,14 @@ class State:
         self.put(
             resources.STORAGECLASSES,
             {
-                "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+                "metadata": {
+                    "name": "local",
+                    "annotations": {
+                        "storageclass.kubernetes.io/is-default-class": str(
+                            self.kubernetes.default_storage_class
+                        ).lower()
+                    },
+                },
                 "provisioner": "openebs.io/local",
             },
         )
@@ -120,7 +135,7 @@ class State:
                         "kernelVersion": "5.4.0",
                         "kubeProxyVersion": self.release.kubernetes,
                         "kubeletVersion": self.release.kubernetes,
-                        "machineID": uuid.uuid4().hex,
+                        "machineID": self.kubernetes.machine_id or uuid.uuid4().hex,
                         "operatingSystem": "linux",
                         "osImage": "Ubuntu 20.04.6 LTS",
                         "systemUUID": str(uuid.uuid4()),
@@ -174,11 +189,12 @@ class State:
                 },
             },
         )
-        self.put(
-            resources.SERVICES,
-            namespace=SYSTEM_NAMESPACE,
-            content=manifests.service("ks-apiserver", namespace=SYSTEM_NAMESPACE, port=80, target=9090),
-        )
+        if self.workloads.get("ks-apiserver") is not Workload.MISSING:
+            self.put(
+                resources.SERVICES,
+                namespace=SYSTEM_NAMESPACE,
+                content=manifests.service("ks-apiserver", namespace=SYSTEM_NAMESPACE, port=80, target=9090),
+            )
         for name, image, account, container in (
             ("ks-apiserver", "kubesphere/ks-apiserver", "kubesphere", ""),
             ("ks-controller-manager", "kubesphere/ks-controller-manager", "kubesphere", ""),
@@ -196,11 +212,19 @@ class State:
         self._log_installer(installer_log.banner(node=self.machine.address, moment=_earlier(90)), minutes=90)
 
     def lay_deployment(self, manifest: Object, *, namespace: str) -> None:
-        """Lay down a Deployment with its pod running."""
+        """Lay down a Deployment with its pod running, or as the scenario says that it is."""
+        workload = self.workloads.get(manifest["metadata"]["name"])
+        if workload is Workload.MISSING:
+            return
+        if workload is Workload.STOPPED:
+            manifest = {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
         created = self.put(resources.DEPLOYMENTS, manifest, namespace=namespace)
+        if workload is Workload.STOPPED:
+            return
         self._pods += 1
         pod = workloads.build_pod(created, node=self.machine.name)
-        pod["status"] = kubelet.running_status(
+        describe = kubelet.crashing_status if workload is Workload.CRASHING else kubelet.running_status
+        pod["status"] = describe(
             pod["spec"]["containers"], address=f"{self.machine.pod_prefix}.{self._pods}", host=self.machine.address
         )
         laid = self.put(resources.PODS, pod, namespace=namespace)
@@ -226,6 +250,8 @@ class State:
         self.put(resources.NAMESPACES, {"metadata": {"name": FEDERATION_NAMESPACE}})
         # Services first, so that their endpoints are known with the pods.
         for resource, namespace, manifest in reversed(manifests.multicluster(self.release)):
+            if self.workloads.get(manifest["metadata"]["name"]) is Workload.MISSING:
+                continue
             if resource == resources.DEPLOYMENTS:
                 self.lay_deployment(manifest, namespace=namespace or "")
             else:
@@ -259,12 +285,12 @@ class State:
         cluster["metadata"]["finalizers"] = [cluster_controller.FINALIZER]
         cluster["spec"]["connection"]["kubernetesAPIEndpoint"] = server
         cluster["status"] = {
-            "kubernetesVersion": self.release.kubernetes,
+            "kubernetesVersion": member.release.kubernetes,
             "nodeCount": 1,
             "conditions": _conditions(expiry if self.release.federates_by_condition else None),
         }
         if self.release.federates_by_condition:
-            cluster["status"]["kubeSphereVersion"] = self.release.version
+            cluster["status"]["kubeSphereVersion"] = member.release.version
             cluster["status"]["uid"] = member.store.get(resources.NAMESPACES, name="kube-system")["metadata"]["uid"]
         self.put(resources.CLUSTERS, cluster)
         self.put(

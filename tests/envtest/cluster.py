@@ -61,7 +61,10 @@ class RealCluster:
         load_balancer,
         published,
         kubernetes,
+        workloads,
     ):
+        if workloads:
+            raise ValueError(f"{name}: a Deployment that is laid down comes up")
         if kubernetes != Kubernetes():
             raise ValueError(f"{name}: this Kubernetes is as it should be")
         if rules:

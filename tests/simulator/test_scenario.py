@@ -118,6 +118,27 @@ REFUSED = [
         "members[0].left.cluster_name: KubeSphere v3.0.0 writes no clusterName anywhere",
     ),
     ({"host": {"workspaces": {"x": []}}}, "host.workspaces: are federated, and host.role is none"),
+    ({"host": {"kubernetes": {"version": "1.22"}}}, "host.kubernetes: version: expected a version like v1.22.12"),
+    ({"host": {"kubernetes": {"machine_id": "x"}}}, "host.kubernetes: machine_id: expected 32 hexadecimal digits"),
+    ({"host": {"kubernetes": {"default_storage_class": "x"}}}, "default_storage_class: expected true or false"),
+    ({"host": {"kubernetes": {"unpullable": "tower"}}}, "unpullable: expected a list of images"),
+    ({"host": {"workloads": {"tower": "stopped"}}}, "host.workloads.tower: is not there at the start anyway"),
+    ({"host": {"workloads": {"tower": "slow"}}}, "host.workloads.tower: expected stopped or missing or crashing"),
+    ({"host": {"workloads": {"etcd": "stopped"}}}, "host.workloads.etcd: expected one of ks-apiserver"),
+    (
+        {"host": {"role": "host", "workloads": {"tower": "missing"}}, "members": [BEHIND_TOWER]},
+        "members[0].connection: without tower's Service and host.proxy_address its agent has no address",
+    ),
+    ({"members": [{"name": "a", "kubesphere": "v3.2.1"}]}, "members[0].kubesphere: expected v3.4.1 or v3.0.0"),
+    ({"members": [{"name": "a", "access_token_max_age": "2h"}]}, "access_token_max_age: without a 0 there"),
+    (
+        {"members": [{"name": "a", "role": "member", "access_token_max_age": "0"}]},
+        "members[0].access_token_max_age: expected a duration like 2h",
+    ),
+    (
+        {"host": {"role": "host"}, "members": [{"name": "a", "role": "host", "joined": "a"}]},
+        "members[0].role: a host with tower and kubefed of its own is nobody's member",
+    ),
     ({"aliases": {"other": "nobody"}}, "aliases.other: there is no cluster 'nobody'"),
     ({"members": [{"name": "a"}], "aliases": {"a": "host"}}, "aliases.a: is a cluster's own connection id"),
 ]

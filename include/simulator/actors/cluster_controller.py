@@ -189,7 +189,9 @@ class ClusterController:
         status = cluster["status"]
         version = await _read_proxied(member, path="/kapis/version")
         if version is not None:
-            status["kubeSphereVersion"] = version.get("gitVersion") or "unknown"
+            reported = version.get("gitVersion") or "unknown"
+            # What the builds of 3.0 say of themselves (kubesphere-facts 5.1).
+            status["kubeSphereVersion"] = "v3.0.0" if reported == "v0.0.0" else reported
         system = await member.get(resources.NAMESPACES, name="kube-system")
         status["uid"] = system["metadata"]["uid"]
 
