@@ -15,6 +15,7 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
 - `issued.py` describes kubeconfigs that are no good, which `accounts.py` and `cluster.py` make.
 - `leftovers.py` is what an earlier membership has left, laid down by `leftover_states.py`.
+- `elsewhere.py` is what answers at addresses taken for tower's, `extra_clusters.py` are Clusters made by hand.
 - `workload_states.py` are Deployments that do not run as they should.
 - `foundation.py` is what a scenario says of a cluster's Kubernetes; `ports.py` shows its certificates.
 - `clock.py` is what time it is there.
@@ -57,6 +58,8 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
 - Of what `disturbances.py` makes go wrong: an answer that breaks off in its middle (streams do), connections that are
   lost without a reset, a TLS handshake that fails. A server that restarts does not forget its audit log, refuses
   nobody while it starts, and is not missed by its own etcd.
+
+- What a firewall drops is told at once, not after 30 seconds.
 
 KubeSphere
 - Versions other than 3.4.1 and 3.0.0. Of clusters of both in one scenario it is not known what the controllers of the

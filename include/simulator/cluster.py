@@ -8,6 +8,8 @@ import functools
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
+import httpx
+
 from include.simulator import accounts, clock, credentials, manifests, ports, resources, status, workload_states
 from include.simulator import issued as issued_kubeconfigs
 from include.simulator.access import Entry, Rule
@@ -102,6 +104,7 @@ class Cluster:
             address=address,
             reachable=reachable,
             certificate=kubernetes.certificate,
+            firewall=kubernetes.firewall,
         )
         network.add_server(self._ports.server)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -330,6 +333,16 @@ class Cluster:
     def refuse_credential(self, seconds: float) -> None:
         """Answer 401 to the present token of `airflow` for some time, as a server that starts may do."""
         self._in_loop(lambda: self._accounts.refuse_token(seconds))
+
+    def fetch(self, url: str) -> httpx.Response:
+        """Return what a pod of this cluster gets from a URL. Raises DialError."""
+
+        async def fetch() -> httpx.Response:
+            async with self._network.client(self.name) as client:
+                return await client.get(url)
+
+        answer: httpx.Response = self._await_in_loop(fetch())
+        return answer
 
     def cut_tunnel(self, seconds: float) -> None:
         """Cut this cluster's pods off from the others for some time: what the agent dials times out."""

@@ -48,7 +48,8 @@ class Kubernetes:
     `version` is that of Kubernetes, by default one that fits its KubeSphere. `clock` is how many seconds its clock is
     ahead, or behind when negative. `default_storage_class`: one of its StorageClasses is the default. `machine_id` is
     that of its node, where it is to be the same as another's, as with machines that were cloned. `unpullable` are
-    images, without a tag, that pods which start cannot pull.
+    images, without a tag, that pods which start cannot pull. A `firewall` before its API server drops what the pods of
+    other clusters send.
     """
 
     certificate: Certificate | None = None
@@ -57,6 +58,7 @@ class Kubernetes:
     default_storage_class: bool = True
     machine_id: str | None = None
     unpullable: tuple[str, ...] = ()
+    firewall: bool = False
 
 
 _IMAGE: Final = re.compile(r"[-a-z0-9.]+(/[-a-z0-9.]+)?")
@@ -79,8 +81,9 @@ def read(source: Any) -> Kubernetes | str:
     ahead = source.get("clock", 0)
     if isinstance(ahead, bool) or not isinstance(ahead, (int, float)):
         return f"clock: expected seconds, negative for a clock that is behind, got {ahead!r}"
-    if not isinstance(source.get("default_storage_class", True), bool):
-        return f"default_storage_class: expected true or false, got {source['default_storage_class']!r}"
+    for key in ("default_storage_class", "firewall"):
+        if not isinstance(source.get(key, False), bool):
+            return f"{key}: expected true or false, got {source[key]!r}"
     for key, pattern, expected in _TEXTS:
         text = source.get(key)
         if text is not None and not (isinstance(text, str) and pattern.fullmatch(text)):

@@ -36,7 +36,9 @@ class Ports:
         address: str,
         reachable: bool,
         certificate: Certificate | None,
+        firewall: bool,
     ) -> None:
+        self._firewall = firewall
         self._application = application
         self._cluster = cluster
         self._authority = authority
@@ -81,6 +83,7 @@ class Ports:
             addresses=tuple(addresses),
             expiry=certificates.expiry(pair.certificate),
             issuer=issuer.name,
+            firewall=self._firewall,
         )
 
     async def open(self) -> None:

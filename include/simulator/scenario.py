@@ -15,9 +15,11 @@ from typing import Any, Final
 
 import yaml
 
-from include.simulator import foundation, resources
+from include.simulator import elsewhere, foundation, resources
 from include.simulator import published as reach
 from include.simulator.access import Rule
+from include.simulator.elsewhere import Listener
+from include.simulator.extra_clusters import ExtraCluster
 from include.simulator.foundation import Issuer, Kubernetes
 from include.simulator.issued import DATED, KNOWN, Identity, Kubeconfig
 from include.simulator.leftovers import Leftovers
@@ -102,7 +104,11 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """The host cluster. `workspaces` are federated ones with the names of the Clusters where they are placed."""
+    """The host cluster.
+
+    `elsewhere` is who answers at addresses that are taken for tower's, `clusters` are Clusters that were made by hand,
+    `workspaces` are federated ones with the names of the Clusters where they are placed.
+    """
 
     name: str = "host"
     role: str = "none"
@@ -110,6 +116,8 @@ class Host:
     load_balancer: LoadBalancer | None = None
     proxy_address: str | None = None
     published: tuple[Address, ...] = ()
+    elsewhere: Mapping[Address, Listener] = field(default_factory=dict)
+    clusters: Mapping[str, ExtraCluster] = field(default_factory=dict)
     workspaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
@@ -238,6 +246,8 @@ class _Reader(Reader):
             proxy_address=self._proxy_address(known.get("proxy_address")),
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
             workloads=self._workloads(known, path="host"),
+            elsewhere=self._part(elsewhere.read(known.get("elsewhere") or {}), path="host.elsewhere") or {},
+            clusters=self._clusters(known.get("clusters") or {}),
             workspaces=self._workspaces(known.get("workspaces") or {}),
             kubernetes=self._kubernetes(known, path="host"),
             forbid=self._rules(known, path="host"),
@@ -279,6 +289,20 @@ class _Reader(Reader):
             namespace_terminating=self._flag(known, "namespace_terminating", path=path, default=False),
             workspaces=self._names(known.get("workspaces") or [], path=f"{path}.workspaces"),
             cluster_name=self._optional_name(known, "cluster_name", path=path),
+        )
+
+    def _clusters(self, source: Any) -> dict[str, ExtraCluster]:
+        if not isinstance(source, dict):
+            self.problems.append(f"host.clusters: expected a mapping, got {source!r}")
+            return {}
+        return {str(name): self._extra_cluster(each, path=f"host.clusters.{name}") for name, each in source.items()}
+
+    def _extra_cluster(self, source: Any, *, path: str) -> ExtraCluster:
+        known = self._mapping(source, path=path, keys=_keys(ExtraCluster))
+        return ExtraCluster(
+            of=self._optional_name(known, "of", path=path),
+            joins=self._flag(known, "joins", path=path, default=True),
+            host_label=self._flag(known, "host_label", path=path, default=False),
         )
 
     def _workspaces(self, source: Any) -> dict[str, tuple[str, ...]]:
@@ -378,10 +402,22 @@ def _find_contradictions(scenario: Scenario) -> list[str]:
         found = _find_member_contradictions(member, release=release)
         problems += [f"{path}.{problem}" for problem in found]
     problems += _find_alias_contradictions(scenario.aliases, names=names)
+    problems += _find_cluster_contradictions(scenario.host.clusters, taken={HOST_CLUSTER, *joined}, names=names)
     for name, issued in scenario.connections.items():
         found = _find_connection_contradictions(issued, name=name, names=names, aliases=scenario.aliases)
         problems += [f"connections.{name}.{problem}" for problem in found]
     return problems
+
+
+def _find_cluster_contradictions(
+    clusters: Mapping[str, ExtraCluster], *, taken: set[str], names: list[str]
+) -> list[str]:
+    problems = [f"host.clusters.{name}: there is a Cluster of that name" for name in clusters if name in taken]
+    return problems + [
+        f"host.clusters.{name}.of: there is no cluster {extra.of!r}"
+        for name, extra in clusters.items()
+        if extra.of is not None and extra.of not in names
+    ]
 
 
 def _find_connection_contradictions(
@@ -410,6 +446,10 @@ def _find_host_contradictions(host: Host) -> list[str]:
     problems = _find_workload_contradictions(host.workloads, is_host=host.role == "host", has_agent=False)
     if problems:
         return [f"host.{problem}" for problem in problems]
+    if host.clusters and host.role != "host":
+        return ["host.clusters: were made by hand on a host, and host.role is none"]
+    if set(host.elsewhere) & set(host.published):
+        return ["host.elsewhere: what answers at an address of host.published is tower"]
     if host.workspaces and host.role != "host":
         return ["host.workspaces: are federated, and host.role is none"]
     if host.proxy_address is not None and host.role != "host":

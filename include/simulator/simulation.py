@@ -17,6 +17,7 @@ from include.simulator import (
     certificates,
     clock,
     configuration,
+    extra_clusters,
     issued,
     leftover_states,
     proxy_states,
@@ -105,6 +106,8 @@ class Simulation:
         self._lay_host(host)
         for member in self._scenario.members:
             self._lay_member(member)
+        self._lay_extra_clusters(host)
+        self._network.answer_elsewhere(host.name, listeners=host.elsewhere)
         for name, kubeconfig in self._scenario.connections.items():
             self._issued[name] = self.clusters[kubeconfig.cluster].issue_kubeconfig(name, kubeconfig)
         await asyncio.gather(*(cluster.start_server() for cluster in self.clusters.values()))
@@ -221,6 +224,14 @@ class Simulation:
                 token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(member.joined)),
                 expiry=certificates.expiry(states.decode(certificate)),
             )
+
+    def _lay_extra_clusters(self, host: Host) -> None:
+        clock.set_ahead(host.kubernetes.clock)
+        for name, extra in host.clusters.items():
+            cluster = self.clusters[extra.of or host.name]
+            text = yaml.safe_dump(cluster.kubeconfig("admin", server=cluster.pod_server))
+            content = extra_clusters.build(name, extra, kubeconfig=text)
+            self.clusters[host.name].state.put(resources.CLUSTERS, content)
 
     def _lay_leftovers(self, member: Member) -> None:
         cluster = self.clusters[member.name]

@@ -139,6 +139,19 @@ REFUSED = [
         {"host": {"role": "host"}, "members": [{"name": "a", "role": "host", "joined": "a"}]},
         "members[0].role: a host with tower and kubefed of its own is nobody's member",
     ),
+    ({"host": {"kubernetes": {"firewall": "x"}}}, "host.kubernetes: firewall: expected true or false"),
+    ({"host": {"elsewhere": {"1.2.3.4": "website"}}}, "host.elsewhere: expected a list of host:port"),
+    ({"host": {"elsewhere": {"1.2.3.4:80": "cat"}}}, "host.elsewhere: expected website or gateway or firewall"),
+    (
+        {"host": {"elsewhere": {"1.2.3.4:80": "website"}, "published": ["1.2.3.4:80"]}},
+        "host.elsewhere: what answers at an address of host.published is tower",
+    ),
+    ({"host": {"clusters": {"x": {}}}}, "host.clusters: were made by hand on a host, and host.role is none"),
+    (
+        {"host": {"role": "host", "clusters": {"a": {}}}, "members": [{"name": "m", "joined": "a"}]},
+        "host.clusters.a: there is a Cluster of that name",
+    ),
+    ({"host": {"role": "host", "clusters": {"a": {"of": "b"}}}}, "host.clusters.a.of: there is no cluster 'b'"),
     ({"aliases": {"other": "nobody"}}, "aliases.other: there is no cluster 'nobody'"),
     ({"members": [{"name": "a"}], "aliases": {"a": "host"}}, "aliases.a: is a cluster's own connection id"),
 ]
