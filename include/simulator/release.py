@@ -12,10 +12,12 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """One version of KubeSphere, the same on all clusters of a scenario (kubesphere-facts, the version columns).
+    """One version of KubeSphere (kubesphere-facts, the version columns).
 
     `version` is the label of the ClusterConfiguration and the tag of the images, `reported` what `/kapis/version`
     answers, `kubernetes` the version of Kubernetes it is installed on.
+
+    `oldest_kubernetes` is the oldest minor version of it that the installer takes, `unsupported` what it says else.
 
     `installer_app` is the label `app` of ks-installer's pods (2.1). `components` are the playbooks that run in parallel
     (2.3). `records_version`: the installer writes `status.core.version`, and replaces a ClusterConfiguration that lacks
@@ -37,6 +39,8 @@ class Release:
     version: str
     reported: str
     kubernetes: str
+    oldest_kubernetes: int
+    unsupported: str
     installer_app: str
     components: tuple[str, ...]
     records_version: bool
@@ -66,6 +70,8 @@ V3_0: Final = Release(
     reported="v0.0.0",
     # Definitions of 3.0 are apiextensions v1beta1, which Kubernetes 1.22 has no more.
     kubernetes="v1.18.8",
+    oldest_kubernetes=15,
+    unsupported="The current k8s version is not supported",
     installer_app="ks-install",
     components=("monitoring", "multicluster"),
     records_version=False,
@@ -84,6 +90,8 @@ V3_4: Final = Release(
     version="v3.4.1",
     reported="v3.4.1",
     kubernetes="v1.22.12",
+    oldest_kubernetes=19,
+    unsupported="The current Kubernetes version is not supported !",
     installer_app="ks-installer",
     components=("monitoring", "multicluster", "openpitrix", "network"),
     records_version=True,

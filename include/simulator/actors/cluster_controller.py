@@ -12,7 +12,7 @@ import datetime
 import logging
 from typing import Any, Final
 
-from include.simulator import certificates, configuration, manifests, resources, store
+from include.simulator import certificates, clock, configuration, manifests, resources, store
 from include.simulator.actors import federation, kubeconfigs
 from include.simulator.actors.client import Change, Client, Object, RequestError
 from include.simulator.actors.kubelet import Container
@@ -183,7 +183,9 @@ class ClusterController:
         status = cluster["status"]
         version = await _read_proxied(member, path="/kapis/version")
         if version is not None:
-            status["kubeSphereVersion"] = version.get("gitVersion") or "unknown"
+            reported = version.get("gitVersion") or "unknown"
+            # What the builds of 3.0 say of themselves (kubesphere-facts 5.1).
+            status["kubeSphereVersion"] = "v3.0.0" if reported == "v0.0.0" else reported
         system = await member.get(resources.NAMESPACES, name="kube-system")
         status["uid"] = system["metadata"]["uid"]
 
@@ -219,7 +221,7 @@ class ClusterController:
             except ValueError as error:
                 self._container.log(f"sync KubeConfig expiration date failed: {error}")
                 return
-            soon = expiry < datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=7)
+            soon = expiry < clock.now() + datetime.timedelta(days=7)
             text = expiry.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
         kind = "KubeConfigCertExpiresInSevenDays"
         set_condition(status, type_=kind, value="True" if soon else "False", reason=kind, message=text)

@@ -135,7 +135,15 @@ class EventedController(ClusterController):
         try:
             if joins:
                 await federation.join(
-                    host=self._client, member=member, access=access, name=name, labels=labels, checks_workspaces=False
+                    host=self._client,
+                    member=member,
+                    access=access,
+                    name=name,
+                    labels=labels,
+                    checks_workspaces=False,
+                    makes_token=False,
+                    # Of 30 seconds, where the resync comes every 120.
+                    patience=self._container.timing.resync / 4,
                 )
             else:
                 await federation.leave(self._client, name=name)
