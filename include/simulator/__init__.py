@@ -7,7 +7,7 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `api.py` and what it uses (`store.py`, `access.py`, `accounts.py`, `proxy.py`, `discovery.py`) are the API server.
 - `release.py` is what differs between the versions of KubeSphere.
 - `actors/` is what happens by itself: clients of that API, as in reality. They are clients of a real API server as well
-  (tests/envtest), beside kube-controller-manager instead of `workloads.py` and `namespaces.py`.
+  (tests/envtest), beside kube-controller-manager instead of `workloads.py`, `jobs.py` and `namespaces.py`.
 - `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, lists to `listing.py` with
   `selectors.py`, watches to `watches.py`, answers without an end to `streams.py`, forms of objects to `forms.py`, and
   what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
@@ -22,7 +22,8 @@ What is not imitated, so that nobody relies on it:
 Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is played)
 - managedFields and server-side apply (415). Protobuf (415, 406): kubectl's own builders (`create namespace`, `create
   configmap`) send it; `--dry-run=client -o yaml | kubectl create -f -` is the way round. Bookmarks, of which a real
-  server sends one a minute. `Foreground` and `Orphan`: whatever is deleted is deleted in the background.
+  server sends one a minute. `Foreground`, and `Orphan` except for Jobs, of which it is the default: whatever else is
+  deleted is deleted in the background.
 - Rules for the values of fields, except for their types and what `validation.py` has. Fields of Kubernetes' own kinds
   that came after 1.22 are known as well. OpenAPI knows kinds and no fields, so that `kubectl explain` has nothing to
   tell. It announces `fieldValidation`, and fields that there are not are refused to who wants that, as from 1.25 on:
@@ -33,12 +34,14 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
   is an administrator, except that a scenario can take single rights from the user `airflow`. The token of a service
   account that was deleted and made again is taken again.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
-- ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
-  other than of a Deployment's pods; the account, its token Secret and the ConfigMap that Kubernetes puts into a new
-  namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Leases,
-  quotas, metrics (`kubectl top`).
+- ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, Jobs with indexes or parallel pods, a
+  scheduler, probes, garbage collection other than of the pods of a Deployment or Job; the account, its token Secret and
+  the ConfigMap that Kubernetes puts into a new namespace. EndpointSlices: `kubectl describe service` shows no
+  endpoints, `kubectl get endpoints` does. Leases, quotas, metrics (`kubectl top`).
 - Node ports and load balancers lead somewhere for the pods of the clusters only.
-- A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count.
+- A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count; except for one
+  that its pod never restarts. Volumes, but for annotations of the pod. Of curl, what `actors/curl.py` has. Images that
+  cannot be pulled are as if they were not there; there are no registries, secrets and pull policies.
 - `previous`, `limitBytes` of pod logs; streams through a proxy other than a followed log, which ends when its
   container does, though the log of the next one goes on in the same place; exec, attach, port-forward; websockets
   through a proxy.

@@ -16,6 +16,7 @@ from include.simulator.actors import kubeconfigs
 from include.simulator.actors.client import Client
 from include.simulator.actors.installer import checksum
 from include.simulator.actors.installer_run import Faults
+from include.simulator.actors.jobs import Jobs
 from include.simulator.actors.namespaces import Namespaces
 from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.workloads import Workloads
@@ -59,6 +60,7 @@ class Cluster:
         fault: Fault | None,
         load_balancer: LoadBalancer | None,
         published: tuple[Address, ...],
+        unpullable: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self._address = address
@@ -68,6 +70,7 @@ class Cluster:
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
+        self._unpullable = unpullable
         self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self.store = Store()
@@ -134,7 +137,8 @@ class Cluster:
             logs=self.state.logs,
             connect_as=self._connect_as,
             connect=self._connect_account,
-            others=(workloads, Namespaces(manager)),
+            others=(workloads, Jobs(manager, node=self._machine.name), Namespaces(manager)),
+            unpullable=self._unpullable,
         )
         await self._node.start()
 

@@ -84,7 +84,7 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """The host cluster."""
+    """The host cluster. Its nodes cannot pull images that begin as one of `unpullable`; the same for a member."""
 
     name: str = "host"
     role: str = "none"
@@ -94,6 +94,7 @@ class Host:
     published: tuple[Address, ...] = ()
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
+    unpullable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,7 @@ class Member:
     installed: bool = True
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
+    unpullable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +187,7 @@ class _Reader(Reader):
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
             forbid=self._rules(known, path="host"),
             installer=self._fault(known, path="host"),
+            unpullable=self._images(known, path="host"),
         )
 
     def _member(self, source: Any, *, path: str) -> Member:
@@ -207,6 +210,7 @@ class _Reader(Reader):
             installed=self._flag(known, "installed", path=path, default=True),
             forbid=self._rules(known, path=path),
             installer=self._fault(known, path=path),
+            unpullable=self._images(known, path=path),
         )
 
     def _proxy_address(self, source: Any) -> str | None:
@@ -233,6 +237,13 @@ class _Reader(Reader):
             else:
                 rules.append(Rule(verb=str(verb), resource=str(resource)))
         return tuple(rules)
+
+    def _images(self, known: dict[str, Any], *, path: str) -> tuple[str, ...]:
+        listed = known.get("unpullable") or []
+        if not isinstance(listed, list) or not all(isinstance(image, str) and image for image in listed):
+            self.problems.append(f"{path}.unpullable: expected a list of beginnings of images, got {listed!r}")
+            return ()
+        return tuple(listed)
 
     def _fault(self, known: dict[str, Any], *, path: str) -> Fault | None:
         source = known.get("installer", "ok")

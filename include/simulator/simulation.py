@@ -120,6 +120,7 @@ class Simulation:
             load_balancer=getattr(described, "load_balancer", None),
             published=getattr(described, "published", ()),
             rules=described.forbid,
+            unpullable=described.unpullable,
             fault=described.installer,
         )
         if not getattr(described, "reaches_tower", True):

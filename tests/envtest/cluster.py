@@ -59,6 +59,7 @@ class RealCluster:
         fault,
         load_balancer,
         published,
+        unpullable=(),
     ):
         if rules:
             raise ValueError(f"{name}: a scenario cannot take rights away where RBAC does")
@@ -69,6 +70,7 @@ class RealCluster:
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
+        self._unpullable = unpullable
         self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self._admin = self._authority.issue_client("admin", groups=["system:masters"])
@@ -141,6 +143,7 @@ class RealCluster:
             connect_as=self._connect_as,
             connect=self._connect_account,
             others=(scheduler,),
+            unpullable=self._unpullable,
         )
         await self._node.start()
         async with asyncio.timeout(_PATIENCE):

@@ -1,7 +1,9 @@
 """The kubelet of a cluster's only node: gives pods addresses, runs the programs in them, serves their logs.
 
 Which program runs is decided by the image, as in reality; an image without a program here becomes a pod that is Ready
-and does nothing. A pod that has an address when the kubelet starts was running before: its program is told so.
+and does nothing. A pod that has an address when the kubelet starts was running before: its program is told so. A
+program that ends starts again, unless its pod says that it is never restarted: what the program returns is then its
+exit code. Of volumes there are those of the downward API that show an annotation.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import dataclasses
 import functools
 import itertools
 import logging
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -38,7 +41,7 @@ class Container:
 
     `client` and those made by `connect` use the pod's service account; `connect` is for what is closed before the
     program ends. A program sets `started` when it does its work; `release` is the KubeSphere it belongs to,
-    `command` the command line.
+    `command` the command line, `files` what is mounted, by path.
     """
 
     cluster: str
@@ -53,6 +56,7 @@ class Container:
     resumed: bool
     written: Log
     started: asyncio.Event
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def log(self, text: str) -> None:
         """Write lines to the container's log."""
@@ -67,14 +71,19 @@ class Container:
         self.network.close(self.cluster, address=self.address, port=port)
 
 
-Program = Callable[[Container], Awaitable[None]]
+Program = Callable[[Container], Awaitable[int | None]]
+"""Returns its exit code, or None for 0."""
+_ENDED = ("Succeeded", "Failed")
+_PULL_AGAIN = 1.0
+"""Seconds."""
 
 
 class Kubelet:
     """Runs the pods of one cluster.
 
     `programs` maps image names without their tag to programs, `connect` returns a client for a service account, `logs`
-    is what containers have written before the simulation began, by pod name.
+    is what containers have written before the simulation began, by pod name. Images that begin as one of `unpullable`
+    cannot be pulled.
     """
 
     def __init__(
@@ -91,6 +100,7 @@ class Kubelet:
         programs: Mapping[str, Program],
         connect: Callable[[str, str], Client],
         logs: Mapping[str, list[Line]],
+        unpullable: tuple[str, ...] = (),
     ) -> None:
         self._client = client
         self._cluster = cluster
@@ -102,6 +112,7 @@ class Kubelet:
         self._release = release
         self._programs = programs
         self._connect = connect
+        self._unpullable = unpullable
         self._logs: dict[tuple[str, str], Log] = {("kubesphere-system", pod): Log(lines) for pod, lines in logs.items()}
         self._numbers = itertools.count(100)
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -140,7 +151,7 @@ class Kubelet:
             self._close_log(pod, gone=gone)
             if not gone:
                 tasks.create_task(self._remove(pod))
-        elif running is None:
+        elif running is None and pod["status"].get("phase") not in _ENDED:
             self._running[uid] = tasks.create_task(self._run_pod(pod))
 
     def _close_log(self, pod: Object, *, gone: bool) -> None:
@@ -173,7 +184,8 @@ class Kubelet:
         address = pod["status"].get("podIP") or f"{self._pod_prefix}.{next(self._numbers)}"
         if not resumed:
             await asyncio.sleep(self._timing.kubelet)
-            await self._report_running(pod, address=address)
+            await self._pull(pod, address=address)
+            await self._report(pod, running_status(spec["containers"], address=address, host=self._address))
         program = self._find_program(pod)
         if program is None:
             return
@@ -192,24 +204,39 @@ class Kubelet:
             resumed=resumed,
             written=written,
             started=self._started[metadata["uid"]],
+            files=_mounted(pod),
         )
         try:
             while True:
                 try:
-                    await program(container)
+                    code = await program(container) or 0
                 except Exception as error:
                     # A crash of the program is the pod's affair: it is logged there and the container starts again.
                     log.debug("The program of pod %s ended", metadata["name"], exc_info=True)
                     container.log(f"panic: {type(error).__name__}: {error}")
+                    code = 2
                 written.end_process()
+                if spec.get("restartPolicy") == "Never":
+                    status = running_status(spec["containers"], address=address, host=self._address)
+                    await self._report(pod, ended_status(status, code=code))
+                    return
                 await asyncio.sleep(max(self._timing.kubelet, 0.05))
                 container = dataclasses.replace(container, resumed=False)
         finally:
             self._network.close(self._cluster, address=address)
             await client.close()
 
-    async def _report_running(self, pod: Object, *, address: str) -> None:
-        status = running_status(pod["spec"]["containers"], address=address, host=self._address)
+    async def _pull(self, pod: Object, *, address: str) -> None:
+        """Return when the images of a pod are there: at once, or never."""
+        images = [container.get("image", "") for container in pod["spec"]["containers"]]
+        for attempt in itertools.count():
+            if not any(image.startswith(prefix) for image in images for prefix in self._unpullable):
+                return
+            status = running_status(pod["spec"]["containers"], address=address, host=self._address)
+            await self._report(pod, waiting_status(status, backs_off=attempt % 2 == 1))
+            await asyncio.sleep(max(self._timing.kubelet, _PULL_AGAIN))
+
+    async def _report(self, pod: Object, status: Object) -> None:
         while True:
             try:
                 await self._client.patch(
@@ -241,6 +268,19 @@ def _repository(image: str) -> str:
     return "/".join([*parts[-1:], name.partition(":")[0]])
 
 
+def _mounted(pod: Object) -> dict[str, str]:
+    """Return what the first container finds in its volumes, by path."""
+    spec, annotations = pod["spec"], pod["metadata"].get("annotations") or {}
+    volumes = {volume["name"]: volume for volume in spec.get("volumes") or []}
+    found = {}
+    for mount in spec["containers"][0].get("volumeMounts") or []:
+        for item in (volumes.get(mount["name"], {}).get("downwardAPI") or {}).get("items") or []:
+            shown = re.fullmatch(r"metadata\.annotations\['(.+)'\]", (item.get("fieldRef") or {}).get("fieldPath", ""))
+            if shown is not None:
+                found[f"{mount['mountPath']}/{item['path']}"] = annotations.get(shown[1], "")
+    return found
+
+
 def running_status(containers: list[Object], *, address: str, host: str) -> Object:
     """Return the status of a pod whose containers run and are ready."""
     now = store.timestamp()
@@ -266,3 +306,42 @@ def running_status(containers: list[Object], *, address: str, host: str) -> Obje
             for container in containers
         ],
     }
+
+
+def waiting_status(running: Object, *, backs_off: bool) -> Object:
+    """Return the status of a pod whose images cannot be pulled, made from that of a running one."""
+    entries = []
+    for entry in running["containerStatuses"]:
+        image = entry["image"]
+        waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{image}"'}
+        if not backs_off:
+            failed = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": not found'
+            waiting = {"reason": "ErrImagePull", "message": f"rpc error: code = NotFound desc = {failed}"}
+        kept = {key: value for key, value in entry.items() if key != "containerID"}
+        entries.append({**kept, "ready": False, "started": False, "state": {"waiting": waiting}})
+    return _not_ready(running, entries, phase="Pending", reason="ContainersNotReady")
+
+
+def ended_status(running: Object, *, code: int) -> Object:
+    """Return the status of a pod whose containers ended with this code, made from that of a running one."""
+    entries = []
+    for entry in running["containerStatuses"]:
+        began = entry["state"]["running"]["startedAt"]
+        terminated = {
+            "exitCode": code,
+            "reason": "Error" if code else "Completed",
+            "startedAt": began,
+            "finishedAt": store.timestamp(),
+            "containerID": entry["containerID"],
+        }
+        entries.append({**entry, "ready": False, "started": False, "state": {"terminated": terminated}})
+    reason = "PodFailed" if code else "PodCompleted"
+    return _not_ready(running, entries, phase="Failed" if code else "Succeeded", reason=reason)
+
+
+def _not_ready(running: Object, entries: list[Object], *, phase: str, reason: str) -> Object:
+    conditions = [
+        {**entry, "status": "False", "reason": reason} if entry["type"] in {"Ready", "ContainersReady"} else entry
+        for entry in running["conditions"]
+    ]
+    return {**running, "phase": phase, "conditions": conditions, "containerStatuses": entries}

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from include.simulator import resources
-from include.simulator.actors import agent, controller_manager, ks_apiserver, tower
+from include.simulator.actors import agent, controller_manager, curl, ks_apiserver, tower
 from include.simulator.actors.client import Client, Object
 from include.simulator.actors.container_log import Line
 from include.simulator.actors.installer import Installer
@@ -43,6 +43,7 @@ class Node:
     `connect_as` returns a client that is one of Kubernetes' own users, `connect` one that is a service account.
     `others` act in the place of kube-controller-manager, or beside it. `faults` says which runs of the installer fail,
     `seen` what its process saw last that was running before; `logs` is what containers wrote before, by pod name.
+    Images that begin as one of `unpullable` cannot be pulled.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Node:
         connect_as: Callable[[str], Client],
         connect: Callable[[str, str], Client],
         others: Sequence[Actor],
+        unpullable: tuple[str, ...] = (),
     ) -> None:
         self._faults = faults
         self._seen = seen
@@ -70,6 +72,7 @@ class Node:
             "kubesphere/ks-apiserver": ks_apiserver.run,
             "kubesphere/ks-controller-manager": self._run_controllers,
             "kubesphere/tower": _run_tower_image,
+            "curlimages/curl": curl.run,
         }
         self._name = machine.name
         self._client = connect_as(f"system:node:{machine.name}")
@@ -93,6 +96,7 @@ class Node:
             programs=programs,
             connect=connect,
             logs=logs,
+            unpullable=unpullable,
         )
         self._running: list[asyncio.Task[None]] = []
         self._may_control = asyncio.Event()
