@@ -24,6 +24,8 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
   configmap`) send it; `--dry-run=client -o yaml | kubectl create -f -` is the way round. Bookmarks, of which a real
   server sends one a minute. `Foreground`, and `Orphan` except for Jobs, of which it is the default: whatever else is
   deleted is deleted in the background.
+- Times: MicroTimes are read as by Go, of others it is seen that they are texts. The Leases of nodes and of Kubernetes'
+  own controllers.
 - Rules for the values of fields, except for their types and what `validation.py` has. Fields of Kubernetes' own kinds
   that came after 1.22 are known as well. OpenAPI knows kinds and no fields, so that `kubectl explain` has nothing to
   tell. It announces `fieldValidation`, and fields that there are not are refused to who wants that, as from 1.25 on:
@@ -37,7 +39,7 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
 - ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, Jobs with indexes or parallel pods, a
   scheduler, probes, garbage collection other than of the pods of a Deployment or Job; the account, its token Secret and
   the ConfigMap that Kubernetes puts into a new namespace. EndpointSlices: `kubectl describe service` shows no
-  endpoints, `kubectl get endpoints` does. Leases, quotas, metrics (`kubectl top`).
+  endpoints, `kubectl get endpoints` does. Quotas, metrics (`kubectl top`).
 - Node ports and load balancers lead somewhere for the pods of the clusters only.
 - A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count; except for one
   that its pod never restarts. Volumes, but for annotations of the pod. Of curl, what `actors/curl.py` has. Images that

@@ -250,6 +250,17 @@ class Api:
     async def _update(self, request: Request, target: Target, resource: Resource) -> Response:
         content = await parameters.read_object(request, resource=resource)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
+        dry_run, strict = parameters.is_dry_run(request, kind="UpdateOptions"), parameters.is_strict(request)
+        if resource.upserted and not target.subresource:
+            stored, is_new = self._store.upsert(
+                resource,
+                name=target.name,
+                content=content,
+                namespace=target.namespace,
+                dry_run=dry_run,
+                strict=strict,
+            )
+            return JSONResponse(stored, status_code=201 if is_new else 200)
         return JSONResponse(
             self._store.replace(
                 resource,
@@ -257,8 +268,8 @@ class Api:
                 content=content,
                 namespace=target.namespace,
                 subresource=target.subresource,
-                dry_run=parameters.is_dry_run(request, kind="UpdateOptions"),
-                strict=parameters.is_strict(request),
+                dry_run=dry_run,
+                strict=strict,
             )
         )
 

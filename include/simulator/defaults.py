@@ -49,6 +49,8 @@ def complete(resource: Resource, *, content: Object, old: Object | None, allocat
         _complete_deployment(content.setdefault("spec", {}))
     elif resource == resources.JOBS:
         _complete_job(content, old=old)
+    elif resource == resources.LEASES:
+        content.setdefault("spec", {})
     elif resource == resources.DEFINITIONS:
         _establish(content)
 

@@ -205,17 +205,10 @@ class Store:
         old = self.get(resource, name=name, namespace=namespace)
         before, given = old["metadata"], content.get("metadata") or {}
         if given.get("uid") and given["uid"] != before["uid"]:
-            key = "/" + "/".join(filter(None, ("registry", resource.group, resource.plural, namespace, name)))
-            raise status.conflict(
-                resource,
-                name=name,
-                cause=f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
-                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {given['uid']}, UID in object meta: "
-                f"{before['uid']}",
-            )
+            raise _other_object(resource, name=name, namespace=namespace, wanted=given["uid"], held=before["uid"])
         if given.get("resourceVersion") and given["resourceVersion"] != before["resourceVersion"]:
             raise status.conflict(resource, name=name)
-        if not given.get("resourceVersion") and resource.custom:
+        if not given.get("resourceVersion") and (resource.custom or resource.versioned):
             problem = Problem(
                 field="metadata.resourceVersion", text="Invalid value: 0x0: must be specified for an update"
             )
@@ -232,6 +225,29 @@ class Store:
         if dry_run:
             return new
         return self._commit("MODIFIED", resource=resource, new=new, previous=old)
+
+    def upsert(
+        self,
+        resource: Resource,
+        *,
+        name: str,
+        content: Object,
+        namespace: str = "",
+        dry_run: bool = False,
+        strict: bool = False,
+    ) -> tuple[Object, bool]:
+        """Store a new version of an object, or a new object of a kind whose updates make one.
+
+        Returns the object and whether it is new. Raises what `replace` and `create` raise.
+        """
+        options: dict[str, Any] = {"namespace": namespace, "dry_run": dry_run, "strict": strict}
+        if self.find(resource, name=name, namespace=namespace) is not None:
+            return self.replace(resource, name=name, content=content, **options), False
+        given = dict(content.get("metadata") or {})
+        if given.get("uid"):
+            raise _other_object(resource, name=name, namespace=namespace, wanted=given["uid"], held="")
+        given.pop("resourceVersion", None)
+        return self.create(resource, content={**content, "metadata": given}, **options), True
 
     def patch(
         self,
@@ -426,6 +442,16 @@ class Store:
         self._history.append(event)
         for queue in self._watches:
             queue.put_nowait(event)
+
+
+def _other_object(resource: Resource, *, name: str, namespace: str, wanted: str, held: str) -> status.ApiError:
+    """Return the error for an update of an object that is gone; `held` is the uid of what has its name now, if any."""
+    key = "/" + "/".join(filter(None, ("registry", resource.group, resource.plural, namespace, name)))
+    cause = (
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition "
+        f"failed: UID in precondition: {wanted}, UID in object meta: {held}"
+    )
+    return status.conflict(resource, name=name, cause=cause)
 
 
 def _key(item: Object) -> tuple[str, str]:

@@ -110,6 +110,51 @@ def test_creating_what_is_there_is_a_conflict(connections):
         ask("m1", lambda cluster: cluster.create(ref, manifest))
 
 
+LEASE = kinds.Ref(kinds.LEASE, "turn", "default")
+
+
+@pytest.fixture
+def lease(connections):
+    """A Lease, as it is after it was made."""
+    body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE.name}, "spec": {}}
+    yield ask("m1", lambda cluster: cluster.create(LEASE, body))["metadata"]
+    with contextlib.suppress(errors.NotFoundError):
+        ask("m1", lambda cluster: cluster.delete(LEASE))
+
+
+def test_what_is_deleted_is_gone_and_cannot_be_deleted_again(lease):
+    known = {"uid": lease["uid"], "version": lease["resourceVersion"]}
+    assert ask("m1", lambda cluster: cluster.delete(LEASE, **known)) is None
+    assert ask("m1", lambda cluster: cluster.read(LEASE)) is None
+    with pytest.raises(errors.NotFoundError, match=r"delete leases/turn in default on the member cluster .*404"):
+        ask("m1", lambda cluster: cluster.delete(LEASE))
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [({"uid": "other"}, "UID in the precondition"), ({"version": "1"}, "ResourceVersion in the precondition")],
+    ids=["another object", "a newer version"],
+)
+def test_what_is_not_as_it_was_known_is_not_deleted(lease, known, says):
+    with pytest.raises(errors.ConflictError, match=f"409.*{says}"):
+        ask("m1", lambda cluster: cluster.delete(LEASE, **known))
+    assert ask("m1", lambda cluster: cluster.get(LEASE))["metadata"] == lease
+
+
+def test_what_we_have_deleted_is_read_from_the_server(member):
+    async def question(cluster):
+        async with watch(cluster) as changes:
+            await anext(changes)
+            assert (await cluster.get(WATCHED))["data"] == {"a": "1"}
+            await cluster.delete(WATCHED)
+            assert await cluster.read(WATCHED) is None
+        assert reads(member) == before + 1
+
+    put(member, a="1")
+    before = reads(member)
+    ask("m1", question)
+
+
 def test_a_wrong_token_is_told_and_is_permanent(simulation, connections):
     document = copy.deepcopy(simulation.clusters["m1"].kubeconfig())
     document["users"][0]["user"]["token"] = "n0-such-t0ken"
