@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from airflow.providers.standard.operators.branch import BaseBranchOperator
+from airflow.providers.standard.operators.branch import BranchMixIn
 from airflow.sdk import BaseOperator, Param, RetryDecision, RetryPolicy
+from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
@@ -141,7 +142,7 @@ class StepOperator(BaseOperator):
 
         limits = triggers.configured_settings()
         ti = context["ti"]
-        conf = dict(context["params"])
+        conf = self._conf(context)
         reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id in self.earlier}
         noted = self._noted(context)
         try:
@@ -164,9 +165,17 @@ class StepOperator(BaseOperator):
     def _leave_worker(self, context: Context, *, started: float) -> NoReturn:
         self.log.info("The wait goes on in the triggerer")
         trigger = triggers.StepTrigger(
-            step=self.task_id, conf=dict(context["params"]), attempt=_attempt(context), started=started
+            step=self.task_id, conf=self._conf(context), attempt=_attempt(context), started=started
         )
         self.defer(trigger=trigger, method_name="resume")
+
+    def _conf(self, context: Context) -> dict[str, Any]:
+        """Return the conf of the run; of a connection type that it leaves open, with what earlier steps have found."""
+        conf = dict(context["params"])
+        if conf.get("connection") != confs.Connection.AUTO.value:
+            return conf
+        earlier = [task_id for task_id in confs.DECIDING if task_id != self.task_id]
+        return dict(confs.decided(conf, {task_id: context["ti"].xcom_pull(task_ids=task_id) for task_id in earlier}))
 
     def _noted(self, context: Context) -> journal.Journal:
         """Return what this step has changed so far, in this try and in earlier ones: only so is the report true."""
@@ -236,19 +245,34 @@ class PreflightOperator(StepOperator):
         return False
 
 
-class ConnectionBranchOperator(BaseBranchOperator):
-    """Picks the arm of the connection type.
+class ConnectionBranchOperator(StepOperator, BranchMixIn):
+    """Picks the arm of the connection type; asks the clusters only where the conf leaves it open or wants a probe.
 
     :param arms: task id to go on with, by connection type
     """
+
+    inherits_from_skipmixin = True
 
     def __init__(self, *, arms: dict[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.arms = arms
 
-    def choose_branch(self, context: Context) -> str:
-        """Return the id of the first task of the arm."""
-        return self.arms[context["params"]["connection"]]
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Go on with the arm of the connection type, and return the step's report."""
+        conf = self._conf(context)
+        if conf["connection"] in self.arms and not conf.get("probe"):
+            return self._branched(context, {"connection": conf["connection"]})
+        return self._branched(context, super().execute(context))
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the triggerer with the arm that was found there."""
+        return self._branched(context, super().resume(context, event))
+
+    def _branched(self, context: Context, report: dict[str, Any]) -> dict[str, Any]:
+        # Skipping the other arm ends the task by an exception: what is returned afterwards would be lost.
+        context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=report)
+        self.do_branch(context, self.arms[report["connection"]])
+        return report
 
 
 def _attempt(context: Context) -> str:
