@@ -246,20 +246,19 @@ _TROUBLES = (
 def pod_state(pod: Mapping[str, Any]) -> tuple[str, bool]:
     """Return what a pod that has not ended is doing, in words, and whether it is sure not to begin soon."""
     status = pod.get("status") or {}
-    name = pod["metadata"]["name"]
     for container in status.get("containerStatuses") or []:
         waiting = (container.get("state") or {}).get("waiting")
         if waiting:
             reason, message = str(waiting.get("reason") or "waiting"), str(waiting.get("message") or "")
-            return f"pod {name} waits: {reason}: {message}".rstrip(": "), reason in _LONG_LIVED
+            return f"its pod waits: {reason}: {message}".rstrip(": "), reason in _LONG_LIVED
         if "running" in (container.get("state") or {}):
-            return f"pod {name} is running", False
+            return "its pod is running", False
     scheduled: Mapping[str, Any] = next(
         (each for each in status.get("conditions") or [] if each["type"] == "PodScheduled"), {}
     )
     if scheduled.get("status") == "False":
-        return f"pod {name} has no node: {scheduled.get('message') or scheduled.get('reason')}", False
-    return f"pod {name} is {status.get('phase', 'Pending')}", False
+        return f"its pod has no node: {scheduled.get('message') or scheduled.get('reason')}", False
+    return f"its pod is {status.get('phase', 'Pending')}", False
 
 
 def ending(pod: Mapping[str, Any]) -> str:

@@ -228,7 +228,7 @@ class _Running:
                 ref = kinds.Ref(kinds.POD, pod["metadata"]["name"], kubesphere.NAMESPACE)
                 said = self._cluster.redacted(await self._cluster.pod_log(ref, lines=_LOG_LINES))
                 self.said = said if curl.answers(said) else ""
-                self.trouble = f"the container of {ref} ended without an answer of curl ({ended})"
+                self.trouble = f"the container of {self.ref} ended without an answer of curl ({ended})"
                 return None
         if over:
             self.trouble = f"{self.ref} ended without an answer ({over}); last seen: {self.seen}"
@@ -237,7 +237,7 @@ class _Running:
             return self._pending(f"it has no pod; see the events of {self.ref}")
         seen, stuck = curl.pod_state(pods[0])
         if stuck:
-            self.trouble = self._cluster.redacted(seen)
+            self.trouble = f"{self.ref}: {self._cluster.redacted(seen)}"
             return None
         return self._pending(self._cluster.redacted(seen))
 

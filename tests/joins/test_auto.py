@@ -134,7 +134,7 @@ def test_auto_is_proxy_without_a_probe_where_the_host_could_not_use_the_kubeconf
 @pytest.mark.parametrize("kind", ["direct", "proxy"])
 def test_auto_takes_the_type_of_a_cluster_that_is_there(simulate, join, kind):
     member = {"role": "member", "secret": "host", "joined": "m1", "connection": kind}
-    simulation = simulate(host=HOST_OWN, members=[member])
+    simulation = simulate(host={**HOST_OWN, "proxy_address": "http://139.198.110.23:8080"}, members=[member])
     run = join(simulation, probe=False)
     assert run.state == "success", run.error
     assert run.reports["verify_join"]["connection"] == kind
@@ -156,8 +156,12 @@ def test_what_only_the_other_type_uses_is_left_out(simulate, join):
         ("direct", {"host": HOST_OWN}, ""),
         ("proxy", {"host": HOST_OWN}, ""),
         ("proxy", {"host": BALANCED}, ""),
-        ("direct", {"host": {**HOST_OWN, "unpullable": [CURL]}}, "was not found out: pod join-probe-host-"),
-        ("proxy", {"host": HOST_OWN, "members": [{"unpullable": [CURL]}]}, "was not found out: pod join-probe-member-"),
+        ("direct", {"host": {**HOST_OWN, "unpullable": [CURL]}}, "was not found out: jobs/join-probe-host-"),
+        (
+            "proxy",
+            {"host": HOST_OWN, "members": [{"unpullable": [CURL]}]},
+            "was not found out: jobs/join-probe-member-",
+        ),
     ],
     ids=["direct", "proxy", "proxy-fresh-host", "direct-incomplete", "proxy-incomplete"],
 )
