@@ -180,8 +180,7 @@ class _Running:
     def __init__(self, join: joining.Join, cluster: clusters.Cluster, command: list[str], *, authority: str) -> None:
         image = join.conf.probe_image or join.limits.probe_image
         asked = json.dumps([command, authority, image])
-        run_id = join.attempt.rpartition("/")[0]
-        self.ref = kinds.Ref(kinds.JOB, _name(cluster.role, run_id, join.conf.cluster), kubesphere.NAMESPACE)
+        self.ref = kinds.Ref(kinds.JOB, _name(cluster.role, join.run, join.conf.cluster), kubesphere.NAMESPACE)
         self.said = ""
         self.trouble = ""
         self.seen = "it was not looked at"
@@ -290,6 +289,6 @@ class _Running:
         return waits.Pending(seen, again=self._again)
 
 
-def _name(role: str, run_id: str, member: str) -> str:
+def _name(role: str, run: str, member: str) -> str:
     """Return a name that is the same in each attempt of a run, and in no other run."""
-    return f"join-probe-{role}-{hashlib.sha256(f'{run_id}/{member}'.encode()).hexdigest()[:10]}"
+    return f"join-probe-{role}-{hashlib.sha256(f'{run}/{member}'.encode()).hexdigest()[:10]}"

@@ -36,6 +36,9 @@ class Settings:
     """The Job of a probe has this long to run, from its first pull to its log."""
     probe_image: str = "curlimages/curl:8.10.1"
     """An image with curl 7.75 or newer, where the conf names none."""
+    turn_duration: float = 300.0
+    """A run that died lets the next one in after this long; between two steps nobody renews its Lease, so that an
+    Airflow whose scheduler is away for half of this loses its turn."""
     run_deadline: float = 7200.0
     """A run that takes longer is reported as late: 6600 is what all waits take together that use up the conf's
     default time-outs, the installer's 3600, tower's 300, by proxy twice the host's 1200, and the proof's 300."""

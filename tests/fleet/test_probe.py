@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from include.fleet import clusters, conf, connections, curl, findings, joining, journal, probe, settings, waits
+from include.fleet import clusters, conf, connections, curl, findings, joining, journal, probe, settings, turn, waits
 from include.simulator.disturbances import Disturbance, Refusal
 from include.simulator.simulation import Simulation
 
@@ -76,6 +76,7 @@ class Asked:
                 leave_worker=self._leaves,
                 reports={},
                 changes=journal.Journal(),
+                turns=turn.Turns(host, holder=self._attempt, member=read.cluster, limits=self._limits),
             )
             try:
                 return await self._question(join)
