@@ -23,6 +23,7 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 - On the member: role and jwtSecret in its ClusterConfiguration, which logs out its users; by proxy also Deployment `cluster-agent`.
 - On each, before its first change: Secret `before-join` in `kubesphere-system`, with what was there before.
 - On the host, while the run lasts: its Leases.
+- With `probe`, a Job on each, which asks what its pods reach and is removed.
 
 #### When a task fails
 

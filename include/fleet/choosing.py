@@ -26,7 +26,8 @@ from include.fleet import (
 
 log = logging.getLogger(__name__)
 
-_SET_IT = "Set connection: direct or proxy"
+_SET_IT = "set connection: direct or proxy"
+_TYPES = {kind.value: kind for kind in (confs.Connection.DIRECT, confs.Connection.PROXY)}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ async def narrowed(join: joining.Join) -> joining.Join:
     if choice is None and not join.conf.probe:
         raise errors.UndecidedError(
             f"Which connection type {join.conf.cluster} gets has to be asked of the clusters' own pods, and the conf "
-            f"does not say so. Add probe: true. Or {_SET_IT[0].lower()}{_SET_IT[1:]}."
+            f"does not say so. Add probe: true, or {_SET_IT}."
         )
     if choice is None:
         return join
@@ -86,10 +87,13 @@ async def _given(join: joining.Join) -> Choice | None:
     if present is not None:
         if "deletionTimestamp" in present["metadata"]:
             raise errors.UndecidedError(
-                f"{ref} on the {join.host} is being deleted, so its type decides nothing. Wait until it is gone. Or "
-                f"{_SET_IT[0].lower()}{_SET_IT[1:]}."
+                f"{ref} on the {join.host} is being deleted, so its type decides nothing. Wait until it is gone, or "
+                f"{_SET_IT}."
             )
-        return Choice(confs.Connection(kubesphere.connection_type(present)), f"{ref} on the host has this type")
+        kind = kubesphere.connection_type(present)
+        if kind not in _TYPES:
+            raise errors.UndecidedError(f"{ref} on the {join.host} says no connection type. Delete it, or {_SET_IT}.")
+        return Choice(_TYPES[kind], f"{ref} on the host has this type")
     try:
         await joining.importable(join.conf)
     except kubeconfig.KubeconfigError as error:
@@ -102,7 +106,7 @@ async def _found(join: joining.Join) -> Choice:
     """Return what the clusters' pods decide."""
     prepared = await joining.importable(join.conf)
     if prepared is None or not join.conf.probe:
-        raise errors.UndecidedError(f"Nothing decides the connection type. Add probe: true. Or {_SET_IT}.")
+        raise errors.UndecidedError(f"Nothing decides the connection type. Add probe: true, or {_SET_IT}.")
     direct = await probe.from_host(join, curl.target(prepared))
     if direct.answer is findings.Answer.OK:
         return Choice(confs.Connection.DIRECT, direct.evidence, (direct,))
@@ -119,7 +123,7 @@ async def _found(join: joining.Join) -> Choice:
 
 def _refuse_incomplete(found: findings.Finding) -> None:
     if found.answer is findings.Answer.INCOMPLETE:
-        raise errors.UndecidedError(f"{found.evidence} {_SET_IT}. {found.fix}")
+        raise errors.UndecidedError(f"{found.evidence} {found.fix} Or {_SET_IT}.")
 
 
 def _neither(direct: str, proxy: str) -> errors.UndecidedError:

@@ -345,3 +345,9 @@ def test_preflight_asks_what_the_connection_type_needs(simulation, kind):
     expected = {"direct": ["host-reaches-member"], "proxy": ["member-reaches-tower"]}
     assert [each.check for each in found] == expected.get(kind, [*expected["direct"], *expected["proxy"]])
     assert {each.answer for each in found} == {OK}
+
+
+def test_the_image_of_all_probes_is_a_setting_and_no_number():
+    given = {"probe_image": "example.com/curl:1", "poll": "5"}
+    read = settings.Settings.read(given.get)
+    assert (read.probe_image, read.poll) == ("example.com/curl:1", 5.0)

@@ -11,7 +11,7 @@ UNREACHABLE = {"reachable": False}
 SHUT_IN = {"reachable": False, "reaches_tower": False}
 KS = "kubesphere-system"
 CURL = "curlimages/curl"
-SET_IT = "Set connection: direct or proxy"
+SET_IT = "set connection: direct or proxy"
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_auto_without_probe_stops_before_anything_is_written(simulate, join):
     simulation = simulate(host=HOST_OWN)
     run = join(simulation, probe=False)
     assert run.failed == ["preflight"]
-    assert "Add probe: true. Or set connection: direct or proxy" in run.error
+    assert f"Add probe: true, or {SET_IT}" in run.error
     assert [evidence.writes(cluster) for cluster in simulation.clusters.values()] == [[], []]
 
 
