@@ -49,9 +49,7 @@ def complete(resource: Resource, *, content: Object, old: Object | None, allocat
         content.setdefault("status", {"phase": "Pending"})
         _complete_pod_spec(content.setdefault("spec", {}))
     elif resource in {resources.SECRETS, resources.CONFIGMAPS}:
-        _complete_data(content)
-        if resource == resources.SECRETS:
-            content.setdefault("type", "Opaque")
+        _complete_data(content, kind=resource.kind)
     elif resource == resources.SERVICES:
         _complete_service(content, old=old, allocator=allocator)
     elif resource == resources.DEPLOYMENTS:
@@ -60,11 +58,13 @@ def complete(resource: Resource, *, content: Object, old: Object | None, allocat
         _complete_job(content, old=old)
     elif resource == resources.LEASES:
         content.setdefault("spec", {})
+    elif resource == resources.WEBHOOK_CONFIGURATIONS:
+        _complete_webhooks(content)
     elif resource == resources.DEFINITIONS:
         _establish(content)
 
 
-def _complete_data(content: Object) -> None:
+def _complete_data(content: Object, *, kind: str) -> None:
     written = content.pop("stringData", None) or {}
     if written:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in written.items()}
@@ -72,6 +72,8 @@ def _complete_data(content: Object) -> None:
     for field in ("data", "binaryData"):
         if not content.get(field):
             content.pop(field, None)
+    if kind == resources.SECRETS.kind:
+        content.setdefault("type", "Opaque")
 
 
 def _complete_service(content: Object, *, old: Object | None, allocator: Allocator) -> None:
@@ -154,6 +156,25 @@ def _complete_pod_spec(spec: Object) -> None:
         container.setdefault("imagePullPolicy", "Always" if tag in {"", "latest"} else "IfNotPresent")
         for port in container.get("ports") or []:
             port.setdefault("protocol", "TCP")
+
+
+def _complete_webhooks(content: Object) -> None:
+    for hook in content.get("webhooks") or []:
+        for field, value in (
+            ("failurePolicy", "Fail"),
+            ("matchPolicy", "Equivalent"),
+            ("namespaceSelector", {}),
+            ("objectSelector", {}),
+            ("timeoutSeconds", 10),
+        ):
+            hook.setdefault(field, value)
+        service = (hook.get("clientConfig") or {}).get("service")
+        if service is not None:
+            service.setdefault("port", 443)
+        for rule in hook.get("rules") or []:
+            rule.setdefault("scope", "*")
+    if not content.get("webhooks"):
+        content.pop("webhooks", None)
 
 
 def _establish(content: Object) -> None:

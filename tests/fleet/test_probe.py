@@ -28,7 +28,7 @@ def forbidden(*rights):
 MEMBERS = [
     {"name": "m1"},
     {"name": "shut-in", "reachable": False, "reaches_tower": False},
-    {"name": "no-image", "unpullable": ["curlimages/curl"]},
+    {"name": "no-image", "kubernetes": {"unpullable": ["curlimages/curl"]}},
     {"name": "no-create", **forbidden("create jobs")},
     {"name": "no-log", **forbidden("get pods/log")},
     {"name": "no-cleaning", **forbidden("list jobs", "delete jobs")},

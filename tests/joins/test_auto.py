@@ -10,7 +10,7 @@ HOST_OWN = {"role": "host", **BALANCED}
 UNREACHABLE = {"reachable": False}
 SHUT_IN = {"reachable": False, "reaches_tower": False}
 KS = "kubesphere-system"
-CURL = "curlimages/curl"
+NO_CURL = {"unpullable": ["curlimages/curl"]}
 SET_IT = "set connection: direct or proxy"
 
 
@@ -94,8 +94,8 @@ def test_auto_fails_where_tower_never_gets_an_address(simulate, join):
 @pytest.mark.parametrize(
     ("host", "member", "reason"),
     [
-        ({"unpullable": [CURL]}, {}, "ImagePullBackOff: Back-off pulling image"),
-        ({}, {**UNREACHABLE, "unpullable": [CURL]}, "ImagePullBackOff: Back-off pulling image"),
+        ({"kubernetes": NO_CURL}, {}, "ImagePullBackOff: Back-off pulling image"),
+        ({}, {**UNREACHABLE, "kubernetes": NO_CURL}, "ImagePullBackOff: Back-off pulling image"),
         (
             {"forbid": [{"verb": "create", "resource": "jobs"}]},
             {},
@@ -156,10 +156,10 @@ def test_what_only_the_other_type_uses_is_left_out(simulate, join):
         ("direct", {"host": HOST_OWN}, ""),
         ("proxy", {"host": HOST_OWN}, ""),
         ("proxy", {"host": BALANCED}, ""),
-        ("direct", {"host": {**HOST_OWN, "unpullable": [CURL]}}, "was not found out: jobs/join-probe-host-"),
+        ("direct", {"host": {**HOST_OWN, "kubernetes": NO_CURL}}, "was not found out: jobs/join-probe-host-"),
         (
             "proxy",
-            {"host": HOST_OWN, "members": [{"unpullable": [CURL]}]},
+            {"host": HOST_OWN, "members": [{"kubernetes": NO_CURL}]},
             "was not found out: jobs/join-probe-member-",
         ),
     ],

@@ -130,23 +130,3 @@ def test_curl_says_what_answers(simulate, curl, words, exit_code, says):
     clusters = simulate(host=BALANCED, members=[{"name": "m1"}]).clusters
     code, log = curl(clusters["host"], *words)
     assert (code, log[: len(says)]) == (exit_code, says)
-
-
-def test_a_pod_waits_for_ever_for_an_image_that_cannot_be_pulled(simulate, wait_for):
-    host = simulate(host={"unpullable": ["curlimages/"]}).clusters["host"]
-    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": IMAGE}]}}
-    host.put("jobs", {"metadata": {"name": "c"}, "spec": {"template": template}}, "default")
-
-    def reason():
-        (pod,) = host.objects("pods", "default")
-        assert pod["status"]["phase"] == "Pending"
-        return pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
-
-    assert wait_for(lambda: host.objects("pods", "default")) != []
-    wait_for(lambda: reason() == "ErrImagePull")
-    wait_for(lambda: reason() == "ImagePullBackOff")
-
-
-def test_a_scenario_names_images_as_texts(simulate):
-    with pytest.raises(ValueError, match=r"host\.unpullable: expected a list of beginnings of images, got 'x'"):
-        simulate(host={"unpullable": "x"})

@@ -16,7 +16,7 @@ import itertools
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -74,16 +74,14 @@ class Container:
 Program = Callable[[Container], Awaitable[int | None]]
 """Returns its exit code, or None for 0."""
 _ENDED = ("Succeeded", "Failed")
-_PULL_AGAIN = 1.0
-"""Seconds."""
 
 
 class Kubelet:
     """Runs the pods of one cluster.
 
     `programs` maps image names without their tag to programs, `connect` returns a client for a service account, `logs`
-    is what containers have written before the simulation began, by pod name. Images that begin as one of `unpullable`
-    cannot be pulled.
+    is what containers have written before the simulation began, by pod name. `crashing` is what the containers of
+    Deployments say that crash, by the Deployment's name; `unpullable` are images that cannot be pulled.
     """
 
     def __init__(
@@ -100,7 +98,8 @@ class Kubelet:
         programs: Mapping[str, Program],
         connect: Callable[[str, str], Client],
         logs: Mapping[str, list[Line]],
-        unpullable: tuple[str, ...] = (),
+        crashing: Mapping[str, str],
+        unpullable: Collection[str],
     ) -> None:
         self._client = client
         self._cluster = cluster
@@ -112,6 +111,7 @@ class Kubelet:
         self._release = release
         self._programs = programs
         self._connect = connect
+        self._crashing = crashing
         self._unpullable = unpullable
         self._logs: dict[tuple[str, str], Log] = {("kubesphere-system", pod): Log(lines) for pod, lines in logs.items()}
         self._numbers = itertools.count(100)
@@ -139,7 +139,15 @@ class Kubelet:
             await self._started[pod["metadata"]["uid"]].wait()
 
     def _find_program(self, pod: Object) -> Program | None:
-        return self._programs.get(_repository(pod["spec"]["containers"][0].get("image", "")))
+        repository = _repository(pod["spec"]["containers"][0].get("image", ""))
+        if self._find_crash(pod) is not None or (repository in self._unpullable and not pod["status"].get("podIP")):
+            return None
+        return self._programs.get(repository)
+
+    def _find_crash(self, pod: Object) -> str | None:
+        """Return what a container of this pod says when it crashes, if it does."""
+        owners = [owner["name"] for owner in pod["metadata"].get("ownerReferences") or []]
+        return next((self._crashing[name] for name in owners if name in self._crashing), None)
 
     def _handle(self, pod: Object, *, gone: bool, tasks: asyncio.TaskGroup) -> None:
         uid = pod["metadata"]["uid"]
@@ -182,10 +190,15 @@ class Kubelet:
         written = self._logs.setdefault((metadata["namespace"], metadata["name"]), Log())
         resumed = bool(pod["status"].get("podIP"))
         address = pod["status"].get("podIP") or f"{self._pod_prefix}.{next(self._numbers)}"
+        crash = self._find_crash(pod)
+        if crash is not None:
+            written.write(crash)
         if not resumed:
             await asyncio.sleep(self._timing.kubelet)
-            await self._pull(pod, address=address)
-            await self._report(pod, running_status(spec["containers"], address=address, host=self._address))
+            describe = running_status if crash is None else crashing_status
+            if _repository(spec["containers"][0].get("image", "")) in self._unpullable:
+                describe = unpulled_status
+            await self._report(pod, describe(spec["containers"], address=address, host=self._address))
         program = self._find_program(pod)
         if program is None:
             return
@@ -217,24 +230,14 @@ class Kubelet:
                     code = 2
                 written.end_process()
                 if spec.get("restartPolicy") == "Never":
-                    status = running_status(spec["containers"], address=address, host=self._address)
-                    await self._report(pod, ended_status(status, code=code))
+                    status = ended_status(spec["containers"], address=address, host=self._address, code=code)
+                    await self._report(pod, status)
                     return
                 await asyncio.sleep(max(self._timing.kubelet, 0.05))
                 container = dataclasses.replace(container, resumed=False)
         finally:
             self._network.close(self._cluster, address=address)
             await client.close()
-
-    async def _pull(self, pod: Object, *, address: str) -> None:
-        """Return when the images of a pod are there: at once, or never."""
-        images = [container.get("image", "") for container in pod["spec"]["containers"]]
-        for attempt in itertools.count():
-            if not any(image.startswith(prefix) for image in images for prefix in self._unpullable):
-                return
-            status = running_status(pod["spec"]["containers"], address=address, host=self._address)
-            await self._report(pod, waiting_status(status, backs_off=attempt % 2 == 1))
-            await asyncio.sleep(max(self._timing.kubelet, _PULL_AGAIN))
 
     async def _report(self, pod: Object, status: Object) -> None:
         while True:
@@ -308,22 +311,9 @@ def running_status(containers: list[Object], *, address: str, host: str) -> Obje
     }
 
 
-def waiting_status(running: Object, *, backs_off: bool) -> Object:
-    """Return the status of a pod whose images cannot be pulled, made from that of a running one."""
-    entries = []
-    for entry in running["containerStatuses"]:
-        image = entry["image"]
-        waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{image}"'}
-        if not backs_off:
-            failed = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": not found'
-            waiting = {"reason": "ErrImagePull", "message": f"rpc error: code = NotFound desc = {failed}"}
-        kept = {key: value for key, value in entry.items() if key != "containerID"}
-        entries.append({**kept, "ready": False, "started": False, "state": {"waiting": waiting}})
-    return _not_ready(running, entries, phase="Pending", reason="ContainersNotReady")
-
-
-def ended_status(running: Object, *, code: int) -> Object:
-    """Return the status of a pod whose containers ended with this code, made from that of a running one."""
+def ended_status(containers: list[Object], *, address: str, host: str, code: int) -> Object:
+    """Return the status of a pod whose containers ended with this code, and are not started again."""
+    running = running_status(containers, address=address, host=host)
     entries = []
     for entry in running["containerStatuses"]:
         began = entry["state"]["running"]["startedAt"]
@@ -336,12 +326,42 @@ def ended_status(running: Object, *, code: int) -> Object:
         }
         entries.append({**entry, "ready": False, "started": False, "state": {"terminated": terminated}})
     reason = "PodFailed" if code else "PodCompleted"
-    return _not_ready(running, entries, phase="Failed" if code else "Succeeded", reason=reason)
-
-
-def _not_ready(running: Object, entries: list[Object], *, phase: str, reason: str) -> Object:
     conditions = [
         {**entry, "status": "False", "reason": reason} if entry["type"] in {"Ready", "ContainersReady"} else entry
         for entry in running["conditions"]
     ]
+    phase = "Failed" if code else "Succeeded"
     return {**running, "phase": phase, "conditions": conditions, "containerStatuses": entries}
+
+
+def crashing_status(containers: list[Object], *, address: str, host: str) -> Object:
+    """Return the status of a pod whose containers crash again and again."""
+    now = store.timestamp()
+    ended = {"exitCode": 2, "reason": "Error", "startedAt": now, "finishedAt": now}
+    described = running_status(containers, address=address, host=host)
+    for container in described["containerStatuses"]:
+        message = f"back-off 5m0s restarting failed container={container['name']}"
+        waiting = {"reason": "CrashLoopBackOff", "message": message}
+        container |= {"ready": False, "started": False, "restartCount": 12}
+        container |= {"state": {"waiting": waiting}, "lastState": {"terminated": ended}}
+    return _not_ready(described, containers)
+
+
+def unpulled_status(containers: list[Object], *, address: str, host: str) -> Object:
+    """Return the status of a pod whose images cannot be pulled."""
+    described = {**running_status(containers, address=address, host=host), "phase": "Pending"}
+    for container in described["containerStatuses"]:
+        waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{container["image"]}"'}
+        container |= {"ready": False, "started": False, "state": {"waiting": waiting}}
+        del container["containerID"]
+    return _not_ready(described, containers)
+
+
+def _not_ready(status: Object, containers: list[Object]) -> Object:
+    """Return the status with the conditions of a pod whose containers do not run."""
+    names = " ".join(container["name"] for container in containers)
+    for condition in status["conditions"]:
+        if condition["type"] in {"Ready", "ContainersReady"}:
+            message = f"containers with unready status: [{names}]"
+            condition |= {"status": "False", "reason": "ContainersNotReady", "message": message}
+    return status
