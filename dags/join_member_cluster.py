@@ -9,6 +9,7 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 - KubeSphere 3.4 or 3.0 is installed on both.
 - **direct**: the host's pods reach the member's API server, and the kubeconfig that the host receives is cluster-admin on the member.
 - **proxy**: the member's pods reach tower on the host, at its LoadBalancer's address or at one that you give.
+- **auto**: with `probe`, the run finds out which of the two it is.
 
 #### Before anything is written
 
@@ -22,6 +23,7 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 - On the member: role and jwtSecret in its ClusterConfiguration, which logs out its users; by proxy also Deployment `cluster-agent`.
 - On each, before its first change: Secret `before-join` in `kubesphere-system`, with what was there before.
 - On the host, while the run lasts: its Leases.
+- With `probe`, a Job on each, which asks what its pods reach and is removed.
 
 #### When a task fails
 
@@ -34,7 +36,7 @@ The last error of its log says what was tried, on which object of which cluster,
 - **fetch_jwt** finds the host's jwtSecret; keeps a reference and a fingerprint. *Fails:* is KubeSphere finished on the host?
 - **configure_host**, **configure_member** send one patch of the ClusterConfiguration each, none if it is right. *Fail:* a right is missing; the log names it.
 - **wait_installer** waits for ks-installer on both clusters, and forces one new run if one died silently. *Fails:* the installer's telling lines are in the log.
-- **choose_connection** picks the arm of the connection type.
+- **choose_connection** picks the arm of the connection type. With `auto` it asks the clusters' pods: direct if the host's reach the member with a valid certificate, else proxy if the member's reach tower. *Fails:* both broken ways are named; or, if a probe could not run, set connection to direct or proxy.
 - **prepare_kubeconfig** makes the kubeconfig that the host receives, without files or plugins. *Fails:* give the connection a token or a certificate.
 - **resolve_tower_address** waits until tower has an address. *Fails:* the log has the port to forward to, and the line to add to the conf.
 - **import_cluster** creates or mends the Cluster on the host. *Fails:* the name or the cluster is taken; the log says by whom.
@@ -111,6 +113,7 @@ with DAG(
             "configure_host",
             "configure_member",
             "wait_installer",
+            "choose_connection",
             "resolve_tower_address",
             "prepare_kubeconfig",
             "import_cluster",

@@ -5,6 +5,8 @@ In layers, each of which may import only what is below it; a linter checks it (p
     executors, operators   the Airflow side: where tasks run; which step runs, how long a run may take, what is retried
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
     join                   the steps as plain functions, named like the tasks
+    choosing               which connection type it is, where the conf leaves that open
+    probe                  what the pods of host and member reach
     joining                what the steps have in common
     configuring, membership
                            what KubeSphere is asked for and has in force; whether a member is joined, and the proofs
@@ -13,7 +15,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
     connections            Kubernetes access: connection id -> client
     identity, manifests    who is who; the Cluster object
-    tower                  tower's address, the agent's Deployment
+    curl, tower            the Job of a probe, and curl's answers; tower's address, the agent's Deployment
     conf, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them

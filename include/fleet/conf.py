@@ -91,7 +91,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         },
         "title": "Connection type",
         "description": "Take proxy for a member cluster that reaches the host cluster but is not reached from there, "
-        "as in a private network. Auto asks the clusters' own pods, which takes probe.",
+        "as in a private network. Auto finds out by asking the clusters' own pods, which takes probe.",
         "x-expected": "direct, proxy or auto",
     },
     "member_server": {
@@ -214,7 +214,8 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "type": "boolean",
         "title": "Probe from the clusters' pods",
         "section": _CAREFUL,
-        "description": "Run a short-lived Job on host and member, which finds out what their pods reach.",
+        "description": "Run a short-lived Job on host and member, which finds out what their pods reach. Without a "
+        "credential, and always removed; what it finds stops no run.",
         "x-expected": "true or false",
     },
     "probe_image": {
@@ -223,7 +224,8 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "pattern": "^[^\\s]+$",
         "title": "Probe's image",
         "section": _CAREFUL,
-        "description": "An image with curl, for clusters that pull from a registry of their own.",
+        "description": "An image with curl 7.75 or newer, for clusters that pull from a registry of their own. Empty: "
+        "curlimages/curl, or what Airflow is configured with.",
         "x-expected": "the name of an image",
     },
     "waive": {
@@ -276,6 +278,9 @@ REQUIRED = tuple(key for key, fields in SCHEMA.items() if "default" not in field
 
 DIRECT_ONLY = ("member_server", "import_conn_id", "kubesphere_api_endpoint")
 PROXY_ONLY = ("proxy_publish_address", "replace_proxy_address", "agent_image")
+
+DECIDING = ("choose_connection", "preflight")
+"""The steps that may find out which connection type it is, the one that knows best first."""
 
 _VALIDATOR = jsonschema.Draft202012Validator(
     {"type": "object", "properties": SCHEMA, "required": list(REQUIRED), "additionalProperties": False}
@@ -343,6 +348,22 @@ def parse(raw: Mapping[str, Any]) -> Conf:
     values["on_failure"] = OnFailure(values["on_failure"])
     values["waive"] = tuple(values["waive"])
     return Conf(**values)
+
+
+def decided(raw: Mapping[str, Any], reports: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *raw* with the connection type that the run has found, if it has, where it says auto.
+
+    *reports* are those of earlier steps. What only the other type uses is left out.
+    """
+    if raw.get("connection") != Connection.AUTO.value:
+        return raw
+    others = {Connection.DIRECT.value: PROXY_ONLY, Connection.PROXY.value: DIRECT_ONLY}
+    for step in DECIDING:
+        found = (reports.get(step) or {}).get("connection")
+        if found in others:
+            kept = {key: value for key, value in raw.items() if key not in others[found]}
+            return {**kept, "connection": found}
+    return raw
 
 
 def _sentence(error: jsonschema.ValidationError, raw: Mapping[str, Any]) -> str:

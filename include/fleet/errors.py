@@ -5,6 +5,7 @@
     │   ├── ConfError               the conf of the run is wrong; lists every problem
     │   ├── RefusedError            the join would harm a cluster; lists every reason
     │   ├── UnsupportedError        a KubeSphere that this project cannot join
+    │   ├── UndecidedError          the connection type could not be found out, or neither works
     │   ├── ApiRefusedError         the API server understood the request and said no
     │   │   ├── NotFoundError       ... because there is no such object
     │   │   ├── CredentialError     ... because it does not know the credential
@@ -65,6 +66,10 @@ class RefusedError(PermanentError):
 
 class UnsupportedError(PermanentError):
     """A cluster runs no KubeSphere, or one that this project cannot join."""
+
+
+class UndecidedError(PermanentError):
+    """The connection type that the conf leaves open could not be found out, or neither works."""
 
 
 class InstallerFailedError(PermanentError):

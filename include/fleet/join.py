@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from include.fleet import (
+    choosing,
     clusters,
     configuring,
     connections,
@@ -26,6 +27,7 @@ from include.fleet import (
     manifests,
     membership,
     plans,
+    probe,
     redaction,
     settings,
     tower,
@@ -71,13 +73,16 @@ async def preflight(join: joining.Join) -> joining.Report:
     """
     for cluster in (join.host, join.member):
         await configuring.release(cluster)
+    join = await choosing.narrowed(join)
     sides = await joining.sides_of(join)
     reasons = [*identity.refusals(sides), *joining.address_refusals(join.conf, sides)]
     if reasons:
         raise errors.RefusedError(join.conf.cluster, reasons)
+    probed = await probe.probes(join) if join.conf.probe else []
     return {
+        **probe.report(probed),
         "cluster": join.conf.cluster,
-        "connection": join.conf.connection.value,
+        "connection": choosing.after(probed, join.conf).value,
         "host_uid": sides.host_uid,
         "member_uid": sides.member_uid,
     }
@@ -264,6 +269,17 @@ async def wait_installer(join: joining.Join) -> joining.Report:
             return {"unchanged": ["ks-installer is idle on host and member, with all that is asked for in force"]}
 
 
+async def choose_connection(join: joining.Join) -> joining.Report:
+    """Return the connection type, and why it is this one.
+
+    Where the conf says it, no cluster is asked for it; with `probe` a proxy connection is tried beforehand, which stops
+    nothing. Raises UndecidedError where it is to be found out and cannot be, or where neither type works.
+    """
+    choice = await choosing.choose(join)
+    log.info("Connection type %s: %s", choice.connection.value, choice.why)
+    return {**probe.report(choice.probed), "connection": choice.connection.value, "why": choice.why}
+
+
 async def prepare_kubeconfig(join: joining.Join) -> joining.Report:
     """Check that the credential for the host leads to this member, and return its server and fingerprint.
 
@@ -299,30 +315,8 @@ async def prepare_kubeconfig(join: joining.Join) -> joining.Report:
 
 
 async def resolve_tower_address(join: joining.Join) -> joining.Report:
-    """Wait until tower has an address at which agents find it, and return it.
-
-    The configured one, else the LoadBalancer's, which may be pending for a while or for ever. Raises
-    DeadlineError with the port to forward to and the line to add to the conf.
-    """
-    found = ""
-
-    async def look() -> waits.Pending | None:
-        nonlocal found
-        found = await tunnel.address(join.host, await configuring.in_force(join.host))
-        if found:
-            return None
-        hint = await tunnel.no_address_hint(join.host)
-        return waits.Pending(f"tower has no address. {hint}")
-
-    await waits.until(
-        look,
-        what=f"an address of tower on the {join.host}",
-        bells=[waits.changes(join.host, tower.SERVICE), waits.changes(join.host, kubesphere.CONFIG)],
-        limit=join.limit(join.conf.tower_timeout),
-        seconds=join.conf.tower_timeout,
-        hint="Or raise tower_timeout if the LoadBalancer is only slow.",
-        limits=join.limits,
-    )
+    """Wait until tower has an address at which agents find it, and return it; raises what `tower_address` raises."""
+    found = await joining.tower_address(join)
     return {"address": found, "unchanged": [f"tower is reached at {found}"]}
 
 
@@ -465,6 +459,7 @@ STEPS: Mapping[str, Step] = {
         configure_host,
         configure_member,
         wait_installer,
+        choose_connection,
         resolve_tower_address,
         prepare_kubeconfig,
         import_cluster,
@@ -474,6 +469,20 @@ STEPS: Mapping[str, Step] = {
         end_turn,
     )
 }
+
+
+_OF_ONE_TYPE = frozenset(
+    step.__name__
+    for step in (
+        resolve_tower_address,
+        prepare_kubeconfig,
+        import_cluster,
+        deploy_agent,
+        wait_agent_ready,
+        verify_join,
+    )
+)
+"""The steps that have to know the connection type."""
 
 
 async def run(
@@ -490,6 +499,7 @@ async def run(
 ) -> joining.Report:
     """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
 
+    A connection type that the conf leaves open is the one that *reports* tell.
     What the step changes is noted in *changes* before it is sent, so that it is known however the step ends. What it
     could not check or do without a right is among the warnings of its report.
 
@@ -499,10 +509,13 @@ async def run(
     Raises ConfError with every problem of the conf, Longer when a wait has to leave the worker, and what
     the step raises.
     """
+    raw = confs.decided(raw, reports or {})
     problems = await conf_problems(raw) if step == preflight.__name__ else confs.problems(raw)
     if problems:
         raise errors.ConfError(problems)
     conf = confs.parse(raw)
+    if conf.connection is confs.Connection.AUTO and step in _OF_ONE_TYPE:
+        raise errors.UndecidedError(f"{step} needs the connection type, which choose_connection has not reported.")
     name, dry = joining.run_of(attempt), step == plan.__name__
     async with _connected(conf, limits=limits, run=name, dry=dry) as (host, member):
         join = joining.Join(

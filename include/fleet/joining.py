@@ -21,6 +21,7 @@ from include.fleet import (
     kubesphere,
     membership,
     settings,
+    tower,
     tunnel,
     turn,
     waits,
@@ -181,6 +182,34 @@ def address_refusals(conf: confs.Conf, sides: identity.Sides) -> list[str]:
             "to use that one, or set replace_proxy_address to move all proxy members"
         )
     ]
+
+
+async def tower_address(join: Join) -> str:
+    """Wait until tower has an address at which agents find it, and return it.
+
+    The configured one, else the LoadBalancer's, which may be pending for a while or for ever. Raises
+    DeadlineError with the port to forward to and the line to add to the conf.
+    """
+    found = ""
+
+    async def look() -> waits.Pending | None:
+        nonlocal found
+        found = await tunnel.address(join.host, await configuring.in_force(join.host))
+        if found:
+            return None
+        hint = await tunnel.no_address_hint(join.host)
+        return waits.Pending(f"tower has no address. {hint}")
+
+    await waits.until(
+        look,
+        what=f"an address of tower on the {join.host}",
+        bells=[waits.changes(join.host, tower.SERVICE), waits.changes(join.host, kubesphere.CONFIG)],
+        limit=join.limit(join.conf.tower_timeout),
+        seconds=join.conf.tower_timeout,
+        hint="Or raise tower_timeout if the LoadBalancer is only slow.",
+        limits=join.limits,
+    )
+    return found
 
 
 async def wait_until_gone(join: Join, ref: kinds.Ref) -> None:

@@ -81,6 +81,7 @@ SERVICE = Kind("services", "", "v1", "Service")
 SERVICE_ACCOUNT = Kind("serviceaccounts", "", "v1", "ServiceAccount")
 EVENT = Kind("events", "", "v1", "Event")
 LEASE = Kind("leases", "coordination.k8s.io", "v1", "Lease")
+JOB = Kind("jobs", "batch", "v1", "Job")
 SELF_REVIEW = Kind(
     "selfsubjectaccessreviews", "authorization.k8s.io", "v1", "SelfSubjectAccessReview", namespaced=False
 )

@@ -37,6 +37,12 @@ class Kubeconfig:
     warnings: tuple[str, ...] = ()
 
     @property
+    def cluster(self) -> Mapping[str, Any]:
+        """Return what it says about the cluster, which is not secret."""
+        found: Mapping[str, Any] = self.document["clusters"][0]["cluster"]
+        return found
+
+    @property
     def text(self) -> str:
         """Return it as YAML, the same text for the same content."""
         return yaml.safe_dump(self.document, sort_keys=True)

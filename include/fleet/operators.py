@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from airflow.providers.standard.operators.branch import BaseBranchOperator
+from airflow.providers.standard.operators.branch import BranchMixIn
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import BaseOperator, BaseXCom, Param, RetryDecision, RetryPolicy
@@ -145,7 +145,7 @@ class StepOperator(BaseOperator):
 
         limits = triggers.configured_settings()
         ti = context["ti"]
-        conf = dict(context["params"])
+        conf = self._conf(context)
         reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id in self.earlier}
         noted = self._noted(context)
         try:
@@ -170,7 +170,7 @@ class StepOperator(BaseOperator):
         self.log.info("The wait goes on in the triggerer")
         trigger = triggers.StepTrigger(
             step=self.task_id,
-            conf=dict(context["params"]),
+            conf=self._conf(context),
             attempt=_attempt(context),
             started=started,
             held=self._held(context),
@@ -180,6 +180,14 @@ class StepOperator(BaseOperator):
     def _held(self, context: Context) -> str | None:
         """Return the turn that the run has taken."""
         return str(context["ti"].xcom_pull(task_ids=_TAKE_TURN)["turn"]) if self.in_turn else None
+
+    def _conf(self, context: Context) -> dict[str, Any]:
+        """Return the conf of the run; of a connection type that it leaves open, with what earlier steps have found."""
+        conf = dict(context["params"])
+        if conf.get("connection") != confs.Connection.AUTO.value:
+            return conf
+        earlier = self.get_flat_relative_ids(upstream=True) & set(confs.DECIDING)
+        return dict(confs.decided(conf, {task_id: context["ti"].xcom_pull(task_ids=task_id) for task_id in earlier}))
 
     def _noted(self, context: Context) -> journal.Journal:
         """Return what this step has changed so far, in this try and in earlier ones: only so is the report true."""
@@ -262,19 +270,34 @@ class PlanApprovalOperator(ApprovalOperator):
         return super().execute(context)
 
 
-class ConnectionBranchOperator(BaseBranchOperator):
-    """Picks the arm of the connection type.
+class ConnectionBranchOperator(StepOperator, BranchMixIn):
+    """Picks the arm of the connection type; asks the clusters only where the conf leaves it open or wants a probe.
 
     :param arms: task id to go on with, by connection type
     """
+
+    inherits_from_skipmixin = True
 
     def __init__(self, *, arms: dict[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.arms = arms
 
-    def choose_branch(self, context: Context) -> str:
-        """Return the id of the first task of the arm."""
-        return self.arms[context["params"]["connection"]]
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Go on with the arm of the connection type, and return the step's report."""
+        conf = self._conf(context)
+        if conf["connection"] in self.arms and not conf.get("probe"):
+            return self._branched(context, {"connection": conf["connection"]})
+        return self._branched(context, super().execute(context))
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the triggerer with the arm that was found there."""
+        return self._branched(context, super().resume(context, event))
+
+    def _branched(self, context: Context, report: dict[str, Any]) -> dict[str, Any]:
+        # Skipping the other arm ends the task by an exception: what is returned afterwards would be lost.
+        context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=report)
+        self.do_branch(context, self.arms[report["connection"]])
+        return report
 
 
 def _attempt(context: Context) -> str:

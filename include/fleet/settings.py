@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Seconds, all of them."""
+    """Seconds, where nothing else is said."""
 
     request_timeout: float = 30.0
     """An API server has this long to answer one request."""
@@ -31,6 +32,10 @@ class Settings:
     """A ConfigMap unchanged for this long is loaded by the processes that mount it (kubesphere-facts 12.2)."""
     resync: float = 120.0
     """The host's controller looks at each Cluster this often, unless its ConfigMap says otherwise."""
+    probe_timeout: float = 60.0
+    """The Job of a probe has this long to run, from its first pull to its log."""
+    probe_image: str = "curlimages/curl:8.10.1"
+    """An image with curl 7.75 or newer, where the conf names none."""
     turn_duration: float = 300.0
     """A run that died lets the next one in after this long; between two steps nobody renews its Lease, so that an
     Airflow whose scheduler is away for half of this loses its turn."""
@@ -44,4 +49,9 @@ class Settings:
     def read(cls, lookup: Callable[[str], str | None]) -> Settings:
         """Return the settings with the values that *lookup* knows by name; raises ValueError on no number."""
         given = {field.name: lookup(field.name) for field in fields(cls)}
-        return replace(cls(), **{name: float(value) for name, value in given.items() if value is not None})
+        texts = {name: value for name, value in given.items() if value is not None}
+        read: dict[str, Any] = {name: text if name in _TEXTS else float(text) for name, text in texts.items()}
+        return replace(cls(), **read)
+
+
+_TEXTS = frozenset({"probe_image"})

@@ -7,7 +7,7 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `api.py` and what it uses (`store.py`, `access.py`, `accounts.py`, `proxy.py`, `discovery.py`) are the API server.
 - `release.py` is what differs between the versions of KubeSphere.
 - `actors/` is what happens by itself: clients of that API, as in reality. They are clients of a real API server as well
-  (tests/envtest), beside kube-controller-manager instead of `workloads.py` and `namespaces.py`.
+  (tests/envtest), beside kube-controller-manager instead of `workloads.py`, `jobs.py` and `namespaces.py`.
 - `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, lists to `listing.py` with
   `selectors.py`, watches to `watches.py`, answers without an end to `streams.py`, forms of objects to `forms.py`,
   reviews of rights to `reviews.py`, what admits objects to `webhooks.py`, and what goes wrong with single requests to
@@ -29,7 +29,8 @@ What is not imitated, so that nobody relies on it:
 Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is played)
 - managedFields and server-side apply (415). Protobuf (415, 406): kubectl's own builders (`create namespace`, `create
   configmap`) send it; `--dry-run=client -o yaml | kubectl create -f -` is the way round. Bookmarks, of which a real
-  server sends one a minute. `Foreground` and `Orphan`: whatever is deleted is deleted in the background.
+  server sends one a minute. `Foreground`, and `Orphan` except for Jobs, of which it is the default: whatever else is
+  deleted is deleted in the background.
 - Times: MicroTimes are read as by Go, of others it is seen that they are texts. The Leases of nodes and of Kubernetes'
   own controllers.
 - Rules for the values of fields, except for their types and what `validation.py` has. Fields of Kubernetes' own kinds
@@ -49,13 +50,15 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
 - A cluster's own pods do not see its bad server certificate: one that has expired leaves the cluster alone, where in
   reality its kubelets and controllers fail with it.
-- ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
-  other than of a Deployment's pods; the account, its token Secret and the ConfigMap that Kubernetes puts into a new
-  namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Quotas,
-  metrics (`kubectl top`).
+- ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, Jobs with indexes or parallel pods, a
+  scheduler, probes, garbage collection other than of the pods of a Deployment or Job; the account, its token Secret and
+  the ConfigMap that Kubernetes puts into a new namespace. EndpointSlices: `kubectl describe service` shows no
+  endpoints, `kubectl get endpoints` does. Quotas, metrics (`kubectl top`).
 - Node ports and load balancers lead somewhere for the pods of the clusters only.
-- A container that ends starts again at once and stays Ready. Those that a scenario lets crash are in CrashLoopBackOff
-  from their start on, with a restart count that stays; an image that cannot be pulled is in ImagePullBackOff at once.
+- Volumes, but for annotations of the pod. Of curl, what `actors/curl.py` has.
+- A container that ends starts again at once and stays Ready, unless its pod is never restarted. Those that a scenario
+  lets crash are in CrashLoopBackOff from their start on, with a restart count that stays; an image that cannot be
+  pulled is in ImagePullBackOff at once.
 - Of the version of Kubernetes that a scenario gives: what is served stays that of 1.22. What it changes is that the
   installer refuses it, that KubeSphere 3.0 waits for a token in vain, and that ks-apiserver crashes from 1.25 on.
 - `previous`, `limitBytes` of pod logs; streams through a proxy other than a followed log, which ends when its

@@ -321,6 +321,7 @@ class Api:
     async def _delete(self, request: Request, target: Target, resource: Resource) -> Response:
         options = await parameters.read_options(request)
         conditions = options.get("preconditions") or {}
+        policy = options.get("propagationPolicy", request.query_params.get("propagationPolicy"))
         item, gone = self._store.delete(
             resource,
             name=target.name,
@@ -328,6 +329,8 @@ class Api:
             uid=conditions.get("uid"),
             version=conditions.get("resourceVersion"),
             grace=options.get("gracePeriodSeconds", parameters.read_integer(request, name="gracePeriodSeconds")),
+            # Pods outlive their Job unless somebody asks for something else (registry/batch/job/strategy.go).
+            orphan=resource == resources.JOBS and policy in {None, "Orphan"},
             dry_run=parameters.is_dry_run(request, kind="DeleteOptions", given=options),
         )
         if not gone or resource in _TOLD_AS_THEY_WERE:

@@ -18,6 +18,7 @@ from include.simulator.actors import kubeconfigs
 from include.simulator.actors.client import Client
 from include.simulator.actors.installer import checksum
 from include.simulator.actors.installer_run import Faults
+from include.simulator.actors.jobs import Jobs
 from include.simulator.actors.namespaces import Namespaces
 from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.workloads import Workloads
@@ -146,7 +147,7 @@ class Cluster:
             logs=self.state.logs,
             connect_as=self._connect_as,
             connect=self._connect_account,
-            others=(workloads, Namespaces(manager)),
+            others=(workloads, Jobs(manager, node=self._machine.name), Namespaces(manager)),
             crashing=self._crashing,
             unpullable=self._kubernetes.unpullable,
         )

@@ -158,6 +158,25 @@ def _deployment(item: Object) -> list[Any]:
     ]
 
 
+def _job(item: Object) -> list[Any]:
+    spec, state = item["spec"], item.get("status") or {}
+    started, completed = state.get("startTime"), state.get("completionTime")
+    duration = ""
+    if started:
+        ended = datetime.datetime.fromisoformat(completed) if completed else datetime.datetime.now(datetime.UTC)
+        duration = human_duration(int((ended - datetime.datetime.fromisoformat(started)).total_seconds()))
+    containers = spec["template"]["spec"].get("containers") or []
+    return [
+        item["metadata"]["name"],
+        f"{state.get('succeeded', 0)}/{spec.get('completions', 1)}",
+        duration,
+        created_age(item),
+        ",".join(entry.get("name", "") for entry in containers),
+        ",".join(entry.get("image", "") for entry in containers),
+        pairs(spec["selector"].get("matchLabels")),
+    ]
+
+
 def _node(item: Object) -> list[Any]:
     state = item.get("status") or {}
     info = state.get("nodeInfo") or {}
@@ -287,6 +306,9 @@ LAYOUTS: Final[dict[Resource, Layout]] = {
         "Age",
         *map(_wide, ("Containers", "Images", "Selector")),
         fill=_deployment,
+    ),
+    resources.JOBS: _listed(
+        NAME, "Completions", "Duration", "Age", *map(_wide, ("Containers", "Images", "Selector")), fill=_job
     ),
     resources.NODES: _listed(
         NAME,

@@ -49,13 +49,13 @@ def complete(resource: Resource, *, content: Object, old: Object | None, allocat
         content.setdefault("status", {"phase": "Pending"})
         _complete_pod_spec(content.setdefault("spec", {}))
     elif resource in {resources.SECRETS, resources.CONFIGMAPS}:
-        _complete_data(content)
-        if resource == resources.SECRETS:
-            content.setdefault("type", "Opaque")
+        _complete_data(content, kind=resource.kind)
     elif resource == resources.SERVICES:
         _complete_service(content, old=old, allocator=allocator)
     elif resource == resources.DEPLOYMENTS:
         _complete_deployment(content.setdefault("spec", {}))
+    elif resource == resources.JOBS:
+        _complete_job(content, old=old)
     elif resource == resources.LEASES:
         content.setdefault("spec", {})
     elif resource == resources.WEBHOOK_CONFIGURATIONS:
@@ -64,7 +64,7 @@ def complete(resource: Resource, *, content: Object, old: Object | None, allocat
         _establish(content)
 
 
-def _complete_data(content: Object) -> None:
+def _complete_data(content: Object, *, kind: str) -> None:
     written = content.pop("stringData", None) or {}
     if written:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in written.items()}
@@ -72,6 +72,8 @@ def _complete_data(content: Object) -> None:
     for field in ("data", "binaryData"):
         if not content.get(field):
             content.pop(field, None)
+    if kind == resources.SECRETS.kind:
+        content.setdefault("type", "Opaque")
 
 
 def _complete_service(content: Object, *, old: Object | None, allocator: Allocator) -> None:
@@ -112,6 +114,28 @@ def _complete_deployment(spec: Object) -> None:
         spec["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
     template = spec.setdefault("template", {})
     template.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+    _complete_pod_spec(template.setdefault("spec", {}))
+
+
+def _complete_job(content: Object, *, old: Object | None) -> None:
+    """Complete a Job; its selector and the labels of its pods are made of its uid and name."""
+    metadata, spec = content["metadata"], content.setdefault("spec", {})
+    if "parallelism" not in spec and "completions" not in spec:
+        spec["completions"] = 1
+    spec.setdefault("parallelism", 1)
+    spec.setdefault("backoffLimit", 6)
+    spec.setdefault("completionMode", "NonIndexed")
+    spec.setdefault("suspend", False)
+    template = spec.setdefault("template", {})
+    given = template.setdefault("metadata", {})
+    given.setdefault("creationTimestamp", None)
+    if old is None:
+        own = {"controller-uid": metadata["uid"], "job-name": metadata["name"]}
+        spec["selector"] = {"matchLabels": {"controller-uid": metadata["uid"]}}
+        labels = given.get("labels") or {}
+        given["labels"] = {**labels, **own}
+        if labels and not metadata.get("labels"):
+            metadata["labels"] = dict(given["labels"])
     _complete_pod_spec(template.setdefault("spec", {}))
 
 

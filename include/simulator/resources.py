@@ -129,6 +129,16 @@ DEPLOYMENTS: Final = Resource(
     subresources=("scale",),
     categories=("all",),
 )
+JOBS: Final = Resource(
+    group="batch",
+    version="v1",
+    plural="jobs",
+    kind="Job",
+    namespaced=True,
+    status=True,
+    generation="spec",
+    categories=("all",),
+)
 CLUSTERROLES: Final = Resource(
     group="rbac.authorization.k8s.io", version="v1", plural="clusterroles", kind="ClusterRole", namespaced=False
 )
@@ -269,6 +279,7 @@ ALL: Final = (
     SERVICEACCOUNTS,
     EVENTS,
     DEPLOYMENTS,
+    JOBS,
     CLUSTERROLES,
     CLUSTERROLEBINDINGS,
     STORAGECLASSES,

@@ -289,10 +289,12 @@ class Store:
         uid: str | None = None,
         version: str | None = None,
         grace: int | None = None,
+        orphan: bool = False,
         dry_run: bool = False,
     ) -> tuple[Object, bool]:
         """Delete an object, or mark it while finalizers, a namespace's content or a pod's kubelet hold it.
 
+        With `orphan` a finalizer holds it until the garbage collector has released what belongs to it.
         Returns the object and whether it is gone. Raises ApiError 403, 404, and 409 when a precondition does not hold.
         """
         old = self.get(resource, name=name, namespace=namespace)
@@ -310,7 +312,7 @@ class Store:
                 )
                 raise status.conflict(resource, name=name, cause=cause, kind=resource.kind)
         on_node = resource == resources.PODS and bool(old.get("spec", {}).get("nodeName"))
-        if not _is_held(resource, item=old) and not (on_node and grace != 0):
+        if not _is_held(resource, item=old) and not orphan and not (on_node and grace != 0):
             if not dry_run:
                 self._remove(resource, old=old)
             return old, True
@@ -318,6 +320,8 @@ class Store:
             return old, False
         marked = copy.deepcopy(old)
         marked["metadata"]["deletionTimestamp"] = timestamp()
+        marked["metadata"]["finalizers"] = [*(metadata.get("finalizers") or []), *(["orphan"] if orphan else [])]
+        _drop_empty(marked["metadata"])
         if resource == resources.NAMESPACES:
             marked["status"] = {**(marked.get("status") or {}), "phase": "Terminating"}
         else:

@@ -155,6 +155,21 @@ def _deployment(content: Object, old: Object | None) -> Iterator[Problem]:
         yield Problem(field="spec.selector", text=f"Invalid value: {selector}: {_IMMUTABLE}")
 
 
+def _job(content: Object, old: Object | None) -> Iterator[Problem]:
+    spec = content["spec"]
+    for field in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
+        if spec.get(field, 0) < 0:
+            yield _number(f"spec.{field}", spec[field])
+    template = spec.get("template") or {}
+    yield from _pod_spec(template.get("spec") or {}, path="spec.template.spec")
+    policy = (template.get("spec") or {}).get("restartPolicy")
+    if policy not in {"OnFailure", "Never"}:
+        text = f'Unsupported value: "{policy}": supported values: "OnFailure", "Never"'
+        yield Problem(field="spec.template.spec.restartPolicy", text=text, reason="FieldValueNotSupported")
+    if old is not None and template != old["spec"]["template"]:
+        yield Problem(field="spec.template", text=f"Invalid value: {template}: {_IMMUTABLE}")
+
+
 def _lease(content: Object, _old: Object | None) -> Iterator[Problem]:
     spec = content["spec"]
     if spec.get("leaseDurationSeconds", 1) <= 0:
@@ -212,6 +227,7 @@ _KINDS: Final[dict[Resource, Callable[[Object, Object | None], Iterator[Problem]
     resources.SECRETS: _secret,
     resources.SERVICES: _service,
     resources.DEPLOYMENTS: _deployment,
+    resources.JOBS: _job,
     resources.LEASES: _lease,
     resources.WEBHOOK_CONFIGURATIONS: _webhooks,
     resources.PODS: _pod,

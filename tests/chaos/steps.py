@@ -48,6 +48,14 @@ HASTE = 20
 """How much sooner than Airflow a step is tried again here: only time may be faked."""
 
 
+def order(conf):
+    """The steps of a join that ask clusters for something: which type it is, the conf says here, and probes ask."""
+    found = list(ORDER[conf["connection"]])
+    if conf.get("probe"):
+        found.insert(found.index("wait_installer") + 1, "choose_connection")
+    return found
+
+
 def play(conf, *, run_id):
     """Run all steps of a join and return their reports by name; raises the error that ends a step for good.
 
@@ -55,7 +63,7 @@ def play(conf, *, run_id):
     """
     reports = {}
     try:
-        for step in ORDER[conf["connection"]]:
+        for step in order(conf):
             reports[step] = _with_retries(step, conf, run_id=run_id, reports=reports)
     finally:
         if held(reports) is not None:

@@ -22,7 +22,7 @@ def test_a_rule_says_which_tasks_need_it_and_in_which_joins(rule):
 # Kubernetes cannot limit to a name what is created, and lists of what has no name that is known beforehand.
 @pytest.mark.parametrize("rule", rules.everything(), ids=str)
 def test_a_rule_is_limited_to_names_where_kubernetes_can_do_that(rule):
-    unnamed = {"clusters", "events", "leases", "pods", "pods/log", "pods/proxy"}
+    unnamed = {"clusters", "events", "jobs", "leases", "pods", "pods/log", "pods/proxy"}
     assert rule.names or rule.verbs == ("create",) or unnamed.issuperset(rule.resources)
     assert "*" not in rule.groups + rule.resources + rule.names + rule.verbs
 

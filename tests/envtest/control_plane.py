@@ -28,11 +28,13 @@ CONTROLLERS = (
     "endpoint",
     "endpointslice",
     "garbagecollector",
+    "job",
     "namespace",
     "replicaset",
     "root-ca-cert-publisher",
     "serviceaccount",
     "serviceaccount-token",
+    "ttl-after-finished",
 )
 """What of kube-controller-manager runs: not what looks after nodes, whose heartbeats nobody plays."""
 _READY_WITHIN = 120

@@ -56,7 +56,8 @@ def _begin(pair, part):
     pair.begin(_way(part), part.cases)
     if "failed run" in part.cases:
         pair.fail_run(part.side)
-    return {"description": f"joined for {part}"} if "again" in part.cases else {}
+    again = {"description": f"joined for {part}"} if "again" in part.cases else {}
+    return again | ({"probe": True} if "probe" in part.cases else {})
 
 
 def _resource(part):

@@ -97,3 +97,28 @@ def test_required_keys_stand_outside_of_sections():
     """The trigger form keeps sections closed, and a closed one would hide what is missing."""
     assert conf.REQUIRED == ("cluster", "host_conn_id", "member_conn_id")
     assert not [key for key in conf.REQUIRED if "section" in conf.SCHEMA[key]]
+
+
+AUTO = make_conf(connection="auto", member_server="https://10.0.0.9:6443", proxy_publish_address="http://h:1")
+
+
+@pytest.mark.parametrize(
+    ("reports", "connection", "left_out"),
+    [
+        ({}, "auto", ""),
+        ({"preflight": {"connection": "auto"}}, "auto", ""),
+        ({"preflight": {"connection": "direct"}, "choose_connection": None}, "direct", "proxy_publish_address"),
+        ({"preflight": {"connection": "auto"}, "choose_connection": {"connection": "proxy"}}, "proxy", "member_server"),
+    ],
+    ids=["nothing", "undecided", "by preflight", "by choose_connection"],
+)
+def test_a_connection_type_that_was_found_out_takes_the_place_of_auto(reports, connection, left_out):
+    found = conf.decided(AUTO, reports)
+    assert found["connection"] == connection
+    assert set(AUTO) - set(found) == ({left_out} if left_out else set())
+    assert conf.problems(found) == []
+
+
+def test_a_connection_type_that_the_conf_says_is_not_found_out():
+    given = make_conf(connection="direct")
+    assert conf.decided(given, {"choose_connection": {"connection": "proxy"}}) == given

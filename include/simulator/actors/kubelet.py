@@ -1,7 +1,9 @@
 """The kubelet of a cluster's only node: gives pods addresses, runs the programs in them, serves their logs.
 
 Which program runs is decided by the image, as in reality; an image without a program here becomes a pod that is Ready
-and does nothing. A pod that has an address when the kubelet starts was running before: its program is told so.
+and does nothing. A pod that has an address when the kubelet starts was running before: its program is told so. A
+program that ends starts again, unless its pod says that it is never restarted: what the program returns is then its
+exit code. Of volumes there are those of the downward API that show an annotation.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import dataclasses
 import functools
 import itertools
 import logging
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
@@ -38,7 +41,7 @@ class Container:
 
     `client` and those made by `connect` use the pod's service account; `connect` is for what is closed before the
     program ends. A program sets `started` when it does its work; `release` is the KubeSphere it belongs to,
-    `command` the command line.
+    `command` the command line, `files` what is mounted, by path.
     """
 
     cluster: str
@@ -53,6 +56,7 @@ class Container:
     resumed: bool
     written: Log
     started: asyncio.Event
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def log(self, text: str) -> None:
         """Write lines to the container's log."""
@@ -67,7 +71,9 @@ class Container:
         self.network.close(self.cluster, address=self.address, port=port)
 
 
-Program = Callable[[Container], Awaitable[None]]
+Program = Callable[[Container], Awaitable[int | None]]
+"""Returns its exit code, or None for 0."""
+_ENDED = ("Succeeded", "Failed")
 
 
 class Kubelet:
@@ -153,7 +159,7 @@ class Kubelet:
             self._close_log(pod, gone=gone)
             if not gone:
                 tasks.create_task(self._remove(pod))
-        elif running is None:
+        elif running is None and pod["status"].get("phase") not in _ENDED:
             self._running[uid] = tasks.create_task(self._run_pod(pod))
 
     def _close_log(self, pod: Object, *, gone: bool) -> None:
@@ -211,16 +217,22 @@ class Kubelet:
             resumed=resumed,
             written=written,
             started=self._started[metadata["uid"]],
+            files=_mounted(pod),
         )
         try:
             while True:
                 try:
-                    await program(container)
+                    code = await program(container) or 0
                 except Exception as error:
                     # A crash of the program is the pod's affair: it is logged there and the container starts again.
                     log.debug("The program of pod %s ended", metadata["name"], exc_info=True)
                     container.log(f"panic: {type(error).__name__}: {error}")
+                    code = 2
                 written.end_process()
+                if spec.get("restartPolicy") == "Never":
+                    status = ended_status(spec["containers"], address=address, host=self._address, code=code)
+                    await self._report(pod, status)
+                    return
                 await asyncio.sleep(max(self._timing.kubelet, 0.05))
                 container = dataclasses.replace(container, resumed=False)
         finally:
@@ -259,6 +271,19 @@ def _repository(image: str) -> str:
     return "/".join([*parts[-1:], name.partition(":")[0]])
 
 
+def _mounted(pod: Object) -> dict[str, str]:
+    """Return what the first container finds in its volumes, by path."""
+    spec, annotations = pod["spec"], pod["metadata"].get("annotations") or {}
+    volumes = {volume["name"]: volume for volume in spec.get("volumes") or []}
+    found = {}
+    for mount in spec["containers"][0].get("volumeMounts") or []:
+        for item in (volumes.get(mount["name"], {}).get("downwardAPI") or {}).get("items") or []:
+            shown = re.fullmatch(r"metadata\.annotations\['(.+)'\]", (item.get("fieldRef") or {}).get("fieldPath", ""))
+            if shown is not None:
+                found[f"{mount['mountPath']}/{item['path']}"] = annotations.get(shown[1], "")
+    return found
+
+
 def running_status(containers: list[Object], *, address: str, host: str) -> Object:
     """Return the status of a pod whose containers run and are ready."""
     now = store.timestamp()
@@ -284,6 +309,29 @@ def running_status(containers: list[Object], *, address: str, host: str) -> Obje
             for container in containers
         ],
     }
+
+
+def ended_status(containers: list[Object], *, address: str, host: str, code: int) -> Object:
+    """Return the status of a pod whose containers ended with this code, and are not started again."""
+    running = running_status(containers, address=address, host=host)
+    entries = []
+    for entry in running["containerStatuses"]:
+        began = entry["state"]["running"]["startedAt"]
+        terminated = {
+            "exitCode": code,
+            "reason": "Error" if code else "Completed",
+            "startedAt": began,
+            "finishedAt": store.timestamp(),
+            "containerID": entry["containerID"],
+        }
+        entries.append({**entry, "ready": False, "started": False, "state": {"terminated": terminated}})
+    reason = "PodFailed" if code else "PodCompleted"
+    conditions = [
+        {**entry, "status": "False", "reason": reason} if entry["type"] in {"Ready", "ContainersReady"} else entry
+        for entry in running["conditions"]
+    ]
+    phase = "Failed" if code else "Succeeded"
+    return {**running, "phase": phase, "conditions": conditions, "containerStatuses": entries}
 
 
 def crashing_status(containers: list[Object], *, address: str, host: str) -> Object:

@@ -69,5 +69,6 @@ class Namespaces:
             left += len(items)
             for item in items:
                 if "deletionTimestamp" not in item["metadata"]:
-                    await self._client.delete(resource, name=item["metadata"]["name"], namespace=name)
+                    options = {"propagationPolicy": "Background"}
+                    await self._client.delete(resource, name=item["metadata"]["name"], namespace=name, options=options)
         return not left

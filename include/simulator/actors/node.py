@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from include.simulator import resources
-from include.simulator.actors import agent, controller_manager, ks_apiserver, tower
+from include.simulator.actors import agent, controller_manager, curl, ks_apiserver, tower
 from include.simulator.actors.client import Client, Object
 from include.simulator.actors.container_log import Line
 from include.simulator.actors.installer import Installer
@@ -74,6 +74,7 @@ class Node:
             "kubesphere/ks-apiserver": ks_apiserver.run,
             "kubesphere/ks-controller-manager": self._run_controllers,
             "kubesphere/tower": _run_tower_image,
+            "curlimages/curl": curl.run,
         }
         self._name = machine.name
         self._client = connect_as(f"system:node:{machine.name}")

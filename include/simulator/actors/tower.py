@@ -14,11 +14,12 @@ import copy
 import functools
 import logging
 import time
+from collections.abc import AsyncIterator
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from include.simulator import allocation, resources
@@ -34,10 +35,12 @@ from include.simulator.tunnel import Acceptor, RefusedError, Tunnel
 log = logging.getLogger(__name__)
 
 PORT: Final = 8080
+PROTOCOL: Final = "kubesphere-v1"
 CONNECTED: Final = "Agent has connected to proxy successfully."
 DISCONNECTED: Final = "Agent has not connected to proxy."
 _RETRY_SECONDS: Final = 0.1
 _ROUTE_WAIT_SECONDS: Final = 2
+_FIRST_REQUEST_SECONDS: Final = 10
 
 
 async def run(container: Container) -> None:
@@ -109,10 +112,14 @@ class Tower(Acceptor):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a plain HTTP request."""
-        response = PlainTextResponse("Not Found", status_code=404)
-        if Request(scope).url.path == "/health":
+        request = Request(scope)
+        response: PlainTextResponse | StreamingResponse = PlainTextResponse("Not Found", status_code=404)
+        if _upgrades(request):
+            headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": PROTOCOL}
+            response = StreamingResponse(_greet(), status_code=101, headers=headers)
+        elif request.url.path == "/health":
             response = PlainTextResponse("OK\n")
-        elif Request(scope).url.path == "/version":
+        elif request.url.path == "/version":
             response = PlainTextResponse(self._container.release.tower_image.rpartition(":")[2])
         await response(scope, receive, send)
 
@@ -298,6 +305,18 @@ class Tower(Acceptor):
                 await asyncio.sleep(0.01)
             else:
                 return
+
+
+def _upgrades(request: Request) -> bool:
+    """Say whether somebody asks for a WebSocket as an agent does; on any path."""
+    headers = request.headers
+    return headers.get("upgrade", "").lower() == "websocket" and headers.get("sec-websocket-protocol") == PROTOCOL
+
+
+async def _greet() -> AsyncIterator[bytes]:
+    """Greet as an SSH server in a WebSocket's frame does, and wait for a first request that never comes."""
+    yield b"\x82\x0aSSH-2.0-Go"
+    await asyncio.sleep(_FIRST_REQUEST_SECONDS)
 
 
 def _connection(cluster: Object | None) -> Object:

@@ -190,7 +190,7 @@ class Workloads:
         """
         uids = {item["metadata"]["uid"] for item in deployments}
         for pod in pods:
-            owners = pod["metadata"].get("ownerReferences") or []
+            owners = [owner for owner in pod["metadata"].get("ownerReferences") or [] if owner["kind"] == "Deployment"]
             if owners and not any(owner["uid"] in uids for owner in owners):
                 await self._client.delete(
                     resources.PODS, name=pod["metadata"]["name"], namespace=pod["metadata"]["namespace"]
