@@ -76,6 +76,18 @@ class Origin(enum.Enum):
     HOST = "host"
 
 
+class Webhook(enum.Enum):
+    """What asks before a Cluster of the host is changed (kubesphere-facts 6.9).
+
+    `STALE` was left behind by an earlier KubeSphere: nothing has the certificate that it trusts, so that no Cluster can
+    be changed at all.
+    """
+
+    PRESENT = True
+    NONE = False
+    STALE = "stale"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """Durations in seconds.
@@ -107,7 +119,8 @@ class Host:
     """The host cluster.
 
     `elsewhere` is who answers at addresses that are taken for tower's, `clusters` are Clusters that were made by hand,
-    `workspaces` are federated ones with the names of the Clusters where they are placed.
+    `workspaces` are federated ones with the names of the Clusters where they are placed. `webhook` is
+    None for what its version of KubeSphere has.
     """
 
     name: str = "host"
@@ -121,6 +134,7 @@ class Host:
     workspaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    webhook: Webhook | None = None
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
 
@@ -250,9 +264,19 @@ class _Reader(Reader):
             clusters=self._clusters(known.get("clusters") or {}),
             workspaces=self._workspaces(known.get("workspaces") or {}),
             kubernetes=self._kubernetes(known, path="host"),
+            webhook=self._webhook(known),
             forbid=self._rules(known, path="host"),
             installer=self._fault(known, path="host"),
         )
+
+    def _webhook(self, known: dict[str, Any]) -> Webhook | None:
+        wanted = known.get("webhook")
+        if wanted is None:
+            return None
+        if wanted not in (True, False, Webhook.STALE.value) or isinstance(wanted, int) != isinstance(wanted, bool):
+            self.problems.append(f"host.webhook: expected true, false or stale, got {wanted!r}")
+            return None
+        return Webhook(wanted)
 
     def _member(self, source: Any, *, path: str) -> Member:
         known = self._mapping(source, path=path, keys=_keys(Member))
@@ -381,7 +405,7 @@ def _keys(cls: type[Any]) -> set[str]:
 
 def _find_contradictions(scenario: Scenario) -> list[str]:
     """Return what cannot be in reality, each with its path."""
-    problems = _find_host_contradictions(scenario.host)
+    problems = _find_host_contradictions(scenario.host, release=RELEASES[scenario.kubesphere])
     names = [scenario.host.name]
     joined: list[str] = []
     for index, member in enumerate(scenario.members):
@@ -442,19 +466,20 @@ def _find_alias_contradictions(aliases: Mapping[str, str], *, names: list[str]) 
     return problems + [f"aliases.{alias}: is a cluster's own connection id" for alias in aliases if alias in names]
 
 
-def _find_host_contradictions(host: Host) -> list[str]:
+def _find_host_contradictions(host: Host, *, release: Release) -> list[str]:
     problems = _find_workload_contradictions(host.workloads, is_host=host.role == "host", has_agent=False)
-    if problems:
-        return [f"host.{problem}" for problem in problems]
+    problems = [f"host.{problem}" for problem in problems]
     if host.clusters and host.role != "host":
-        return ["host.clusters: were made by hand on a host, and host.role is none"]
+        problems.append("host.clusters: were made by hand on a host, and host.role is none")
     if set(host.elsewhere) & set(host.published):
-        return ["host.elsewhere: what answers at an address of host.published is tower"]
+        problems.append("host.elsewhere: what answers at an address of host.published is tower")
     if host.workspaces and host.role != "host":
-        return ["host.workspaces: are federated, and host.role is none"]
+        problems.append("host.workspaces: are federated, and host.role is none")
     if host.proxy_address is not None and host.role != "host":
-        return ["host.proxy_address: is that of a host in force, and host.role is none"]
-    return []
+        problems.append("host.proxy_address: is that of a host in force, and host.role is none")
+    if host.webhook not in (None, Webhook.NONE) and not release.validates_clusters:
+        problems.append(f"host.webhook: KubeSphere {release.version} has none")
+    return problems
 
 
 def _leads_to_tower(host: Host) -> bool:

@@ -31,7 +31,7 @@ from include.simulator.issued import Identity, Kubeconfig
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
 from include.simulator.network import Network
 from include.simulator.release import RELEASES, Release
-from include.simulator.scenario import HOST_CLUSTER, Host, Member, Origin
+from include.simulator.scenario import HOST_CLUSTER, Host, Member, Origin, Webhook
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -160,7 +160,8 @@ class Simulation:
         if host.role == "host" and self._release.states_role:
             text = configuration.rewrite(_load(text), cluster_name=HOST_CLUSTER)
         cluster.state.lay_kubernetes()
-        cluster.state.lay_kubesphere(spec, secret=self._host_secret, settings=text)
+        default = Webhook.PRESENT if self._release.validates_clusters else Webhook.NONE
+        cluster.state.lay_kubesphere(spec, secret=self._host_secret, settings=text, webhook=host.webhook or default)
         if host.role == "host":
             self._lay_host_role(cluster)
         for name, placed in host.workspaces.items():
