@@ -148,7 +148,6 @@ class Cluster:
             connect=self._connect_account,
             others=(workloads, Namespaces(manager)),
             crashing=self._crashing,
-            unpullable=self._kubernetes.unpullable,
         )
         await self._node.start()
 
