@@ -119,8 +119,8 @@ class Host:
     """The host cluster.
 
     `elsewhere` is who answers at addresses that are taken for tower's, `clusters` are Clusters that were made by hand,
-    `workspaces` are federated ones with the names of the Clusters where they are placed.
-    `webhook` is None for what its version of KubeSphere has.
+    `workspaces` are federated ones with the names of the Clusters where they are placed. `webhook` is
+    None for what its version of KubeSphere has.
     """
 
     name: str = "host"
@@ -129,12 +129,12 @@ class Host:
     load_balancer: LoadBalancer | None = None
     proxy_address: str | None = None
     published: tuple[Address, ...] = ()
-    webhook: Webhook | None = None
     elsewhere: Mapping[Address, Listener] = field(default_factory=dict)
     clusters: Mapping[str, ExtraCluster] = field(default_factory=dict)
     workspaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     workloads: Mapping[str, Workload] = field(default_factory=dict)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    webhook: Webhook | None = None
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
 
@@ -259,12 +259,12 @@ class _Reader(Reader):
             load_balancer=self._part(reach.read_load_balancer(known.get("load_balancer")), path="host.load_balancer"),
             proxy_address=self._proxy_address(known.get("proxy_address")),
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
-            webhook=self._webhook(known),
             workloads=self._workloads(known, path="host"),
             elsewhere=self._part(elsewhere.read(known.get("elsewhere") or {}), path="host.elsewhere") or {},
             clusters=self._clusters(known.get("clusters") or {}),
             workspaces=self._workspaces(known.get("workspaces") or {}),
             kubernetes=self._kubernetes(known, path="host"),
+            webhook=self._webhook(known),
             forbid=self._rules(known, path="host"),
             installer=self._fault(known, path="host"),
         )
@@ -468,14 +468,13 @@ def _find_alias_contradictions(aliases: Mapping[str, str], *, names: list[str]) 
 
 def _find_host_contradictions(host: Host, *, release: Release) -> list[str]:
     problems = _find_workload_contradictions(host.workloads, is_host=host.role == "host", has_agent=False)
-    if problems:
-        return [f"host.{problem}" for problem in problems]
+    problems = [f"host.{problem}" for problem in problems]
     if host.clusters and host.role != "host":
-        return ["host.clusters: were made by hand on a host, and host.role is none"]
+        problems.append("host.clusters: were made by hand on a host, and host.role is none")
     if set(host.elsewhere) & set(host.published):
-        return ["host.elsewhere: what answers at an address of host.published is tower"]
+        problems.append("host.elsewhere: what answers at an address of host.published is tower")
     if host.workspaces and host.role != "host":
-        return ["host.workspaces: are federated, and host.role is none"]
+        problems.append("host.workspaces: are federated, and host.role is none")
     if host.proxy_address is not None and host.role != "host":
         problems.append("host.proxy_address: is that of a host in force, and host.role is none")
     if host.webhook not in (None, Webhook.NONE) and not release.validates_clusters:
