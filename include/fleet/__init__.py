@@ -5,6 +5,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     executors, operators   the Airflow side: where tasks run; which step runs, how long a run may take, what is retried
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
     join                   the steps as plain functions, named like the tasks
+    diagnosing             what is most likely wrong when a step gives up, as both clusters show it
     joining                what the steps have in common
     configuring, membership
                            what KubeSphere is asked for and has in force; whether a member is joined, and the proofs
@@ -13,8 +14,8 @@ In layers, each of which may import only what is below it; a linter checks it (p
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
     connections            Kubernetes access: connection id -> client
     identity, manifests    who is who; the Cluster object
-    tower                  tower's address, the agent's Deployment
-    conf, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
+    causes, tower          the table of causes; tower's address, the agent's Deployment
+    conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them
 

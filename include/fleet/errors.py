@@ -24,11 +24,19 @@ No message holds a secret: server text is quoted only from a Kubernetes Status, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class FleetError(Exception):
     """Anything that this project raises on purpose."""
+
+    diagnosis: Mapping[str, str] | None = None
+    """What is most likely wrong, as `causes.Diagnosis.report` has it; None where nobody has asked."""
+
+    def explain(self, paragraph: str, diagnosis: Mapping[str, str]) -> None:
+        """Add what is most likely wrong, as the last line of the message and for programs."""
+        self.args = (f"{self}\n{paragraph}",)
+        self.diagnosis = diagnosis
 
 
 class PermanentError(FleetError):
@@ -128,9 +136,13 @@ class ConflictError(TemporaryError):
     """Somebody else wrote the object at the same moment (409)."""
 
 
-def restored(permanent: bool, message: str, *, retry_after: float | None = None) -> FleetError:
+def restored(
+    permanent: bool, message: str, *, retry_after: float | None = None, diagnosis: Mapping[str, str] | None = None
+) -> FleetError:
     """Return an error that travelled as text from the triggerer to a worker."""
-    return PermanentError(message) if permanent else TemporaryError(message, retry_after=retry_after)
+    error = PermanentError(message) if permanent else TemporaryError(message, retry_after=retry_after)
+    error.diagnosis = diagnosis
+    return error
 
 
 def _listed(heading: str, items: Sequence[str]) -> str:

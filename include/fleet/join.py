@@ -14,6 +14,7 @@ from include.fleet import (
     clusters,
     configuring,
     connections,
+    diagnosing,
     errors,
     identity,
     joining,
@@ -32,9 +33,6 @@ from include.fleet import (
 from include.fleet import conf as confs
 
 log = logging.getLogger(__name__)
-
-_NOT_INITIALISED = "Tower does this from 3.1 on, ks-controller-manager in 3.0: check that they run, and their logs."
-
 
 _GRANT_IMPORTED = "The host receives this credential, and KubeSphere needs it to be cluster-admin on the member."
 
@@ -276,7 +274,7 @@ async def deploy_agent(join: joining.Join) -> joining.Report:
         token = str(connection["token"])
         return None
 
-    await joining.until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout, hint=_NOT_INITIALISED)
+    await joining.until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout)
     for side in (join.host, join.member):
         await side.keep_secret(token)
     config = await configuring.in_force(join.host)
@@ -364,11 +362,13 @@ async def run(
     leave_worker: float | None = None,
     reports: Mapping[str, joining.Report] | None = None,
     changes: journal.Journal | None = None,
+    last_try: bool = False,
 ) -> joining.Report:
     """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
 
     What the step changes is noted in *changes* before it is sent, so that it is known however the step ends. What it
-    could not check or do without a right is among the warnings of its report.
+    could not check or do without a right is among the warnings of its report. An error that ends the step for good,
+    which in the *last_try* is every one, says as its last line what is most likely wrong.
 
     Raises ConfError with every problem of the conf, Longer when a wait has to leave the worker, and what
     the step raises.
@@ -392,7 +392,12 @@ async def run(
             reports=reports or {},
             changes=changes or journal.Journal(),
         )
-        report = await STEPS[step](join)
+        try:
+            report = await STEPS[step](join)
+        except errors.FleetError as error:
+            if last_try or isinstance(error, errors.PermanentError):
+                await diagnosing.explain(join, step, error)
+            raise
         warnings = joining.warnings(report, {"warnings": [*host.done_without, *member.done_without]})
         return {**report, "warnings": warnings} if warnings else report
 

@@ -63,6 +63,8 @@ class ErrorClassPolicy(RetryPolicy):
         return cls()
 
 
+DIAGNOSIS = "diagnosis"
+"""The XCom key under which a task that gives up leaves what is most likely wrong."""
 _ANNOUNCED = "joining"
 _WRITTEN = "written"
 _SETTLE = 30.0
@@ -131,7 +133,14 @@ class StepOperator(BaseOperator):
         noted = self._noted(context)
         noted.add(event["written"])
         if "message" in event:
-            raise errors.restored(event["permanent"], event["message"], retry_after=event.get("retry_after"))
+            ended = errors.restored(
+                event["permanent"],
+                event["message"],
+                retry_after=event.get("retry_after"),
+                diagnosis=event.get("diagnosis"),
+            )
+            self._tell(context, ended)
+            raise ended
         if self.earlier or "report" not in event:
             return self._run(context, started=event["started"])
         return self._reported(event["report"], started=event["started"], noted=noted)
@@ -155,18 +164,32 @@ class StepOperator(BaseOperator):
                     leave_worker=time.time() + limits.inline_wait,
                     reports={task_id: found for task_id, found in reports.items() if found},
                     changes=noted,
+                    last_try=_last_try(context),
                 )
             )
         except waits.Longer:
             self._leave_worker(context, started=started)
+        except errors.FleetError as error:
+            self._tell(context, error)
+            raise
         return self._reported(report, started=started, noted=noted)
 
     def _leave_worker(self, context: Context, *, started: float) -> NoReturn:
         self.log.info("The wait goes on in the triggerer")
         trigger = triggers.StepTrigger(
-            step=self.task_id, conf=dict(context["params"]), attempt=_attempt(context), started=started
+            step=self.task_id,
+            conf=dict(context["params"]),
+            attempt=_attempt(context),
+            started=started,
+            last_try=_last_try(context),
         )
         self.defer(trigger=trigger, method_name="resume")
+
+    def _tell(self, context: Context, error: errors.FleetError) -> None:
+        """Keep what is most likely wrong where a person or a program looks for it: in XCom, and last in the log."""
+        if error.diagnosis is not None:
+            context["ti"].xcom_push(key=DIAGNOSIS, value=dict(error.diagnosis))
+            self.log.error("%s", str(error).splitlines()[-1])
 
     def _noted(self, context: Context) -> journal.Journal:
         """Return what this step has changed so far, in this try and in earlier ones: only so is the report true."""
@@ -254,6 +277,11 @@ class ConnectionBranchOperator(BaseBranchOperator):
 def _attempt(context: Context) -> str:
     """Return what names this try of this run in the marks that it leaves on clusters."""
     return f"{context['ti'].run_id}/{context['ti'].try_number}"
+
+
+def _last_try(context: Context) -> bool:
+    """Tell whether Airflow tries the task no more after this one."""
+    return bool(context["ti"].try_number > context["ti"].max_tries)
 
 
 def _same_member(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -25,20 +25,30 @@ class StepTrigger(BaseTrigger):
     :param conf: the conf of the run: connection ids and names
     :param attempt: run id and number of the try
     :param started: when the attempt began, in seconds since the epoch
+    :param last_try: whether nothing is tried again after this attempt
     """
 
-    def __init__(self, *, step: str, conf: dict[str, Any], attempt: str, started: float) -> None:
+    def __init__(
+        self, *, step: str, conf: dict[str, Any], attempt: str, started: float, last_try: bool = False
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.step = step
         self.conf = conf
         self.attempt = attempt
         self.started = started
+        self.last_try = last_try
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and exactly the arguments of the constructor."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
-            {"step": self.step, "conf": self.conf, "attempt": self.attempt, "started": self.started},
+            {
+                "step": self.step,
+                "conf": self.conf,
+                "attempt": self.attempt,
+                "started": self.started,
+                "last_try": self.last_try,
+            },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -55,10 +65,13 @@ class StepTrigger(BaseTrigger):
                 attempt=self.attempt,
                 started=self.started,
                 changes=noted,
+                last_try=self.last_try,
             )
         except errors.FleetError as error:
             event |= {"permanent": isinstance(error, errors.PermanentError), "message": str(error)}
             if isinstance(error, errors.TemporaryError) and error.retry_after is not None:
                 event["retry_after"] = error.retry_after
+            if error.diagnosis is not None:
+                event["diagnosis"] = dict(error.diagnosis)
         event["written"] = noted.notes
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow

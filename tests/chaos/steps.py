@@ -56,7 +56,8 @@ def _with_retries(step, conf, *, run_id, reports):
     policy = operators.ErrorClassPolicy()
     for attempt in range(1, operators.RETRIES + 2):
         try:
-            return asyncio.run(_once(step, conf, attempt=f"{run_id}/{attempt}", reports=reports)) or {}
+            last = attempt > operators.RETRIES
+            return asyncio.run(_once(step, conf, attempt=f"{run_id}/{attempt}", reports=reports, last_try=last)) or {}
         except errors.FleetError as error:
             decision = policy.evaluate(error, try_number=attempt, max_tries=operators.RETRIES)
             if decision.action is not RetryAction.RETRY or attempt > operators.RETRIES:
@@ -65,18 +66,30 @@ def _with_retries(step, conf, *, run_id, reports):
     raise AssertionError("unreachable")
 
 
-async def _once(step, conf, *, attempt, reports):
+async def _once(step, conf, *, attempt, reports, last_try):
     limits, started = triggers.configured_settings(), time.time()
     try:
         leave_worker = started + limits.inline_wait
         return await join.run(
-            step, conf, limits=limits, attempt=attempt, started=started, leave_worker=leave_worker, reports=reports
+            step,
+            conf,
+            limits=limits,
+            attempt=attempt,
+            started=started,
+            leave_worker=leave_worker,
+            reports=reports,
+            last_try=last_try,
         )
     except waits.Longer:
-        trigger = triggers.StepTrigger(step=step, conf=conf, attempt=attempt, started=started)
+        trigger = triggers.StepTrigger(step=step, conf=conf, attempt=attempt, started=started, last_try=last_try)
         event = (await anext(trigger.run())).payload
     if "message" in event:
-        raise errors.restored(event["permanent"], event["message"], retry_after=event.get("retry_after"))
+        raise errors.restored(
+            event["permanent"],
+            event["message"],
+            retry_after=event.get("retry_after"),
+            diagnosis=event.get("diagnosis"),
+        )
     if step == join.verify_join.__name__:
         return await join.run(step, conf, limits=limits, attempt=attempt, started=started, reports=reports)
     return event["report"]
