@@ -937,8 +937,7 @@ CAUSES = (
     ),
     Cause(
         id="failures-29",
-        sentence="ks-installer could not make a host of the {host}: its component multicluster failed, most often the "
-        "kubefed chart.",
+        sentence="No host could be made of the {host}: component multicluster failed, most often the kubefed chart.",
         shows="Task 'multicluster' failed; status.multicluster is not enabled",
         next_step="Mend what the log names (a failed helm release kubefed is to be deleted), " + _RUN_AGAIN + ".",
         object="Deployment ks-installer in kubesphere-system",
@@ -985,7 +984,7 @@ CAUSES = (
     ),
     Cause(
         id="P-5",
-        sentence="ks-installer on the {side} does not finish: {why}.",
+        sentence="The installer on the {side} does not finish: {why}.",
         shows="fatal: or failed=1 in its log and no banner; no default StorageClass; a hook that crashes",
         next_step="{mend}, " + _RUN_AGAIN + ": it forces a new run.",
         object="Deployment ks-installer in kubesphere-system",

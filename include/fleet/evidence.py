@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 HOST = "host"
 MEMBER = "member"
-_LONGEST_QUOTE = 220
-_BEFORE_MATCH = 90
+_LONGEST_QUOTE = 200
+_BEFORE_MATCH = 60
 
 
 class Source(enum.Enum):
@@ -49,10 +49,13 @@ class Line:
     """The type of a condition, the name of a Pod, the reason of an Event."""
 
     def quoted(self, found: re.Match[str] | None = None) -> str:
-        """Return it as evidence: who said it, and the words around what was found in it, in one line."""
-        start = max(0, found.start() - _BEFORE_MATCH) if found and len(self.text) > _LONGEST_QUOTE else 0
-        words = " ".join(self.text[start : start + _LONGEST_QUOTE].split())
-        cut = ("..." if start else "", "..." if len(self.text) > start + _LONGEST_QUOTE else "")
+        """Return it as evidence: who said it, and of what was said the line with what was found in it, shortened."""
+        at = found.start() if found else 0
+        line = self.text[self.text.rfind("\n", 0, at) + 1 :].partition("\n")[0]
+        at = min(at - self.text.rfind("\n", 0, at) - 1, len(line))
+        start = max(0, at - _BEFORE_MATCH) if len(line) > _LONGEST_QUOTE else 0
+        words = " ".join(line[start : start + _LONGEST_QUOTE].split())
+        cut = ("..." if start else "", "..." if len(line) > start + _LONGEST_QUOTE else "")
         who = f"{self.source.value} {self.about}".rstrip()
         where = "" if self.source in (Source.ERROR, Source.REQUEST) else f" on the {self.side}"
         return f'{who}{where} says "{cut[0]}{words}{cut[1]}"'

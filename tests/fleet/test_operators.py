@@ -92,7 +92,7 @@ def test_a_step_that_is_known_to_take_minutes_holds_no_worker_for_a_look(reports
     step = operators.StepOperator(task_id="wait_installer", long_after=["configure_host", "configure_member"])
     monkeypatch.setattr(step, "_run", lambda context, started: {"ran": True})
     answers = iter(reports)
-    ti = types.SimpleNamespace(run_id="r", try_number=2, xcom_pull=lambda task_ids: next(answers))
+    ti = types.SimpleNamespace(run_id="r", try_number=2, max_tries=8, xcom_pull=lambda task_ids: next(answers))
     context = {"ti": ti, "params": {"cluster": "m1"}}
     if not leaves:
         assert step.execute(context) == {"ran": True}
