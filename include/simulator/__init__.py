@@ -13,6 +13,7 @@ cluster, and shares no code with the product, so that an error in one is not rep
   what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
 - What is stored has been read by `schemas.py`, completed by `defaults.py` and looked at by `validation.py`.
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
+- `foundation.py` is what a scenario says of a cluster's Kubernetes; `ports.py` shows its certificates.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here,
   which is on loopback unless `--address` names this machine for others.
   `applications.py` sends requests to the pods, `tunnel.py` is the connection from an agent to tower.
@@ -36,6 +37,8 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
   name. Access reviews other than of one's own rights. The token of a service account that was deleted and made again
   is taken again.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
+- A cluster's own pods do not see its bad server certificate: one that has expired leaves the cluster alone, where in
+  reality its kubelets and controllers fail with it.
 - ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
   other than of a Deployment's pods; the account, its token Secret and the ConfigMap that Kubernetes puts into a new
   namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Quotas,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-import ipaddress
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -22,17 +21,17 @@ from include.simulator.actors.workloads import Workloads
 from include.simulator.api import Api
 from include.simulator.certificates import Authority
 from include.simulator.disturbances import Disturbance
-from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Network, Server, tls_context
+from include.simulator.foundation import Kubernetes
+from include.simulator.network import SERVICE_ADDRESS, Network, tls_context
+from include.simulator.ports import API_PORT, Ports
 from include.simulator.proxy import Proxy
 from include.simulator.published import Address, LoadBalancer
 from include.simulator.release import Release
 from include.simulator.scenario import Fault, Timing
-from include.simulator.server import HttpsServer
 from include.simulator.states import Machine, State
 from include.simulator.store import Object, Store
 from include.simulator.targets import Target
 
-API_PORT: Final = 6443
 KUBE_CONTROLLER_MANAGER: Final = "system:kube-controller-manager"
 
 Result = TypeVar("Result")
@@ -58,6 +57,7 @@ class Cluster:
         fault: Fault | None,
         load_balancer: LoadBalancer | None,
         published: tuple[Address, ...],
+        kubernetes: Kubernetes,
     ) -> None:
         self.name = name
         self._address = address
@@ -82,27 +82,16 @@ class Cluster:
         )
         self._proxy = Proxy(self.store, network=network, cluster=name)
         self._api = Api(self.store, access=self._accounts.access, proxy=self._proxy, version=release.kubernetes)
-        names = ["localhost", *sorted(SERVICE_NAMES)]
-        addresses = ["127.0.0.1", self._machine.address, SERVICE_ADDRESS]
-        known = addresses if _is_address(address) else names
-        if address not in known:
-            known.append(address)
-        self._server_pair = self._authority.issue_server("kube-apiserver", names=names, addresses=addresses)
-        self._https = HttpsServer(
-            self._api, pair=self._server_pair, authority=self._authority.certificate, host=address
+        self._ports = Ports(
+            self._api,
+            cluster=name,
+            authority=self._authority,
+            machine=self._machine.address,
+            address=address,
+            reachable=reachable,
+            certificate=kubernetes.certificate,
         )
-        network.add_server(
-            Server(
-                cluster=name,
-                address=self._machine.address,
-                port=API_PORT,
-                real_host=address,
-                real_port=self._https.port,
-                reachable=reachable,
-                names=tuple(names),
-                addresses=tuple(addresses),
-            )
-        )
+        network.add_server(self._ports.server)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: list[Client] = []
         self._node: Node | None = None
@@ -110,7 +99,7 @@ class Cluster:
     async def start_server(self) -> None:
         """Open the port."""
         self._loop = asyncio.get_running_loop()
-        await self._https.open()
+        await self._ports.open()
 
     async def start_actors(self) -> None:
         """Start what acts by itself, except for KubeSphere's controllers.
@@ -151,7 +140,7 @@ class Cluster:
         for client in self._clients:
             await client.close()
         await self._proxy.close()
-        await self._https.stop()
+        await self._ports.stop()
         self._loop = None
 
     def _connect(self, token: str) -> Client:
@@ -177,7 +166,7 @@ class Cluster:
     @property
     def server(self) -> str:
         """The address of the API server as this machine reaches it."""
-        return f"https://{self._address}:{self._https.port}"
+        return f"https://{self._address}:{self._ports.port}"
 
     @property
     def pod_server(self) -> str:
@@ -274,7 +263,7 @@ class Cluster:
 
         async def restart() -> None:
             self._api.disturbances.interrupt()
-            await self._https.restart(seconds)
+            await self._ports.restart(seconds)
 
         self._await_in_loop(restart())
 
@@ -313,11 +302,11 @@ class Cluster:
         return self._in_loop(self._collect_secrets)
 
     def _collect_secrets(self) -> list[str]:
-        key = self._server_pair.key
+        keys = {text for key in self._ports.keys for text in (key, accounts.encode(key))}
         kinds = credentials.KINDS
         items = [(event.resource, event.object) for event in self.store.history()]
         items += [(kind, item) for kind in kinds for item in self.store.select(kind)]
-        found = self._accounts.secrets() | {key, accounts.encode(key)} | credentials.find_all(items)
+        found = self._accounts.secrets() | keys | credentials.find_all(items)
         return sorted(found - {""})
 
     def _in_loop(self, function: Callable[[], Result]) -> Result:
@@ -337,11 +326,3 @@ class Cluster:
             work.close()
             raise RuntimeError(f"the simulation of {self.name} has ended")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import yaml
 
+from include.simulator import foundation, resources
 from include.simulator import published as reach
-from include.simulator import resources
 from include.simulator.access import Rule
+from include.simulator.foundation import Kubernetes
 from include.simulator.published import Address, LeftAgent, LoadBalancer
 from include.simulator.reader import Reader
 from include.simulator.release import RELEASES, Release
@@ -92,6 +93,7 @@ class Host:
     load_balancer: LoadBalancer | None = None
     proxy_address: str | None = None
     published: tuple[Address, ...] = ()
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
 
@@ -111,6 +113,7 @@ class Member:
     reachable: bool = True
     reaches_tower: bool = True
     installed: bool = True
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
 
@@ -183,6 +186,7 @@ class _Reader(Reader):
             load_balancer=self._part(reach.read_load_balancer(known.get("load_balancer")), path="host.load_balancer"),
             proxy_address=self._proxy_address(known.get("proxy_address")),
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
+            kubernetes=self._kubernetes(known, path="host"),
             forbid=self._rules(known, path="host"),
             installer=self._fault(known, path="host"),
         )
@@ -205,9 +209,13 @@ class _Reader(Reader):
             reachable=self._flag(known, "reachable", path=path, default=True),
             reaches_tower=self._flag(known, "reaches_tower", path=path, default=True),
             installed=self._flag(known, "installed", path=path, default=True),
+            kubernetes=self._kubernetes(known, path=path),
             forbid=self._rules(known, path=path),
             installer=self._fault(known, path=path),
         )
+
+    def _kubernetes(self, known: dict[str, Any], *, path: str) -> Kubernetes:
+        return self._part(foundation.read(known.get("kubernetes")), path=f"{path}.kubernetes") or Kubernetes()
 
     def _proxy_address(self, source: Any) -> str | None:
         problem = reach.find_address_problem(source)

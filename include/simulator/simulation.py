@@ -119,6 +119,7 @@ class Simulation:
             reachable=getattr(described, "reachable", True),
             load_balancer=getattr(described, "load_balancer", None),
             published=getattr(described, "published", ()),
+            kubernetes=described.kubernetes,
             rules=described.forbid,
             fault=described.installer,
         )

@@ -1,53 +1,11 @@
 """What the cluster controller makes of Clusters, beyond what the recordings show."""
 
-import base64
-
 import kubernetes
 import pytest
 import yaml
 
 KIND = {"group": "cluster.kubesphere.io", "version": "v1alpha1", "plural": "clusters"}
 FEDERATION = "kube-federation-system"
-
-
-@pytest.fixture
-def create(connect):
-    """Create a Cluster on the host for a kubeconfig."""
-
-    def send(host, name, kubeconfig, **spec):
-        text = kubeconfig if isinstance(kubeconfig, str) else yaml.safe_dump(kubeconfig)
-        kubernetes.client.CustomObjectsApi(connect(host)).create_cluster_custom_object(
-            **KIND,
-            body={
-                "apiVersion": "cluster.kubesphere.io/v1alpha1",
-                "kind": "Cluster",
-                "metadata": {"name": name},
-                "spec": {
-                    "joinFederation": True,
-                    **spec,
-                    "connection": {"type": "direct", "kubeconfig": base64.b64encode(text.encode()).decode()},
-                },
-            },
-        )
-
-    return send
-
-
-@pytest.fixture
-def reason(wait_for):
-    """Wait for condition Federated=False and return its reason."""
-
-    def read(host, name):
-        def find():
-            listed = (host.object("clusters", name).get("status") or {}).get("conditions") or []
-            return next(
-                (entry["reason"] for entry in listed if entry["type"] == "Federated" and entry["status"] == "False"),
-                None,
-            )
-
-        return wait_for(find)
-
-    return read
 
 
 def settings(cluster):

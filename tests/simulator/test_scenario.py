@@ -64,6 +64,13 @@ REFUSED = [
         {"host": {"role": "host", "proxy_address": "http://1.2.3.4:80"}, "members": [BEHIND_TOWER]},
         "members[0].connection: nothing leads from host.proxy_address to tower at the start",
     ),
+    ({"host": {"kubernetes": {"speed": 1}}}, "host.kubernetes: expected a mapping with certificate"),
+    ({"host": {"kubernetes": {"certificate": {"days": 0}}}}, "host.kubernetes: certificate: days: expected days"),
+    ({"host": {"kubernetes": {"certificate": {"issuer": "me"}}}}, "issuer: expected own or reinstalled or"),
+    (
+        {"members": [{"name": "a", "kubernetes": {"certificate": {"shown_to": "everybody"}}}]},
+        "members[0].kubernetes: certificate: is that of any cluster; say what differs",
+    ),
     ({"aliases": {"other": "nobody"}}, "aliases.other: there is no cluster 'nobody'"),
     ({"members": [{"name": "a"}], "aliases": {"a": "host"}}, "aliases.a: is a cluster's own connection id"),
 ]
