@@ -41,8 +41,9 @@ _LOUD = re.compile(r"cluster \S+ is not ready|no endpoints available for service
 _INSTALLING = ("configure_host", "configure_member", "wait_installer")
 _MEMBER_DEPLOYMENTS = (*kubesphere.PROCESSES[:1], tower.AGENT)
 _HOST_DEPLOYMENTS = (*kubesphere.PROCESSES, *kubesphere.HOST_DEPLOYMENTS)
-_EXPLAINED_STEPS_SKIPPED = ("preflight",)
-"""Steps whose errors list what is wrong themselves."""
+_CHECKING = "preflight"
+_OF_A_REQUEST = (errors.ApiRefusedError, errors.TemporaryError)
+"""What preflight ends with where it could not check."""
 
 
 async def explain(join: joining.Join, step: str, error: errors.FleetError) -> None:
@@ -55,9 +56,9 @@ async def explain(join: joining.Join, step: str, error: errors.FleetError) -> No
 async def diagnose(join: joining.Join, step: str, error: errors.FleetError) -> causes.Diagnosis | None:
     """Return what most likely made *step* give up with *error*, with what was seen where no known cause fits.
 
-    None for an error that lists its causes itself, as those of the conf do. Raises nothing.
+    None for an error that lists its causes itself, as those of the conf and of preflight's checks do. Raises nothing.
     """
-    if step in _EXPLAINED_STEPS_SKIPPED or isinstance(error, errors.ConfError):
+    if isinstance(error, errors.ConfError) or (step == _CHECKING and not isinstance(error, _OF_A_REQUEST)):
         return None
     try:
         evidence = await gather(join, step, error)
@@ -204,7 +205,7 @@ class _Reader:
         for kind, condition in last.items():
             if condition.get("status") != "True":
                 words = condition.get("reason") or condition.get("message") or ""
-                self._say(seen.Source.CONDITION, seen.HOST, f"{kind}={condition.get('status')}: {words}", about=kind)
+                self._say(seen.Source.CONDITION, seen.HOST, str(words), about=f"{kind}={condition.get('status')}")
         metadata = cluster["metadata"]
         member = seen.Member(
             conditions={kind: str(condition.get("status")) for kind, condition in last.items()},

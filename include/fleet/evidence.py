@@ -46,7 +46,7 @@ class Line:
     """HOST or MEMBER: where it was said; of an error, which cluster it is about."""
     text: str
     about: str = ""
-    """The type of a condition, the name of a Pod, the reason of an Event."""
+    """Type and status of a condition, the name of a Pod, the reason of an Event."""
 
     def quoted(self, found: re.Match[str] | None = None) -> str:
         """Return it as evidence: who said it, and of what was said the line with what was found in it, shortened."""

@@ -52,7 +52,7 @@ def said(source, side=HOST, about=""):
     return lambda text, at=side: Line(source, at, text, about)
 
 
-condition = said(Source.CONDITION, about="Federated")
+condition = said(Source.CONDITION, about="Federated=False")
 event = said(Source.EVENT, about="JoinFederation")
 controller = said(Source.CONTROLLER)
 tower = said(Source.TOWER)
@@ -121,7 +121,7 @@ def down(name, state=Rollout.UNAVAILABLE):
     return {"deployments": {**UP, name: state}}
 
 
-REFUSED = f'Federated=False: Get "{URL}": dial tcp 10.20.1.1:6443: connect: connection refused'
+REFUSED = f'Get "{URL}": dial tcp 10.20.1.1:6443: connect: connection refused'
 GONE = Rollout.MISSING
 INSTALLER_LOG = "ks-installer on {} cluster (connection x) ended without finishing: y. Its log says:\n    "
 
@@ -166,7 +166,7 @@ CASES = {
     "failures-21": [
         direct(
             condition(
-                "Federated=False: The workspace w1 is found in the target member cluster m1, which is conflict with "
+                "The workspace w1 is found in the target member cluster m1, which is conflict with "
                 "the workspace on host"
             )
         ),
@@ -191,7 +191,7 @@ CASES = {
     "failures-27": [
         direct(
             condition(
-                'Federated=False: Internal error occurred: failed calling webhook "validating-cluster.kubesphere.io": '
+                'Internal error occurred: failed calling webhook "validating-cluster.kubesphere.io": '
                 'Post "https://ks-controller-manager.kubesphere-system.svc:443/x": x509: certificate signed '
                 "by unknown authority"
             )
@@ -224,9 +224,7 @@ CASES = {
     ],
     "failures-16": [
         proving(answer('404 services "ks-apiserver" not found')),
-        direct(
-            condition("Federated=False: the server could not find the requested resource (get workspaces.tenant.x)")
-        ),
+        direct(condition("the server could not find the requested resource (get workspaces.tenant.x)")),
         proxy(
             error(
                 "There is no serviceaccounts/kubesphere in kubesphere-system on the member cluster (connection m)",
@@ -250,7 +248,7 @@ CASES = {
         ),
     ],
     "failures-22": [
-        direct(condition("Federated=False: service account: m1-host already exists in joining cluster m1")),
+        direct(condition("service account: m1-host already exists in joining cluster m1")),
         direct(
             event(
                 'serviceaccounts "m1-kubesphere" is forbidden: unable to create new content in namespace '
@@ -320,11 +318,11 @@ CASES = {
         ),
     ],
     "P-6": [
-        direct(condition('Federated=False: no matches for kind "KubeFedCluster" in version "core.kubefed.io/v1beta1"')),
+        direct(condition('no matches for kind "KubeFedCluster" in version "core.kubefed.io/v1beta1"')),
         direct(event("x: connection refused"), host=down("kubefed-controller-manager", GONE)),
         direct(
             condition(
-                'Federated=False: Internal error occurred: failed calling webhook "kubefedclusters.core.kubefed.io": '
+                'Internal error occurred: failed calling webhook "kubefedclusters.core.kubefed.io": '
                 'Post "https://kubefed-admission-webhook.kube-federation-system.svc:443": no endpoints available'
             )
         ),
@@ -399,16 +397,16 @@ CASES = {
         ),
     ],
     "failures-14": [
-        direct(condition("Federated=False: getting credentials: exec: executable aws not found")),
-        direct(condition('Federated=False: Get "x": no Auth Provider found for name "gcp"')),
+        direct(condition("getting credentials: exec: executable aws not found")),
+        direct(condition('Get "x": no Auth Provider found for name "gcp"')),
         direct(cluster={"credential": Credential.FILES}, conditions={}),
     ],
     "failures-13": [
         direct(
-            condition('Federated=False: User "system:anonymous" cannot create resource "namespaces" in API group ""'),
+            condition('User "system:anonymous" cannot create resource "namespaces" in API group ""'),
             cluster={"credential": Credential.NONE},
         ),
-        direct(condition("Federated=False: Unauthorized"), cluster={"credential": Credential.NONE}),
+        direct(condition("Unauthorized"), cluster={"credential": Credential.NONE}),
     ],
     "P-25": [
         direct(
@@ -426,7 +424,7 @@ CASES = {
     "failures-15": [
         direct(
             condition(
-                'Federated=False: clusterroles.rbac is forbidden: User "joiner" cannot create resource '
+                'clusterroles.rbac is forbidden: User "joiner" cannot create resource '
                 '"clusterroles" in API group "rbac.authorization.k8s.io" at the cluster scope'
             )
         ),
@@ -441,15 +439,15 @@ CASES = {
         ),
         direct(
             condition(
-                'Federated=False: services ":ks-apiserver:" is forbidden: User "system:anonymous" cannot get '
+                'services ":ks-apiserver:" is forbidden: User "system:anonymous" cannot get '
                 'resource "services/proxy" in API group ""'
             )
         ),
     ],
     "failures-38": [
-        proxy(condition("Federated=False: Unauthorized"), connected=True),
+        proxy(condition("Unauthorized"), connected=True),
         proxy(
-            condition("Federated=False: the server has asked for the client to provide credentials (get namespaces)"),
+            condition("the server has asked for the client to provide credentials (get namespaces)"),
             connected=True,
         ),
     ],
@@ -463,7 +461,7 @@ CASES = {
         ),
     ],
     "failures-11": [
-        direct(condition("Federated=False: the server has asked for the client to provide credentials")),
+        direct(condition("the server has asked for the client to provide credentials")),
         direct(
             event(
                 f'"{URL}": x509: certificate has expired or is not yet valid: current time 2026-11-23T10:00Z is after '
@@ -476,11 +474,7 @@ CASES = {
         ),
     ],
     "failures-2": [
-        direct(
-            condition(
-                f'Federated=False: Get "{URL}": x509: certificate is valid for 10.233.0.1, 127.0.0.1, not 1.2.3.4'
-            )
-        ),
+        direct(condition(f'Get "{URL}": x509: certificate is valid for 10.233.0.1, 127.0.0.1, not 1.2.3.4')),
         direct(
             event(
                 f'"{URL}": tls: failed to verify certificate: x509: cannot validate certificate for 1.2.3.4 because it '
@@ -497,10 +491,10 @@ CASES = {
         ),
     ],
     "failures-3": [
-        direct(condition(f'Federated=False: Get "{URL}": x509: certificate signed by unknown authority')),
+        direct(condition(f'Get "{URL}": x509: certificate signed by unknown authority')),
         direct(
             condition(
-                'Federated=False: x509: certificate signed by unknown authority (possibly because of "crypto/rsa: '
+                'x509: certificate signed by unknown authority (possibly because of "crypto/rsa: '
                 'verification error" while trying to verify candidate authority certificate "kubernetes")'
             )
         ),
@@ -514,11 +508,7 @@ CASES = {
         ),
     ],
     "failures-1": [
-        direct(
-            condition(
-                f'Federated=False: Get "{URL}": dial tcp: lookup lb.kubesphere.local on 169.254.25.10:53: no such host'
-            )
-        ),
+        direct(condition(f'Get "{URL}": dial tcp: lookup lb.kubesphere.local on 169.254.25.10:53: no such host')),
         direct(event("dial tcp: lookup api.corp on 10.0.0.2:53: read udp 10.1.1.1:3->10.0.0.2:53: i/o timeout")),
         proxy(agent("Connection error: dial tcp: lookup tower.internal: no such host (Attempt: 7)")),
     ],
@@ -578,7 +568,7 @@ CASES = {
     "P-22": [
         proxy(error("Waited 60 s for Cluster m1 to be initialised"), step="deploy_agent", conditions={}),
         proxy(
-            condition("Federated=False: dial tcp 10.233.0.9:6443: connect: connection refused"),
+            condition("dial tcp 10.233.0.9:6443: connect: connection refused"),
             connected=True,
         ),
     ],
@@ -612,7 +602,7 @@ NEAR_MISSES = {
     ],
     "P-31": [direct(conditions=JOINED)],
     "failures-36": [direct(cluster={"uid": "uid-m1"}), direct(cluster={"uid": ""})],
-    "failures-21": [direct(condition("Federated=False: the workspace controller is not found"))],
+    "failures-21": [direct(condition("the workspace controller is not found"))],
     "failures-28": [
         direct(
             error(
@@ -622,24 +612,22 @@ NEAR_MISSES = {
         direct(controller('failed calling webhook "validating-cluster.kubesphere.io": x509')),
     ],
     "failures-27": [direct(controller('failed calling webhook "kubefedclusters.core.kubefed.io": x509: y'))],
-    "P-34": [
-        direct(condition('Federated=False: failed calling webhook "federatedtypeconfigs.core.kubefed.io": x509: y'))
-    ],
+    "P-34": [direct(condition('failed calling webhook "federatedtypeconfigs.core.kubefed.io": x509: y'))],
     "failures-16": [
-        direct(condition("Federated=False: the server could not find the requested resource")),
+        direct(condition("the server could not find the requested resource")),
         proving(answer('404 namespaces "kube-system" not found')),
     ],
     "failures-24": [
         direct(controller("W1126 m1: policy/v1beta1 PodSecurityPolicy is deprecated in v1.21+, unavailable in v1.25+")),
-        direct(condition('Federated=False: no matches for kind "KubeFedCluster" in version "core.kubefed.io/v1beta1"')),
+        direct(condition('no matches for kind "KubeFedCluster" in version "core.kubefed.io/v1beta1"')),
     ],
     "P-27": [
-        direct(condition("Federated=False: timed out waiting for the condition")),
+        direct(condition("timed out waiting for the condition")),
         direct(
             event("timed out waiting for the condition"), host={"release": "3.0"}, cluster={"kubernetes": "v1.18.6"}
         ),
     ],
-    "failures-22": [direct(condition('Federated=False: secrets "m1-secret" already exists'))],
+    "failures-22": [direct(condition('secrets "m1-secret" already exists'))],
     "failures-23": [
         proxy(pod("cluster-agent-x", "CrashLoopBackOff: back-off 5m0s restarting failed container", MEMBER))
     ],
@@ -693,22 +681,22 @@ NEAR_MISSES = {
     ],
     "failures-14": [
         direct(cluster={"credential": Credential.PLUGIN}, conditions=JOINED),
-        direct(condition("Federated=False: exec format error")),
+        direct(condition("exec format error")),
     ],
     "failures-13": [
-        direct(condition('Federated=False: User "system:anonymous" cannot get path "/"')),
+        direct(condition('User "system:anonymous" cannot get path "/"')),
         proxy(cluster={"credential": Credential.NONE}),
     ],
     "P-25": [proxy(cluster={"credential": Credential.UNREADABLE}), direct(cluster={"credential": None}, conditions={})],
-    "failures-15": [direct(condition('Federated=False: pods "x" is forbidden: exceeded quota: compute'))],
+    "failures-15": [direct(condition('pods "x" is forbidden: exceeded quota: compute'))],
     "failures-38": [
-        direct(condition("Federated=False: Unauthorized")),
+        direct(condition("Unauthorized")),
         proxy(agent("Connection error: Unauthorized agent")),
     ],
     "failures-9": [
         direct(
             condition(
-                "Federated=False: x509: certificate has expired or is not yet valid: current time 2026-11-23T"
+                "x509: certificate has expired or is not yet valid: current time 2026-11-23T"
                 "10:00:00Z is after 2026-01-01T00:00:00Z"
             )
         )
@@ -718,20 +706,20 @@ NEAR_MISSES = {
         proving(answer("401 Unauthorized: token not found in cache")),
         direct(
             condition(
-                "Federated=False: x509: certificate has expired or is not yet valid: current time 2026-11-23T10:00:00Z "
+                "x509: certificate has expired or is not yet valid: current time 2026-11-23T10:00:00Z "
                 "is before 2026-11-24T00:00:00Z"
             )
         ),
     ],
-    "failures-2": [direct(condition("Federated=False: x509: certificate signed by unknown authority"))],
+    "failures-2": [direct(condition("x509: certificate signed by unknown authority"))],
     "failures-3": [
         direct(
             controller('m1: failed calling webhook "x.kubesphere.io": x509: certificate signed by unknown authority')
         ),
-        direct(condition("Federated=False: x509: certificate is valid for a, not b")),
+        direct(condition("x509: certificate is valid for a, not b")),
     ],
     "failures-1": [
-        direct(condition("Federated=False: dial tcp 10.0.0.2:53: connect: connection refused")),
+        direct(condition("dial tcp 10.0.0.2:53: connect: connection refused")),
         proxy(agent("Connection error: lookup x: no such host"), connected=True),
     ],
     "failures-6": [
@@ -766,7 +754,7 @@ NEAR_MISSES = {
     ],
     "P-22": [
         direct(conditions={}),
-        proxy(condition("Federated=False: something else"), connected=True),
+        proxy(condition("something else"), connected=True),
         proxy(step="resolve_tower_address", conditions={}),
     ],
     "failures-5": [
@@ -775,7 +763,7 @@ NEAR_MISSES = {
         proxy(agent("Connection error: dial tcp: lookup x on 10.0.0.2:53: i/o timeout")),
     ],
     "P-24": [
-        proxy(condition("Federated=False: connection refused")),
+        proxy(condition("connection refused")),
         direct(condition(REFUSED), step="wait_installer"),
         direct(controller('m1: failed calling webhook "x.io": connection refused')),
     ],
@@ -884,7 +872,7 @@ def test_of_two_faults_the_root_comes_first(evidence, first):
 @pytest.mark.parametrize(
     "evidence",
     [
-        pytest.param(direct(condition("Federated=False: something nobody has seen before")), id="unknown-words"),
+        pytest.param(direct(condition("something nobody has seen before")), id="unknown-words"),
         pytest.param(proving(), id="nothing-unusual"),
         pytest.param(
             installing(error("Waited 60 s. Last seen: the installer is running"), kind="DeadlineError"), id="slow"
