@@ -19,7 +19,7 @@ time-out. A matcher that is not sure answers None: an unknown cause shows what w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from include.fleet import evidence as seen
 from include.fleet.evidence import HOST, HOST_SAYS, MEMBER, Evidence, Line, Rollout, Source
@@ -251,7 +251,8 @@ def _dead_member_locked(evidence: Evidence) -> Match | None:
         *HOST_SAYS,
         Source.TOWER,
     )
-    if said is not None or evidence.cluster is None or not evidence.cluster.deleting:
+    waits = evidence.cluster is not None and evidence.cluster.deleting and evidence.step == "import_cluster"
+    if said is not None or not waits:
         return said
     return Match(f"Cluster {evidence.name} on the host has a deletionTimestamp and is still there")
 
@@ -297,8 +298,12 @@ def _installer_ended(evidence: Evidence) -> bool:
 
 
 def _installer_says(evidence: Evidence, pattern: str) -> Match | None:
-    """Match the installer's words, in the error first: there they are of the cluster that failed."""
-    return _words(evidence, pattern, Source.ERROR, Source.INSTALLER) if _installer_ended(evidence) else None
+    """Match the words of the installer that the error is about; the other one's may be of an earlier run."""
+    if not _installer_ended(evidence):
+        return None
+    about = {line.side for line in evidence.said if line.source is Source.ERROR} or {HOST, MEMBER}
+    lines = tuple(line for line in evidence.said if line.source is not Source.INSTALLER or line.side in about)
+    return _words(replace(evidence, said=lines), pattern, Source.ERROR, Source.INSTALLER)
 
 
 def _old_kubernetes(evidence: Evidence) -> Match | None:
@@ -571,11 +576,9 @@ def _clock(evidence: Evidence) -> Match | None:
 
 def _expired(evidence: Evidence) -> Match | None:
     dated = r"certificate has expired(?! or is not yet valid: current time \S+ is before)"
-    for sources in (HOST_SAYS, (Source.AGENT, Source.REQUEST)):
-        said = _words(evidence, dated, *sources, names={"what": "the certificate that the API server shows"},
-                      without=_WEBHOOK)  # fmt: skip
-        if said is not None:
-            return Match(said.seen, {**said.names, "side": _dialled(evidence, said)})
+    hit = evidence.find(dated, *_SOURCES_OF_TLS, without=_WEBHOOK)
+    if hit is not None and not (hit[0].source is Source.AGENT and evidence.connected):
+        return Match(hit[0].quoted(hit[1]), _whose_certificate(evidence, hit[0]))
     if not evidence.proxy:
         what = f"the credential in Cluster {evidence.name}"
         said = _words(evidence, _REFUSED_CREDENTIAL, *HOST_SAYS[:3], names={"what": what})
@@ -586,9 +589,15 @@ def _expired(evidence: Evidence) -> Match | None:
     return _words(evidence, r".", Source.ERROR, names={"what": "the credential of the connection"})
 
 
-def _dialled(evidence: Evidence, said: Match) -> str:
-    """Return which cluster's API server was dialled: the host's pods dial the member."""
-    return said.names["side"] if Source.REQUEST.value in said.seen else _named(evidence.member, MEMBER)
+def _whose_certificate(evidence: Evidence, line: Line) -> Mapping[str, str]:
+    """Return whose certificate somebody was shown: the host's pods dial the member, the agent dials tower."""
+    if line.source is Source.AGENT:
+        return {
+            "what": f"the certificate at {evidence.address or 'the address of tower'}",
+            "side": _named(evidence.host, HOST),
+        }
+    of = _side(evidence, line) if line.source is Source.REQUEST else _named(evidence.member, MEMBER)
+    return {"what": "the certificate that the API server shows", "side": of}
 
 
 _SOURCES_OF_TLS = (*HOST_SAYS, Source.AGENT, Source.REQUEST)

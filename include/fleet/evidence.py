@@ -17,6 +17,10 @@ _LONGEST_QUOTE = 200
 _BEFORE_MATCH = 60
 
 
+_HOSTS_WORD = ("Federated=", "JoinFederation")
+"""The condition, or on 3.0 the Event, in which the host says why it cannot join a member."""
+
+
 class Source(enum.Enum):
     """Who has said something; the value is how it is quoted."""
 
@@ -171,8 +175,14 @@ class Evidence:
         return self.cluster is not None and self.cluster.is_true("AgentAvailable")
 
     def find(self, pattern: str, *sources: Source, without: str = "") -> tuple[Line, re.Match[str]] | None:
-        """Return the first line with *pattern* in it and not *without*, of the first of *sources* that has one."""
+        """Return the first line with *pattern* in it and not *without*, of the first of *sources* that has one.
+
+        A program's log may be of an earlier join under the same name: it counts only where the host says nothing else.
+        """
+        told = any(line.about.startswith(_HOSTS_WORD) for line in self.said)
         for source in sources:
+            if source is Source.CONTROLLER and told:
+                continue
             for line in self.said:
                 found = re.search(pattern, line.text) if line.source is source else None
                 if found and not (without and re.search(without, line.text)):

@@ -461,6 +461,7 @@ CASES = {
         ),
     ],
     "failures-11": [
+        proxy(agent("Connection error: x509: certificate has expired (Attempt: 2)"), address="https://t.example.com"),
         direct(condition("the server has asked for the client to provide credentials")),
         direct(
             event(
@@ -610,6 +611,7 @@ NEAR_MISSES = {
             )
         ),
         direct(controller('failed calling webhook "validating-cluster.kubesphere.io": x509')),
+        direct(error("clusters/m1 was deleted while it was waited for."), cluster={"deleting": True}),
     ],
     "failures-27": [direct(controller('failed calling webhook "kubefedclusters.core.kubefed.io": x509: y'))],
     "P-34": [direct(condition('failed calling webhook "federatedtypeconfigs.core.kubefed.io": x509: y'))],
@@ -634,6 +636,9 @@ NEAR_MISSES = {
     "failures-29": [
         installing(installer("task multicluster status is successful  (4/4)", HOST)),
         direct(installer("Task 'multicluster' failed:", HOST)),
+        installing(
+            error(INSTALLER_LOG.format("member") + "failed=1", MEMBER), installer("Task 'multicluster' failed:", HOST)
+        ),
     ],
     "P-15": [
         installing(installer('{"cmd": "/root/jwt-script/jwt.sh <sha256:1>", "stderr": "/bin/sh: openssl: not found"}'))
@@ -862,6 +867,13 @@ def test_a_cause_that_explains_another_comes_before_it():
             direct(condition(REFUSED), event("x509: certificate is valid for a, not b")),
             "failures-2",
             id="certificate-and-refused",
+        ),
+        pytest.param(
+            direct(
+                condition(REFUSED), controller("Failed to join cluster m1: x509: certificate is valid for a, not b")
+            ),
+            "P-24",
+            id="refused-now-and-another-reason-in-an-old-log",
         ),
     ],
 )
