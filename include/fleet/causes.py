@@ -150,7 +150,7 @@ def _side(evidence: Evidence, line: Line) -> str:
 def _who(line: Line, evidence: Evidence) -> str:
     """Return who was trying to get somewhere when a line was written."""
     if line.source is Source.REQUEST:
-        return "Airflow"
+        return "Airflow's processes"
     return "the member's pods" if line.source is Source.AGENT else f"the pods of the {evidence.host.name or 'host'}"
 
 

@@ -41,9 +41,10 @@ _LOUD = re.compile(r"cluster \S+ is not ready|no endpoints available for service
 _INSTALLING = ("configure_host", "configure_member", "wait_installer")
 _MEMBER_DEPLOYMENTS = (*kubesphere.PROCESSES[:1], tower.AGENT)
 _HOST_DEPLOYMENTS = (*kubesphere.PROCESSES, *kubesphere.HOST_DEPLOYMENTS)
-_CHECKING = "preflight"
+_CHECKING = ("preflight", "take_turn", "plan", "end_turn")
+"""The steps that change nothing of KubeSphere: what they refuse or wait for, their errors say as a fact."""
 _OF_A_REQUEST = (errors.ApiRefusedError, errors.TemporaryError)
-"""What preflight ends with where it could not check."""
+"""What these end with where a request failed."""
 
 
 async def explain(join: joining.Join, step: str, error: errors.FleetError) -> None:
@@ -56,9 +57,11 @@ async def explain(join: joining.Join, step: str, error: errors.FleetError) -> No
 async def diagnose(join: joining.Join, step: str, error: errors.FleetError) -> causes.Diagnosis | None:
     """Return what most likely made *step* give up with *error*, with what was seen where no known cause fits.
 
-    None for an error that lists its causes itself, as those of the conf and of preflight's checks do. Raises nothing.
+    None for an error that tells its cause itself, as those of the conf and of preflight's checks do. Raises nothing.
     """
-    if isinstance(error, errors.ConfError) or (step == _CHECKING and not isinstance(error, _OF_A_REQUEST)):
+    if isinstance(error, errors.ConfError | errors.LostTurnError):
+        return None
+    if step in _CHECKING and not isinstance(error, _OF_A_REQUEST):
         return None
     try:
         evidence = await gather(join, step, error)

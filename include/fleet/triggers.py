@@ -25,17 +25,26 @@ class StepTrigger(BaseTrigger):
     :param conf: the conf of the run: connection ids and names
     :param attempt: run id and number of the try
     :param started: when the attempt began, in seconds since the epoch
+    :param held: the turn that the run holds, a Lease's name
     :param last_try: whether nothing is tried again after this attempt
     """
 
     def __init__(
-        self, *, step: str, conf: dict[str, Any], attempt: str, started: float, last_try: bool = False
+        self,
+        *,
+        step: str,
+        conf: dict[str, Any],
+        attempt: str,
+        started: float,
+        held: str | None = None,
+        last_try: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.step = step
         self.conf = conf
         self.attempt = attempt
         self.started = started
+        self.held = held
         self.last_try = last_try
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -47,6 +56,7 @@ class StepTrigger(BaseTrigger):
                 "conf": self.conf,
                 "attempt": self.attempt,
                 "started": self.started,
+                "held": self.held,
                 "last_try": self.last_try,
             },
         )
@@ -65,6 +75,7 @@ class StepTrigger(BaseTrigger):
                 attempt=self.attempt,
                 started=self.started,
                 changes=noted,
+                held=self.held,
                 last_try=self.last_try,
             )
         except errors.FleetError as error:
