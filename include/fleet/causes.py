@@ -180,6 +180,7 @@ def _pod_line(evidence: Evidence, name: str) -> str:
 
 
 _DOWN = (Rollout.UNAVAILABLE, Rollout.MISSING)
+_KUBEFED = ("kubefed-controller-manager", "kubefed-admission-webhook")
 
 
 # 1. Who is who, and what a server refuses in words of its own.
@@ -320,9 +321,18 @@ def _old_kubernetes(evidence: Evidence) -> Match | None:
 
 
 def _multicluster_failed(evidence: Evidence) -> Match | None:
-    return _installer_says(
+    said = _installer_says(
         evidence, r'Task .multicluster. failed|task multicluster status is failed|"?kubefed"? has no deployed releases'
     )
+    if said is not None or not _waits_for_host(evidence):
+        return said
+    return _deployment(evidence, HOST, *_KUBEFED, how=(Rollout.UNAVAILABLE,))
+
+
+def _waits_for_host(evidence: Evidence) -> bool:
+    """Tell whether the time was up while ks-installer was making a host."""
+    about = any(line.side == HOST for line in evidence.said if line.source is Source.ERROR)
+    return evidence.kind == "DeadlineError" and evidence.step in _INSTALLING and about
 
 
 def _unsafe_secret(evidence: Evidence) -> Match | None:
@@ -388,7 +398,7 @@ def _no_kubefed(evidence: Evidence) -> Match | None:
     )
     if said is not None or evidence.step not in _IMPORTED or not _host_is_stuck(evidence):
         return said
-    return _deployment(evidence, HOST, "kubefed-controller-manager", "kubefed-admission-webhook", how=_DOWN)
+    return _deployment(evidence, HOST, *_KUBEFED, how=_DOWN)
 
 
 def _host_is_stuck(evidence: Evidence) -> bool:
@@ -465,6 +475,8 @@ def _address_pending(evidence: Evidence) -> Match | None:
 
 
 def _crashing(evidence: Evidence) -> Match | None:
+    if _waits_for_host(evidence):
+        return _deployment(evidence, HOST, "tower", how=(Rollout.UNAVAILABLE,))
     if not evidence.proxy:
         return None
     if evidence.step in _IMPORTED:

@@ -278,6 +278,13 @@ CASES = {
             ),
             kind="DeadlineError",
         ),
+        installing(
+            error(
+                "Waited 60 s for ks-installer on the host cluster (connection h). Last seen: the installer is running"
+            ),
+            kind="DeadlineError",
+            host=down("kubefed-admission-webhook"),
+        ),
     ],
     "P-15": [
         installing(
@@ -387,6 +394,11 @@ CASES = {
         proxy(agent("Connection error: websocket: bad handshake"), host=down("tower")),
         proxy(agent("Connection error: A session already allocated for this client. (Attempt: 4)")),
         proxy(member=down("cluster-agent")),
+        installing(
+            error("Waited 60 s for ks-installer on the host. Last seen: Deployment tower is not available."),
+            kind="DeadlineError",
+            host=down("tower"),
+        ),
     ],
     "failures-17": [
         proving(answer('503 no endpoints available for service ":ks-apiserver:"')),
@@ -677,6 +689,7 @@ NEAR_MISSES = {
     ],
     "failures-35": [
         direct(host=down("tower")),
+        installing(error("Waited 60 s for the installer", MEMBER), kind="DeadlineError", host=down("tower")),
         proxy(member=down("cluster-agent"), connected=True),
         proxy(member=down("cluster-agent"), step="deploy_agent"),
     ],

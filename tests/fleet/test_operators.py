@@ -102,5 +102,14 @@ def test_a_step_that_is_known_to_take_minutes_holds_no_worker_for_a_look(reports
     assert deferred.value.trigger.serialize()[1].items() >= {"step": "wait_installer", "attempt": "r/2"}.items()
 
 
+@pytest.mark.parametrize(
+    ("tried", "last"), [pytest.param(8, False, id="one-is-left"), pytest.param(9, True, id="none-is-left")]
+)
+def test_a_try_after_which_airflow_tries_no_more_is_the_last_one(tried, last):
+    """Eight retries are nine tries."""
+    ti = types.SimpleNamespace(try_number=tried, max_tries=operators.RETRIES)
+    assert operators._last_try({"ti": ti}) is last
+
+
 def test_the_policy_is_stored_with_the_dag_and_comes_back():
     assert isinstance(operators.ErrorClassPolicy.deserialize(POLICY.serialize()), operators.ErrorClassPolicy)

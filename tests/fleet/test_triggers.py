@@ -34,6 +34,7 @@ STORED = [
             "conf": CONF,
             "attempt": "manual__1/1",
             "started": 1795441577.2,
+            "held": None,
             "last_try": False,
         },
     ),
@@ -121,7 +122,7 @@ def test_a_step_that_waits_stores_references_only(clusters, monkeypatch):
     path, arguments = deferred.value.trigger.serialize()
     assert path == STORED[-1][0]
     known = {"step": "resolve_tower_address", "conf": CONF, "attempt": "manual__1/1", "started": arguments["started"]}
-    assert arguments == {**known, "last_try": False}
+    assert arguments == {**known, "held": None, "last_try": False}
     assert arguments.keys() == STORED[-1][1].keys()
     assert deferred.value.method_name == METHOD
     assert not deferred.value.kwargs
