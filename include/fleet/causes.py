@@ -359,6 +359,11 @@ _INSTALLER_HINTS = (
 
 
 def _installer_died(evidence: Evidence) -> Match | None:
+    for side in (HOST, MEMBER):
+        about = any(line.side == side for line in evidence.said if line.source is Source.ERROR)
+        down = _deployment(evidence, side, "ks-installer", how=_DOWN) if about else None
+        if down is not None and _installer_ended(evidence):
+            return Match(down.seen, {**down.names, "why": "it does not run", "mend": "Bring its Deployment back"})
     for pattern, why, mend in _INSTALLER_HINTS:
         said = _installer_says(evidence, pattern)
         if said is not None:
@@ -1006,7 +1011,7 @@ CAUSES = (
     Cause(
         id="P-5",
         sentence="The installer on the {side} does not finish: {why}.",
-        shows="fatal: or failed=1 in its log and no banner; no default StorageClass; a hook that crashes",
+        shows="fatal: or failed=1 in its log and no banner; no default StorageClass; a hook that crashes; no Pod",
         next_step="{mend}, " + _RUN_AGAIN + ": it forces a new run.",
         object="Deployment ks-installer in kubesphere-system",
         on="{side}",

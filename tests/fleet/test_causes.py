@@ -14,6 +14,7 @@ from tests.fleet import diagnosis_page
 
 UP = dict.fromkeys(
     (
+        "ks-installer",
         "ks-apiserver",
         "ks-controller-manager",
         "tower",
@@ -343,6 +344,11 @@ CASES = {
     "P-5": [
         installing(error(INSTALLER_LOG.format("member") + "localhost : ok=23 changed=18 failed=1 skipped=11", MEMBER)),
         installing(installer("Default StorageClass was not found !")),
+        installing(
+            error("Waited 60 s for ks-installer on the member cluster (connection m).", MEMBER),
+            kind="DeadlineError",
+            member=down("ks-installer"),
+        ),
         installing(error(INSTALLER_LOG.format("host") + "Traceback\n    KeyError: 'es'\n    Failed count is 5")),
     ],
     "P-7": [
@@ -667,6 +673,7 @@ NEAR_MISSES = {
     ],
     "P-5": [
         direct(installer("fatal: [localhost]: FAILED!")),
+        installing(error("Waited 60 s", MEMBER), kind="DeadlineError", host=down("ks-installer")),
         installing(error("Waited 60 s for ks-installer. Last seen: the installer is running"), kind="DeadlineError"),
     ],
     "P-7": [direct(error("Cluster m1 is being deleted"), kind="DeadlineError")],
