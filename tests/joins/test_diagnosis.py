@@ -12,7 +12,7 @@ from tests.joins import conftest, evidence
 
 LOAD_BALANCER = "139.198.110.23"
 HOST_OWN = {"role": "host", "load_balancer": LOAD_BALANCER}
-SETTINGS = {**conftest.SETTINGS, "CONNECT_TIMEOUT": 1.5, "REQUEST_TIMEOUT": 1.5, "RESYNC": 0.6, "INLINE_WAIT": 1}
+SETTINGS = {**conftest.SETTINGS, "CONNECT_TIMEOUT": 1.5, "REQUEST_TIMEOUT": 1.5, "RESYNC": 5, "INLINE_WAIT": 1}
 OWN_SECRET = "AnotherSecretOfTheMembersOwn0123"
 
 
@@ -33,11 +33,11 @@ def give_up(airflow_home, monkeypatch):
             "member_conn_id": "m1",
             "connection": "direct",
             **({"member_server": simulation.clusters["m1"].pod_server} if direct else {}),
-            "ready_timeout": 4,
+            "ready_timeout": 6,
             "verify_timeout": 4,
             "tower_timeout": 2,
-            "host_installer_timeout": 20,
-            "member_installer_timeout": 20,
+            "host_installer_timeout": 60,
+            "member_installer_timeout": 60,
             **conf,
         }
         with pytest.raises(errors.FleetError) as caught:
@@ -107,6 +107,8 @@ def give_agent_another_token(clusters):
 
 
 PROXY = {"connection": "proxy"}
+PROVEN = {"ready_timeout": 60}
+"""It becomes Ready, however busy the machine is."""
 CERTIFICATE = "kubernetes"
 FAILURES = [
     # cause, scenario of host and member, conf, what somebody does before a step
@@ -129,12 +131,16 @@ FAILURES = [
         "failures-6", {}, {**PROXY, "proxy_publish_address": "http://10.20.0.1:6443"}, {}, id="something-else-answers"
     ),
     pytest.param(
-        "failures-7", {}, {}, {"verify_join": edit_configuration("", OWN_SECRET)}, id="secret-changed-before-the-proof"
+        "failures-7",
+        {},
+        PROVEN,
+        {"verify_join": edit_configuration("", OWN_SECRET)},
+        id="secret-changed-before-the-proof",
     ),
     pytest.param(
         "failures-10",
         {},
-        {},
+        PROVEN,
         {"verify_join": edit_configuration("clusterRole: member", "clusterRole: none")},
         id="role-changed-before-the-proof",
     ),
