@@ -21,11 +21,14 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp
 
+from include.simulator import elsewhere
 from include.simulator.applications import Applications
-from include.simulator.published import Address
+from include.simulator.elsewhere import Listener
+from include.simulator.published import TOWER_PORT, Address
 from include.simulator.tunnel import Acceptor, Tunnel
 
 SERVICE_ADDRESS = "10.233.0.1"
+_TOWER = "tower.kubesphere-system.svc"
 SERVICE_NAMES = frozenset(
     {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
 )
@@ -40,7 +43,8 @@ class Server:
     """An API server as others see it: its pod-side address, its real socket, and whether other clusters reach it.
 
     `names` and `addresses` are those in its certificate, `expiry` is its end, `issuer` the name of its authority.
-    `outside` is the same server as it is seen at its address, where that differs: with another certificate.
+    `outside` is the same server as it is seen at its address, where that differs: with another certificate. A
+    `firewall` drops what the pods of other clusters send.
     """
 
     cluster: str
@@ -54,6 +58,7 @@ class Server:
     expiry: datetime.datetime | None = None
     issuer: str = ""
     outside: Server | None = None
+    firewall: bool = False
 
 
 class Network:
@@ -61,6 +66,8 @@ class Network:
 
     def __init__(self) -> None:
         self._servers: dict[str, Server] = {}
+        self._elsewhere: Mapping[Address, Listener] = {}
+        self._gateway_to = ""
         self._applications: dict[tuple[str, str, int], ASGIApp] = {}
         self._inside: dict[str, Mapping[Address, Address | None]] = {}
         self._outside: dict[str, Mapping[Address, Address | None]] = {}
@@ -89,6 +96,10 @@ class Network:
         `inside` holds for the cluster's own pods, `outside` for everybody. Replaces what was said before.
         """
         self._inside[cluster], self._outside[cluster] = inside, outside
+
+    def answer_elsewhere(self, cluster: str, *, listeners: Mapping[Address, Listener]) -> None:
+        """Let somebody answer at further addresses; a gateway leads to the tower of that cluster."""
+        self._gateway_to, self._elsewhere = cluster, listeners
 
     def isolate(self, cluster: str) -> None:
         """Let no packet of a cluster's pods leave the cluster; its tunnels break. To be undone as often as done."""
@@ -124,12 +135,20 @@ class Network:
             return self._find(cluster, host=host, port=port, target=inside[host, port])
         if self._isolated[cluster] > 0 and not self._is_own(cluster, host=host):
             raise DialError(f"dial tcp {_shown(host, port=port)}: i/o timeout")
+        if (host, port) in self._elsewhere:
+            return self._meet(self._elsewhere[host, port], host=host, port=port)
         for owner, outside in self._outside.items():
             if (host, port) in outside:
                 return self._find(owner, host=host, port=port, target=outside[host, port])
+        return self._reach_server(cluster, host=host, port=port)
+
+    def _reach_server(self, cluster: str, *, host: str, port: int) -> Server:
+        """Return the API server at an address of a machine. Raises DialError."""
         for server in self._servers.values():
             if server.address != host:
                 continue
+            if server.firewall and server.cluster != cluster:
+                raise DialError(f"dial tcp {host}:{port}: i/o timeout")
             if server.port == port and (server.reachable or server.cluster == cluster):
                 return server.outside or server
             raise DialError(f"dial tcp {host}:{port}: connect: connection refused")
@@ -140,6 +159,15 @@ class Network:
         if application is None:
             raise DialError(f"dial tcp {_shown(host, port=port)}: connect: connection refused")
         return application
+
+    def _meet(self, listener: Listener, *, host: str, port: int) -> ASGIApp:
+        """Return what answers there. Raises DialError."""
+        if listener is Listener.FIREWALL:
+            raise DialError(f"dial tcp {_shown(host, port=port)}: i/o timeout")
+        if listener is Listener.WEBSITE:
+            return elsewhere.website
+        found = self.route(self._gateway_to, host=_TOWER, port=TOWER_PORT)
+        return elsewhere.website if isinstance(found, Server) else elsewhere.gateway(found)
 
     def _is_own(self, cluster: str, *, host: str) -> bool:
         return host in {self._servers[cluster].address, "localhost"} or host.startswith(("127.", "10.233."))

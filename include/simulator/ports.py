@@ -36,7 +36,9 @@ class Ports:
         address: str,
         reachable: bool,
         certificate: Certificate | None,
+        firewall: bool,
     ) -> None:
+        self._firewall = firewall
         self._application = application
         self._cluster = cluster
         self._authority = authority
@@ -63,11 +65,7 @@ class Ports:
             seen = {self._machine}
             seen |= {self._address} if certificate.shown_to is Audience.EVERYBODY else set()
             names, addresses = ([each for each in listed if each not in seen] for listed in (names, addresses))
-        issuer = {
-            Issuer.OWN: lambda: self._authority,
-            Issuer.REINSTALLED: lambda: Authority(self._authority.name),
-            Issuer.FOREIGN: lambda: Authority(_FOREIGN),
-        }[certificate.issuer]()
+        issuer = choose_authority(certificate.issuer, own=self._authority)
         pair = issuer.issue_server(
             "kube-apiserver", names=names, addresses=addresses, lifetime=datetime.timedelta(days=certificate.days)
         )
@@ -85,6 +83,7 @@ class Ports:
             addresses=tuple(addresses),
             expiry=certificates.expiry(pair.certificate),
             issuer=issuer.name,
+            firewall=self._firewall,
         )
 
     async def open(self) -> None:
@@ -99,6 +98,13 @@ class Ports:
     async def stop(self) -> None:
         """Close the ports for good."""
         await asyncio.gather(*(listening.stop() for listening in self._listening))
+
+
+def choose_authority(issuer: Issuer, *, own: Authority) -> Authority:
+    """Return the own authority of a cluster, or a new one that is not."""
+    if issuer is Issuer.OWN:
+        return own
+    return Authority(own.name if issuer is Issuer.REINSTALLED else _FOREIGN)
 
 
 def _is_address(host: str) -> bool:

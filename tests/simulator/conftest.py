@@ -291,3 +291,14 @@ def reason(wait_for):
         return wait_for(find)
 
     return read
+
+
+@pytest.fixture
+def join(create, wait_for, conditions):
+    """Join a member directly as m1, and wait until it is Ready."""
+
+    def send(host, member):
+        create(host, "m1", member.kubeconfig("admin", server=member.pod_server))
+        wait_for(lambda: conditions(host.object("clusters", "m1")).get("Ready") == "True")
+
+    return send

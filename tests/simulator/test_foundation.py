@@ -1,11 +1,19 @@
 """Clusters whose Kubernetes is not as it should be: certificates."""
 
+import base64
+import contextlib
+import datetime
+import email.utils
+import json
 import socket
 import ssl
+import time
 
 import kubernetes
 import pytest
 import urllib3
+
+from include.simulator import tokens
 
 PODS = "x509: certificate is valid for 127.0.0.1, 10.233.0.1, not 10.20.1.1"
 
@@ -78,3 +86,64 @@ def test_the_own_pods_of_a_cluster_see_a_good_certificate(simulate, wait_for):
     member = simulate(members=[{"name": "m1", "kubernetes": {"certificate": shown}}]).clusters["m1"]
     member.scale("ks-apiserver", 2)
     wait_for(lambda: member.object("deployments", "ks-apiserver", "kubesphere-system")["status"]["readyReplicas"] == 2)
+
+
+@pytest.mark.parametrize("ahead", [120, -45])
+def test_a_clock_that_is_wrong_shows_in_all_that_the_cluster_dates(simulate, connect, call, wait_for, ahead):
+    """Also in what its programs write, and after a restart of its API server."""
+    simulation = simulate(host={"role": "host", "kubernetes": {"clock": ahead}}, members=[{"name": "m1"}])
+    host, member = simulation.clusters.values()
+
+    def read_date(cluster):
+        with urllib3.PoolManager(ca_cert_data=cluster.state.authority) as pool:
+            answer = pool.request("GET", f"{cluster.server}/healthz", timeout=5, retries=False)
+        return email.utils.parsedate_to_datetime(answer.headers.getlist("date")[0]).timestamp()
+
+    def is_ahead(moment, seconds):
+        return abs(moment - time.time() - seconds) < 15
+
+    def parse(text):
+        return datetime.datetime.fromisoformat(text).timestamp()
+
+    assert is_ahead(read_date(host), ahead)
+    assert is_ahead(read_date(member), 0)
+    cluster = host.object("clusters", "host")
+    assert is_ahead(parse(cluster["metadata"]["creationTimestamp"]), ahead)
+    _, made = call(
+        connect(host), "POST", "/api/v1/namespaces/default/configmaps", body={"metadata": {"name": "a"}, "data": {}}
+    )
+    assert is_ahead(parse(json.loads(made)["metadata"]["creationTimestamp"]), ahead)
+    host.edit("clusters", "host", {"spec": {"provider": "other"}})
+    generation = host.object("clusters", "host")["metadata"]["generation"]
+    cluster = wait_for(
+        lambda: (found := host.object("clusters", "host"))["metadata"]["generation"] > generation and found
+    )
+    assert all(is_ahead(parse(entry["lastUpdateTime"]), ahead) for entry in cluster["status"]["conditions"])
+    host.restart_server(0)
+    wait_for(lambda: is_up(host))
+    assert is_ahead(read_date(host), ahead)
+
+
+def is_up(cluster):
+    address, port = cluster.server.removeprefix("https://").split(":")
+    with contextlib.suppress(OSError), socket.create_connection((address, int(port))):
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("ahead", "error"),
+    [(0, "token not found in cache"), (8, "token not found in cache"), (30, "token used before issued")],
+    ids=["not at all", "within the tolerance", "too much"],
+)
+def test_a_login_token_of_a_cluster_whose_clock_is_ahead_is_not_taken_yet(simulate, connect, call, ahead, error):
+    member = simulate(members=[{"name": "m1"}]).clusters["m1"]
+    secret = member.object("secrets", "kubesphere-secret", "kubesphere-system")["data"]["secret"]
+    claims = {"username": "admin", "iat": int(time.time()) + ahead}
+    token = tokens.sign(claims, key=base64.b64decode(secret).decode())
+    path = "/api/v1/namespaces/kubesphere-system/services/:ks-apiserver:80/proxy/kapis/iam.kubesphere.io/v1alpha2/users"
+    code, body = call(
+        connect(member), "GET", f"{path}/admin", headers={"X-KubeSphere-Authorization": f"Bearer {token}"}
+    )
+    assert code == 401
+    assert error in body

@@ -11,7 +11,7 @@ import copy
 from typing import Final
 
 from include.simulator import allocation, resources, store
-from include.simulator.actors import federation, kubeconfigs
+from include.simulator.actors import cluster_controller, federation, kubeconfigs
 from include.simulator.actors.client import Change, Client, Object, RequestError
 from include.simulator.actors.cluster_controller import FINALIZER, HOST_LABEL, ClusterController
 from include.simulator.actors.kubelet import Container
@@ -50,7 +50,7 @@ class EventedController(ClusterController):
         if not connection.get("kubeconfig"):
             return
         access = kubeconfigs.parse(kubeconfigs.decode(connection["kubeconfig"]))
-        member = self._connect(access)
+        member = cluster_controller.connect(self._container, access)
         try:
             await self._join(cluster, member=member, access=access)
         finally:
@@ -135,7 +135,15 @@ class EventedController(ClusterController):
         try:
             if joins:
                 await federation.join(
-                    host=self._client, member=member, access=access, name=name, labels=labels, checks_workspaces=False
+                    host=self._client,
+                    member=member,
+                    access=access,
+                    name=name,
+                    labels=labels,
+                    checks_workspaces=False,
+                    makes_token=False,
+                    # Of 30 seconds, where the resync comes every 120.
+                    patience=self._container.timing.resync / 4,
                 )
             else:
                 await federation.leave(self._client, name=name)
