@@ -27,7 +27,7 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 
 #### When a task fails
 
-The last error of its log says what was tried, on which object of which cluster, what the server said, and what to do. Mend the cause, then clear the task: it begins with what it finds.
+The last error of its log says what was tried, on which object of which cluster, what the server said, and what to do. Its last line, and XCom `diagnosis`, say what is most likely wrong, by what evidence, and the next step; where no known cause fits, they show what was seen. Mend the cause, then clear the task: it begins with what it finds.
 
 - **preflight** checks the conf, the connections and who is who, before anything is written. *Fails:* every problem is listed with its conf key.
 - **plan** shows what would be written. *Fails:* the server refuses one of the writes; the log says which.

@@ -7,6 +7,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     join                   the steps as plain functions, named like the tasks
     choosing               which connection type it is, where the conf leaves that open
     probe                  what the pods of host and member reach
+    diagnosing             what is most likely wrong when a step gives up, as both clusters show it
     joining                what the steps have in common
     configuring, membership
                            what KubeSphere is asked for and has in force; whether a member is joined, and the proofs
@@ -15,8 +16,8 @@ In layers, each of which may import only what is below it; a linter checks it (p
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
     connections            Kubernetes access: connection id -> client
     identity, manifests    who is who; the Cluster object
-    curl, tower            the Job of a probe, and curl's answers; tower's address, the agent's Deployment
-    conf, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
+    causes, curl, tower    the table of causes; the Job of a probe, and curl's answers; tower's address and agent
+    conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, plans, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them
 

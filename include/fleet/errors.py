@@ -26,11 +26,19 @@ No message holds a secret: server text is quoted only from a Kubernetes Status, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class FleetError(Exception):
     """Anything that this project raises on purpose."""
+
+    diagnosis: Mapping[str, str] | None = None
+    """What is most likely wrong, as `causes.Diagnosis.report` has it; None where nobody has asked."""
+
+    def explain(self, paragraph: str, diagnosis: Mapping[str, str]) -> None:
+        """Add what is most likely wrong, as the last line of the message and for programs."""
+        self.args = (f"{self}\n{paragraph}",)
+        self.diagnosis = diagnosis
 
 
 class PermanentError(FleetError):
@@ -138,9 +146,13 @@ class LostTurnError(TemporaryError):
     """A Lease that this run held is another run's, or may be soon; the step stops and waits for its turn again."""
 
 
-def restored(permanent: bool, message: str, *, retry_after: float | None = None) -> FleetError:
+def restored(
+    permanent: bool, message: str, *, retry_after: float | None = None, diagnosis: Mapping[str, str] | None = None
+) -> FleetError:
     """Return an error that travelled as text from the triggerer to a worker."""
-    return PermanentError(message) if permanent else TemporaryError(message, retry_after=retry_after)
+    error = PermanentError(message) if permanent else TemporaryError(message, retry_after=retry_after)
+    error.diagnosis = diagnosis
+    return error
 
 
 def _listed(heading: str, items: Sequence[str]) -> str:

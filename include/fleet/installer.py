@@ -81,6 +81,22 @@ async def read_secret(cluster: clusters.Cluster) -> kubesphere.Object | None:
     return secret
 
 
+async def telling(cluster: clusters.Cluster, text: str) -> Sequence[str]:
+    """Return the lines of an installer's log that tell why the last run failed, redacted; [] where that cannot be."""
+    # The log can quote any secret that is or was in force, so all are known before it is redacted.
+    try:
+        await read_secret(cluster)
+        before = await cluster.read(kubesphere.BEFORE_JOIN)
+    except errors.ForbiddenError as error:
+        cluster.do_without(error, "The log of a failed run was not quoted, as it may hold a former jwtSecret")
+        return []
+    except errors.FleetError as error:
+        log.warning("The installer's log is not quoted, as it may hold a former jwtSecret: %s", error)
+        return []
+    await cluster.keep_secret(*(kubesphere.secret_value(before, key) for key in _FORMER))
+    return installer_log.telling_lines(cluster.redacted(text))
+
+
 class _Follower:
     """The looks at one installer. It remembers what the log has told, and since when nothing is done."""
 
@@ -188,8 +204,7 @@ class _Follower:
         if missing and late:
             raise errors.NotReadyError(
                 f"On the {self._cluster} there is no Deployment {', '.join(missing)}, and ks-installer does "
-                "not restore it while its status says multicluster is enabled. Set status.multicluster of "
-                f"{kubesphere.CONFIGURATION} to null, restart Deployment ks-installer, then clear this task."
+                "not restore it while its status says multicluster is enabled."
             )
         return kubesphere.deployments_unmet(deployments) or following
 
@@ -345,17 +360,4 @@ class _Follower:
             )
 
     async def _telling(self) -> Sequence[str]:
-        """Return the lines of the log that tell why the last run failed, redacted."""
-        text = await self._log()
-        # The log can quote any secret that is or was in force, so all are known before it is redacted.
-        try:
-            await read_secret(self._cluster)
-            before = await self._cluster.read(kubesphere.BEFORE_JOIN)
-        except errors.ForbiddenError as error:
-            self._cluster.do_without(error, "The log of a failed run was not quoted, as it may hold a former jwtSecret")
-            return []
-        except errors.FleetError as error:
-            log.warning("The installer's log is not quoted, as it may hold a former jwtSecret: %s", error)
-            return []
-        await self._cluster.keep_secret(*(kubesphere.secret_value(before, key) for key in _FORMER))
-        return installer_log.telling_lines(self._cluster.redacted(text))
+        return await telling(self._cluster, await self._log())

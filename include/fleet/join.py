@@ -17,6 +17,7 @@ from include.fleet import (
     clusters,
     configuring,
     connections,
+    diagnosing,
     errors,
     identity,
     joining,
@@ -38,9 +39,6 @@ from include.fleet import (
 from include.fleet import conf as confs
 
 log = logging.getLogger(__name__)
-
-_NOT_INITIALISED = "Tower does this from 3.1 on, ks-controller-manager in 3.0: check that they run, and their logs."
-
 
 _GRANT_IMPORTED = "The host receives this credential, and KubeSphere needs it to be cluster-admin on the member."
 
@@ -384,7 +382,7 @@ async def deploy_agent(join: joining.Join) -> joining.Report:
         token = str(connection["token"])
         return None
 
-    await joining.until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout, hint=_NOT_INITIALISED)
+    await joining.until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout)
     for side in (join.host, join.member):
         await side.keep_secret(token)
     config = await configuring.in_force(join.host)
@@ -496,12 +494,14 @@ async def run(
     reports: Mapping[str, joining.Report] | None = None,
     changes: journal.Journal | None = None,
     held: str | None = None,
+    last_try: bool = False,
 ) -> joining.Report:
     """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
 
     A connection type that the conf leaves open is the one that *reports* tell.
     What the step changes is noted in *changes* before it is sent, so that it is known however the step ends. What it
-    could not check or do without a right is among the warnings of its report.
+    could not check or do without a right is among the warnings of its report. An error that ends the step for good,
+    which in the *last_try* is every one, says as its last line what is most likely wrong.
 
     *held* is the turn that `take_turn` has reported: the step makes sure that the run holds it still, or waits for it
     again, before it does anything.
@@ -530,7 +530,12 @@ async def run(
             changes=changes or journal.Journal(),
             turns=turn.Turns(host, holder=name, member=conf.cluster, limits=limits),
         )
-        report = await join.turns.working(_in_turn(step, join, held))
+        try:
+            report = await join.turns.working(_in_turn(step, join, held))
+        except errors.FleetError as error:
+            if last_try or isinstance(error, errors.PermanentError):
+                await diagnosing.explain(join, step, error)
+            raise
         warnings = joining.warnings(report, {"warnings": [*host.done_without, *member.done_without]})
         return {**report, "warnings": warnings} if warnings else report
 

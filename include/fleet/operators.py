@@ -65,6 +65,8 @@ class ErrorClassPolicy(RetryPolicy):
         return cls()
 
 
+DIAGNOSIS = "diagnosis"
+"""The XCom key under which a task that gives up leaves what is most likely wrong."""
 _WRITTEN = "written"
 _TAKE_TURN = "take_turn"
 
@@ -135,7 +137,14 @@ class StepOperator(BaseOperator):
         noted = self._noted(context)
         noted.add(event["written"])
         if "message" in event:
-            raise errors.restored(event["permanent"], event["message"], retry_after=event.get("retry_after"))
+            ended = errors.restored(
+                event["permanent"],
+                event["message"],
+                retry_after=event.get("retry_after"),
+                diagnosis=event.get("diagnosis"),
+            )
+            self._tell(context, ended)
+            raise ended
         if self.earlier or "report" not in event:
             return self._run(context, started=event["started"])
         return self._reported(event["report"], started=event["started"], noted=noted)
@@ -160,10 +169,14 @@ class StepOperator(BaseOperator):
                     reports={task_id: found for task_id, found in reports.items() if found},
                     changes=noted,
                     held=self._held(context),
+                    last_try=_last_try(context),
                 )
             )
         except waits.Longer:
             self._leave_worker(context, started=started)
+        except errors.FleetError as error:
+            self._tell(context, error)
+            raise
         return self._reported(report, started=started, noted=noted)
 
     def _leave_worker(self, context: Context, *, started: float) -> NoReturn:
@@ -174,6 +187,7 @@ class StepOperator(BaseOperator):
             attempt=_attempt(context),
             started=started,
             held=self._held(context),
+            last_try=_last_try(context),
         )
         self.defer(trigger=trigger, method_name="resume")
 
@@ -188,6 +202,12 @@ class StepOperator(BaseOperator):
             return conf
         earlier = self.get_flat_relative_ids(upstream=True) & set(confs.DECIDING)
         return dict(confs.decided(conf, {task_id: context["ti"].xcom_pull(task_ids=task_id) for task_id in earlier}))
+
+    def _tell(self, context: Context, error: errors.FleetError) -> None:
+        """Keep what is most likely wrong where a person or a program looks for it: in XCom, and last in the log."""
+        if error.diagnosis is not None:
+            context["ti"].xcom_push(key=DIAGNOSIS, value=dict(error.diagnosis))
+            self.log.error("%s", str(error).splitlines()[-1])
 
     def _noted(self, context: Context) -> journal.Journal:
         """Return what this step has changed so far, in this try and in earlier ones: only so is the report true."""
@@ -307,3 +327,8 @@ def _attempt(context: Context) -> str:
     """
     ti, run = context["ti"], context["dag_run"]
     return f"{ti.run_id} of {run.run_after:%Y-%m-%dT%H:%M:%S.%fZ}/{ti.try_number}"
+
+
+def _last_try(context: Context) -> bool:
+    """Tell whether Airflow tries the task no more after this one."""
+    return bool(context["ti"].try_number > context["ti"].max_tries)

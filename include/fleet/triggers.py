@@ -26,10 +26,18 @@ class StepTrigger(BaseTrigger):
     :param attempt: run id and number of the try
     :param started: when the attempt began, in seconds since the epoch
     :param held: the turn that the run holds, a Lease's name
+    :param last_try: whether nothing is tried again after this attempt
     """
 
     def __init__(
-        self, *, step: str, conf: dict[str, Any], attempt: str, started: float, held: str | None = None
+        self,
+        *,
+        step: str,
+        conf: dict[str, Any],
+        attempt: str,
+        started: float,
+        held: str | None = None,
+        last_try: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.step = step
@@ -37,6 +45,7 @@ class StepTrigger(BaseTrigger):
         self.attempt = attempt
         self.started = started
         self.held = held
+        self.last_try = last_try
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and exactly the arguments of the constructor."""
@@ -48,6 +57,7 @@ class StepTrigger(BaseTrigger):
                 "attempt": self.attempt,
                 "started": self.started,
                 "held": self.held,
+                "last_try": self.last_try,
             },
         )
 
@@ -66,10 +76,13 @@ class StepTrigger(BaseTrigger):
                 started=self.started,
                 changes=noted,
                 held=self.held,
+                last_try=self.last_try,
             )
         except errors.FleetError as error:
             event |= {"permanent": isinstance(error, errors.PermanentError), "message": str(error)}
             if isinstance(error, errors.TemporaryError) and error.retry_after is not None:
                 event["retry_after"] = error.retry_after
+            if error.diagnosis is not None:
+                event["diagnosis"] = dict(error.diagnosis)
         event["written"] = noted.notes
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow

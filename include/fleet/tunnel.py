@@ -84,7 +84,8 @@ async def agent_says(member: clusters.Cluster) -> str:
         pod = await member.newest_pod(kubesphere.NAMESPACE, label_selector=tower.AGENT_SELECTOR)
         if pod is None:
             return "the agent has no Pod; look at the events of its Deployment"
-        return tower.complaint(member.redacted(await member.pod_log(pod, lines=_LOG_LINES)))
+        said = tower.complaint(member.redacted(await member.pod_log(pod, lines=_LOG_LINES)))
+        return f"the agent says {said!r}" if said else ""
     except errors.ForbiddenError as error:
         member.do_without(error, "What the agent complains of was not read")
         return ""

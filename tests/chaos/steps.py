@@ -80,7 +80,8 @@ def _with_retries(step, conf, *, run_id, reports):
     policy = operators.ErrorClassPolicy()
     for attempt in range(1, operators.RETRIES + 2):
         try:
-            return asyncio.run(_once(step, conf, attempt=f"{run_id}/{attempt}", reports=reports)) or {}
+            last = attempt > operators.RETRIES
+            return asyncio.run(_once(step, conf, attempt=f"{run_id}/{attempt}", reports=reports, last_try=last)) or {}
         except errors.FleetError as error:
             decision = policy.evaluate(error, try_number=attempt, max_tries=operators.RETRIES)
             if decision.action is not RetryAction.RETRY or attempt > operators.RETRIES:
@@ -89,7 +90,7 @@ def _with_retries(step, conf, *, run_id, reports):
     raise AssertionError("unreachable")
 
 
-async def _once(step, conf, *, attempt, reports):
+async def _once(step, conf, *, attempt, reports, last_try):
     limits, started = triggers.configured_settings(), time.time()
     try:
         leave_worker = started + limits.inline_wait
@@ -102,12 +103,20 @@ async def _once(step, conf, *, attempt, reports):
             leave_worker=leave_worker,
             reports=reports,
             held=held(reports),
+            last_try=last_try,
         )
     except waits.Longer:
-        trigger = triggers.StepTrigger(step=step, conf=conf, attempt=attempt, started=started, held=held(reports))
+        trigger = triggers.StepTrigger(
+            step=step, conf=conf, attempt=attempt, started=started, held=held(reports), last_try=last_try
+        )
         event = (await anext(trigger.run())).payload
     if "message" in event:
-        raise errors.restored(event["permanent"], event["message"], retry_after=event.get("retry_after"))
+        raise errors.restored(
+            event["permanent"],
+            event["message"],
+            retry_after=event.get("retry_after"),
+            diagnosis=event.get("diagnosis"),
+        )
     if step in (join.verify_join.__name__, join.take_turn.__name__):
         return await join.run(
             step, conf, limits=limits, attempt=attempt, started=started, reports=reports, held=held(reports)

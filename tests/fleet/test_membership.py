@@ -67,10 +67,10 @@ def test_what_is_only_not_yet_is_told(cluster, says):
     ("cluster", "says"),
     [
         pytest.param(make_cluster(uid="uid-x"), "reaches another cluster under the name m1", id="another-cluster"),
-        pytest.param(make_cluster(labels={kubesphere.HOST_LABEL: ""}), "machine-id", id="host-label"),
+        pytest.param(make_cluster(labels={kubesphere.HOST_LABEL: ""}), "takes Cluster m1 for itself", id="host-label"),
         pytest.param(
             make_cluster(conditions=[make_condition("Federated", "False", "The workspace w is found in ...")]),
-            "Rename or delete that workspace",
+            "waiting changes nothing: The workspace w is found",
             id="workspace",
         ),
     ],

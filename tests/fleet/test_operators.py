@@ -92,7 +92,7 @@ def test_a_step_that_is_known_to_take_minutes_holds_no_worker_for_a_look(reports
     step = operators.StepOperator(task_id="wait_installer", long_after=["configure_host", "configure_member"])
     monkeypatch.setattr(step, "_run", lambda context, started: {"ran": True})
     answers = iter(reports)
-    ti = types.SimpleNamespace(run_id="r", try_number=2, xcom_pull=lambda task_ids: next(answers))
+    ti = types.SimpleNamespace(run_id="r", try_number=2, max_tries=8, xcom_pull=lambda task_ids: next(answers))
     context = {"ti": ti, "params": {"cluster": "m1"}}
     if not leaves:
         assert step.execute(context) == {"ran": True}
@@ -100,6 +100,15 @@ def test_a_step_that_is_known_to_take_minutes_holds_no_worker_for_a_look(reports
     with pytest.raises(TaskDeferred) as deferred:
         step.execute(context)
     assert deferred.value.trigger.serialize()[1].items() >= {"step": "wait_installer", "attempt": "r/2"}.items()
+
+
+@pytest.mark.parametrize(
+    ("tried", "last"), [pytest.param(8, False, id="one-is-left"), pytest.param(9, True, id="none-is-left")]
+)
+def test_a_try_after_which_airflow_tries_no_more_is_the_last_one(tried, last):
+    """Eight retries are nine tries."""
+    ti = types.SimpleNamespace(try_number=tried, max_tries=operators.RETRIES)
+    assert operators._last_try({"ti": ti}) is last
 
 
 def test_the_policy_is_stored_with_the_dag_and_comes_back():

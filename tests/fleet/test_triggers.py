@@ -27,10 +27,22 @@ STORED = [
         "include.fleet.triggers.StepTrigger",
         {"step": "wait_installer", "conf": CONF, "attempt": "manual__1/1", "started": 1795441577.2},
     ),
+    (
+        "include.fleet.triggers.StepTrigger",
+        {
+            "step": "wait_installer",
+            "conf": CONF,
+            "attempt": "manual__1/1",
+            "started": 1795441577.2,
+            "held": None,
+            "last_try": False,
+        },
+    ),
 ]
 """The triggers of waiting runs, as they are in Airflow's database."""
 METHOD = "resume"
 """The method of the operator that is called then: its name is in the database, too."""
+DIAGNOSIS = {"cause": "P-24", "sentence": "x"}
 BEGUN = {"started": 1795441577.2, "written": ["role none -> host"]}
 EVENTS = {
     "nothing-to-wait-for": BEGUN,
@@ -38,6 +50,7 @@ EVENTS = {
     "permanent-failure": {**BEGUN, "permanent": True, "message": "ks-installer gave up"},
     "temporary-failure": {**BEGUN, "permanent": False, "message": "no answer"},
     "temporary-failure-that-names-a-time": {**BEGUN, "permanent": False, "message": "busy", "retry_after": 7.0},
+    "failure-with-a-diagnosis": {**BEGUN, "permanent": True, "message": "no\nMost likely: x", "diagnosis": DIAGNOSIS},
 }
 """What triggers have left for the worker that resumes the task, with the method's name."""
 
@@ -71,7 +84,15 @@ def context(**reports):
     def xcom_pull(*, task_ids):
         return reports.get(task_ids)
 
-    ti = types.SimpleNamespace(run_id="manual__1", try_number=1, xcom_pull=xcom_pull)
+    pushed = {}
+    ti = types.SimpleNamespace(
+        run_id="manual__1",
+        try_number=1,
+        max_tries=8,
+        xcom_pull=xcom_pull,
+        xcom_push=lambda *, key, value: pushed.update({key: value}),
+        pushed=pushed,
+    )
     return {"ti": ti, "params": CONF, "task_state_store": Store()}
 
 
@@ -101,7 +122,7 @@ def test_a_step_that_waits_stores_references_only(clusters, monkeypatch):
     path, arguments = deferred.value.trigger.serialize()
     assert path == STORED[-1][0]
     known = {"step": "resolve_tower_address", "conf": CONF, "attempt": "manual__1/1", "started": arguments["started"]}
-    assert arguments == known
+    assert arguments == {**known, "held": None, "last_try": False}
     assert arguments.keys() == STORED[-1][1].keys()
     assert deferred.value.method_name == METHOD
     assert not deferred.value.kwargs
@@ -143,6 +164,13 @@ def test_an_event_with_a_report_ends_the_task_with_it():
     assert report["unchanged"] == ["ks-installer is idle"]
     assert report["changed"] == ["role none -> host"]
     assert report["seconds"] > 0
+
+
+def test_a_diagnosis_of_the_triggerer_is_kept_by_the_worker():
+    given = context()
+    with pytest.raises(errors.PermanentError, match="Most likely: x") as caught:
+        resume(operators.StepOperator(task_id="wait_installer"), EVENTS["failure-with-a-diagnosis"], given)
+    assert caught.value.diagnosis == given["ti"].pushed["diagnosis"] == DIAGNOSIS
 
 
 def test_an_event_without_a_report_has_the_step_run_again(clusters):

@@ -43,6 +43,7 @@ class Run:
     state: str
     tasks: dict
     reports: dict
+    diagnoses: dict
     output: str
 
     @property
@@ -112,6 +113,7 @@ def join(dagbag, monkeypatch, capfd, caplog):
         dag_run = dag.test(run_conf={key: value for key, value in conf.items() if key not in without})
         tasks = {ti.task_id: ti for ti in dag_run.get_task_instances()}
         reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id, ti in tasks.items()}
+        diagnoses = {task_id: ti.xcom_pull(task_ids=task_id, key="diagnosis") for task_id, ti in tasks.items()}
         captured = capfd.readouterr()
         output = captured.out + captured.err + caplog.text
         sys.stdout.write(output)  # pytest shows it when the test fails
@@ -119,6 +121,7 @@ def join(dagbag, monkeypatch, capfd, caplog):
             state=str(dag_run.state),
             tasks={task_id: str(ti.state) for task_id, ti in tasks.items()},
             reports=reports,
+            diagnoses=diagnoses,
             output=output,
         )
 

@@ -225,7 +225,7 @@ def test_a_kubeconfig_that_becomes_none_during_the_wait_ends_the_wait(simulate, 
     person.join()
     assert run.failed == ["wait_agent_ready"]
     assert "written no condition" in run.error
-    assert "kubeconfig that is none" in run.error
+    assert "The kubeconfig in Cluster m1 is none" in run.error
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_a_dead_member_fails_alone_and_with_its_own_reason(airflow, runs):
 
 def test_an_agent_that_does_not_find_tower_is_quoted_without_its_token(airflow, runs):
     assert states(airflow, runs["lost"])["wait_agent_ready"] == "failed"
-    assert "nothing answers at the address" in error_of(airflow, runs["lost"], "wait_agent_ready")
+    assert "nothing answers at " in error_of(airflow, runs["lost"], "wait_agent_ready")
 
 
 def test_the_arm_that_was_not_taken_is_skipped(airflow, runs):

@@ -126,8 +126,10 @@ def test_another_address_is_taken_when_the_conf_says_that_it_replaces_the_first(
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        pytest.param(f"http://{LOAD_BALANCER}:8081", "nothing answers at the address", id="wrong-port"),
-        pytest.param(f"https://{LOAD_BALANCER}:8080", "the address says https", id="wrong-scheme"),
+        pytest.param(
+            f"http://{LOAD_BALANCER}:8081", f"nothing answers at http://{LOAD_BALANCER}:8081", id="wrong-port"
+        ),
+        pytest.param(f"https://{LOAD_BALANCER}:8080", "it says https", id="wrong-scheme"),
     ],
 )
 def test_an_agent_that_cannot_connect_tells_why(simulate, join_by_proxy, address, says):
