@@ -5,6 +5,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     executors, operators   the Airflow side: where tasks run; which step runs, how long a run may take, what is retried
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
     join                   the steps as plain functions, named like the tasks
+    rollback               what stood before a run, and undoing what the run has written
     joining                what the steps have in common
     configuring, membership
                            what KubeSphere is asked for and has in force; whether a member is joined, and the proofs
@@ -12,7 +13,8 @@ In layers, each of which may import only what is below it; a linter checks it (p
     tunnel, waits          tower and its agent; waiting
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
     connections            Kubernetes access: connection id -> client
-    identity, manifests    who is who; the Cluster object
+    identity, manifests, snapshots
+                           who is who; the Cluster object; what stood on a cluster, kept and compared
     tower                  tower's address, the agent's Deployment
     conf, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)

@@ -161,6 +161,18 @@ class Cluster:
         )
         return patched
 
+    async def delete(self, ref: kinds.Ref, *, uid: str | None = None, version: str | None = None) -> None:
+        """Delete the object, and in the background what belongs to it; finalizers may hold it for some time.
+
+        Raises NotFoundError if there is none, and ConflictError if it is not the one with that *uid*, or if it has
+        changed since it had that *version* (a resourceVersion).
+        """
+        self._forget(ref)
+        wanted = {"uid": uid, "resourceVersion": version}
+        conditions = {key: value for key, value in wanted.items() if value is not None}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        await self._call("delete", ref, "DELETE", ref.path, body={**options, "preconditions": conditions})
+
     async def pod_log(self, pod: kinds.Ref, *, lines: int) -> str:
         """Return the last *lines* lines of a pod's log, not redacted."""
         query = [("tailLines", str(lines))]

@@ -127,6 +127,11 @@ def announced_name(deployment: Mapping[str, Any]) -> str:
     return _arguments(deployment).get("name", "")
 
 
+def announced_token(deployment: Mapping[str, Any]) -> str:
+    """Return the token with which an agent announces itself."""
+    return _arguments(deployment).get("token", "")
+
+
 def complaint(log: str) -> str:
     """Return what the agent's last complaint means, or "" if it does not complain.
 
