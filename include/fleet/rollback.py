@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -36,6 +37,7 @@ from include.fleet import (
 log = logging.getLogger(__name__)
 
 RECORD = kinds.Ref(kinds.SECRET, "before-run", kubesphere.NAMESPACE)
+_FOUND = "found"
 _OVERTAKEN = 5
 """How often to read again after somebody else was faster."""
 _GONE = 300.0
@@ -75,15 +77,16 @@ async def record(join: joining.Join) -> joining.Report:
     else:
         log.info("%s on the member was left by run %s", RECORD, kubesphere.secret_value(secret, "run"))
         version = secret["metadata"]["resourceVersion"]
-        await join.member.patch(RECORD, {"metadata": {"resourceVersion": version}, "data": data})
+        body = {"metadata": {"resourceVersion": version}, "data": {**data, _FOUND: None}}
+        await join.member.patch(RECORD, body)
     return {"recorded": run}
 
 
 async def forget(join: joining.Join) -> None:
     """Delete the record of this run; for a run that has succeeded."""
-    found = await _read_record(join)
-    if found is not None and found[0].run == _run(join):
-        await _delete(join.member, RECORD, uid=found[1])
+    secret = await join.member.read(RECORD)
+    if secret is not None and kubesphere.secret_value(secret, "run") == _run(join):
+        await _delete(join.member, RECORD, uid=secret["metadata"]["uid"])
 
 
 @dataclass
@@ -111,15 +114,16 @@ class _Work:
 async def roll_back(join: joining.Join) -> joining.Report:
     """Undo what this run has written, compare both clusters with what was recorded, and delete the record.
 
-    `undone` has a sentence for each write of this rollback, in all of its tries; `not_undone` what stays, with the
-    reason; `differs` what is not as it was, by comparison; `result` the sum. Without a record of this run nothing is
-    touched: then it has written nothing, or has been rolled back already.
+    `undone` has what was not as recorded when the first try began, and is now; `not_undone` a sentence for each thing
+    that stays, with the reason; `differs` what is not as recorded now; `result` the sum. Without a record of this run
+    nothing is touched: then it has written nothing, or has been rolled back already.
     Raises RollbackError where a part could not be done on which the others rest, with what is left to do.
     """
-    found = await _read_record(join)
-    if found is None or found[0].run != _run(join):
-        return _nothing_recorded(join, found[0].run if found else None)
-    before, uid = found
+    secret = await join.member.read(RECORD)
+    before = await _recorded(join, secret)
+    if secret is None or before is None or before.run != _run(join):
+        return _nothing_recorded(join, before)
+    found = await _found(join, secret, before)
     work = _Work(join, before)
     for number, (_, undo) in enumerate(_PARTS):
         todo = "; ".join(words for words, _ in _PARTS[number:])
@@ -134,21 +138,39 @@ async def roll_back(join: joining.Join) -> joining.Report:
                 f"is in {RECORD} on the {join.member}. Mend the cause, then clear this task: it goes on from here."
             ) from error
     host, member = await _look(join)
-    differs = snapshots.differences(before.host, host, where="host")
-    differs += snapshots.differences(before.member, member, where="member")
+    differs = _compared(before, host, member)
     for line in differs:
         log.warning("Not as before: %s", line)
-    if any(value is None for side in (before.host, before.member) for value in side.sections.values()):
-        log.warning("Not all of it was compared, as rights are missing")
-    outcome = "nothing differs" if not differs else f"{len(differs)} differ: {' '.join(differs)}"
-    with join.changes.noted(f"{RECORD} on the member deleted, after a comparison with it: {outcome}"):
-        await _delete(join.member, RECORD, uid=uid)
-    result = "rolled back: both clusters are as before" if not differs else "rolled back, except for what differs"
+    unseen = any(None in side.sections.values() for side in (before.host, before.member, host, member))
+    as_before = "all that could be compared is" if unseen else "both clusters are"
+    result = "rolled back, except for what differs" if differs else f"rolled back: {as_before} as before"
+    with join.changes.noted(f"{RECORD} deleted on the member: {result}{''.join(f'; {line}' for line in differs)}"):
+        await _delete(join.member, RECORD, uid=secret["metadata"]["uid"])
     log.info("Cluster %s: %s", join.conf.cluster, result)
-    return {"result": result, "undone": join.changes.notes, "not_undone": work.left, "differs": differs}
+    still = _compared(before, host, member, verb="was")
+    undone = [line for line in found if line not in still]
+    return {"result": result, "undone": undone, "not_undone": work.left, "differs": differs}
 
 
-def _nothing_recorded(join: joining.Join, other: str | None) -> joining.Report:
+async def _found(join: joining.Join, secret: kubesphere.Object, before: snapshots.Record) -> list[str]:
+    """Return what was not as recorded when the first try began, which is kept beside the record."""
+    kept = kubesphere.secret_value(secret, _FOUND)
+    if kept is not None:
+        return list(json.loads(kept))
+    found = _compared(before, *await _look(join), verb="was")
+    for line in found:
+        log.info("To undo, or of somebody else: %s", line)
+    text = base64.b64encode(json.dumps(found).encode()).decode()
+    await join.member.patch(RECORD, {"data": {_FOUND: text}})
+    return found
+
+
+def _compared(before: snapshots.Record, host: snapshots.Side, member: snapshots.Side, *, verb: str = "is") -> list[str]:
+    found = snapshots.differences(before.host, host, where="host", verb=verb)
+    return found + snapshots.differences(before.member, member, where="member", verb=verb)
+
+
+def _nothing_recorded(join: joining.Join, other: snapshots.Record | None) -> joining.Report:
     report: joining.Report = {"undone": join.changes.notes, "not_undone": [], "differs": []}
     if join.changes.notes:
         return {**report, "result": "rolled back by an earlier try"}
@@ -156,29 +178,28 @@ def _nothing_recorded(join: joining.Join, other: str | None) -> joining.Report:
     if recorded and other is not None:
         raise errors.RollbackError(
             f"Nothing is rolled back: {RECORD} on the {join.member}, which had what stood before this run, holds what "
-            f"stood before run {other}. Compare both clusters with what this run says that it has changed."
+            f"stood before run {other.run}. Compare both clusters with what this run says that it has changed."
         )
     if recorded:
         return {**report, "result": f"rolled back already: {RECORD} on the member is gone"}
     if other is not None:
-        report["not_undone"] = [f"{RECORD} on the member is that of run {other}, which has not been rolled back."]
+        report["not_undone"] = [f"{RECORD} on the member is that of run {other.run}, which has not been rolled back."]
     return {**report, "result": "nothing to undo: this run has recorded nothing, and so written nothing"}
 
 
 # What stands on both clusters
 
 
-async def _read_record(join: joining.Join) -> tuple[snapshots.Record, str] | None:
-    """Return the record on the member, whoever made it, and the UID of its Secret; None if there is none."""
-    secret = await join.member.read(RECORD)
+async def _recorded(join: joining.Join, secret: kubesphere.Object | None) -> snapshots.Record | None:
+    """Return the record in a Secret, whoever made it, None if there is none; secrets in it are masked from now on."""
     text = kubesphere.secret_value(secret, "record")
-    if secret is None or text is None:
+    if text is None:
         return None
     found = snapshots.load(text)
     for side in (found.host, found.member):
         await _keep_secrets(join, side.jwt_secret, side.in_force)
     await _keep_secrets(join, *_secrets_of(found.host.kept, found.member.kept))
-    return found, str(secret["metadata"]["uid"])
+    return found
 
 
 async def _keep_secrets(join: joining.Join, *values: str | None) -> None:

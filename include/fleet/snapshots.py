@@ -264,8 +264,8 @@ def _put(patch: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     patch[path[-1]] = value
 
 
-def differences(before: Side, now: Side, *, where: str) -> list[str]:
-    """Return a sentence for whatever is not as it was."""
+def differences(before: Side, now: Side, *, where: str, verb: str = "is") -> list[str]:
+    """Return what is not as it was, with whether it *is* or was new, gone or another."""
     found = []
     for name, former in before.sections.items():
         present = now.sections.get(name)
@@ -273,6 +273,6 @@ def differences(before: Side, now: Side, *, where: str) -> list[str]:
             continue
         for key in sorted({*former, *present}):
             if former.get(key) != present.get(key):
-                change = "is new" if key not in former else "is gone" if key not in present else "is another"
-                found.append(f"{key} on the {where} {change}.")
+                change = "new" if key not in former else "gone" if key not in present else "another"
+                found.append(f"{key} on the {where} {verb} {change}")
     return found

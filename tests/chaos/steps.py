@@ -48,11 +48,12 @@ def play(conf, *, run_id):
     """Run all steps of a join and return their reports by name; raises the error that ends a step for good."""
     reports = {}
     for step in ORDER[conf["connection"]]:
-        reports[step] = _with_retries(step, conf, run_id=run_id, reports=reports)
+        reports[step] = with_retries(step, conf, run_id=run_id, reports=reports)
     return reports
 
 
-def _with_retries(step, conf, *, run_id, reports):
+def with_retries(step, conf, *, run_id, reports):
+    """Run one step as often as its errors are worth it; returns its report."""
     policy = operators.ErrorClassPolicy()
     for attempt in range(1, operators.RETRIES + 2):
         try:
