@@ -7,11 +7,12 @@ is replaced by, stands in the Airflow connection: it is read again when a server
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import aiohttp
@@ -27,6 +28,7 @@ FIELD_MANAGER = "join-member-cluster"
 _PARTING = 0.25
 """Seconds."""
 _LONGEST_QUOTE = 300
+_REVIEWS_AT_ONCE = 8
 
 # The client writes whole response bodies, Secrets among them, to its debug log.
 logging.getLogger("kubernetes_asyncio.client.rest").setLevel(logging.INFO)
@@ -143,23 +145,35 @@ class Cluster:
         newest = max(living, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
         return kinds.Ref(kinds.POD, newest["metadata"]["name"], namespace)
 
-    async def create(self, ref: kinds.Ref, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Create the object and return it; raises ConflictError if it is there already."""
-        self._forget(ref)
+    async def create(self, ref: kinds.Ref, manifest: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Create the object and return it; raises ConflictError if it is there already.
+
+        With *dry_run* the server does all but store it: what it returns has no resourceVersion, and what a server makes
+        up by itself (uid, addresses, ports) is another when the object is created.
+        """
         path = ref.kind.path(ref.namespace)
-        query = [("fieldManager", FIELD_MANAGER)]
+        query = self._write(ref, dry_run=dry_run)
         made: dict[str, Any] = await self._call("create", ref, "POST", path, query=query, body=manifest)
         return made
 
-    async def patch(self, ref: kinds.Ref, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge *body* into the object and return it; a resourceVersion in it makes the server compare."""
-        self._forget(ref)
-        query = [("fieldManager", FIELD_MANAGER)]
+    async def patch(self, ref: kinds.Ref, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Merge *body* into the object and return it; a resourceVersion in it makes the server compare.
+
+        With *dry_run* the server does all but store it.
+        """
+        query = self._write(ref, dry_run=dry_run)
         headers = {"Content-Type": MERGE_PATCH}
         patched: dict[str, Any] = await self._call(
             "patch", ref, "PATCH", ref.path, query=query, body=body, headers=headers
         )
         return patched
+
+    def _write(self, ref: kinds.Ref, *, dry_run: bool) -> builtins.list[tuple[str, str]]:
+        """Return the query of a write."""
+        if dry_run:
+            return [("fieldManager", FIELD_MANAGER), ("dryRun", "All")]
+        self._forget(ref)
+        return [("fieldManager", FIELD_MANAGER)]
 
     async def delete(self, ref: kinds.Ref, *, uid: str | None = None, version: str | None = None) -> None:
         """Delete the object, and in the background what belongs to it; finalizers may hold it for some time.
@@ -172,6 +186,54 @@ class Cluster:
         conditions = {key: value for key, value in wanted.items() if value is not None}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         await self._call("delete", ref, "DELETE", ref.path, body={**options, "preconditions": conditions})
+
+    async def may(
+        self,
+        verb: str,
+        kind: kinds.Kind,
+        *,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str | None = None,
+    ) -> bool:
+        """Say whether the connection's user has a right; the server is asked, and stores nothing.
+
+        Everybody may ask that, unless an administrator has taken it away: ForbiddenError then.
+        """
+        right = kinds.Right(verb, kind, namespace=namespace, name=name, subresource=subresource)
+        return (await self.may_all([right]))[right]
+
+    async def may_all(self, rights: Iterable[kinds.Right]) -> dict[kinds.Right, bool]:
+        """Say of each right whether the connection's user has it, as `may` does, several at a time."""
+        wanted = list(dict.fromkeys(rights))
+        free = asyncio.Semaphore(_REVIEWS_AT_ONCE)
+
+        async def ask(right: kinds.Right) -> bool:
+            async with free:
+                return await self._review(right)
+
+        return dict(zip(wanted, await asyncio.gather(*map(ask, wanted)), strict=True))
+
+    async def _review(self, right: kinds.Right) -> bool:
+        # Of a Namespace an authorizer is asked as of something inside it.
+        namespace = right.namespace or (right.name if right.kind == kinds.NAMESPACE else None)
+        attributes = {
+            "verb": right.verb,
+            "group": right.kind.group,
+            "version": right.kind.version,
+            "resource": right.kind.plural,
+            "subresource": right.subresource,
+            "namespace": namespace,
+            "name": right.name,
+        }
+        asked = {key: value for key, value in attributes.items() if value}
+        review = {
+            "apiVersion": kinds.SELF_REVIEW.api_version,
+            "kind": kinds.SELF_REVIEW.name,
+            "spec": {"resourceAttributes": asked},
+        }
+        answer = await self._call("ask for the right to", str(right), "POST", kinds.SELF_REVIEW.path(), body=review)
+        return bool(answer["status"]["allowed"])
 
     async def pod_log(self, pod: kinds.Ref, *, lines: int) -> str:
         """Return the last *lines* lines of a pod's log, not redacted."""
