@@ -52,7 +52,8 @@ async def record(join: joining.Join) -> joining.Report:
     """Keep what stands on both clusters before this run's first write; its own record is kept as it is.
 
     One that another run has left is replaced: whoever holds the turn is alone, so that run is dead.
-    Raises ForbiddenError where the record may not be kept, as then the run could not be rolled back.
+    Raises ForbiddenError where the record may not be kept, RefusedError where rights are missing without which nothing
+    can be rolled back: who asks for that must not learn it when the run has failed.
     """
     run = _run(join)
     secret = await join.member.read(RECORD)
@@ -62,6 +63,9 @@ async def record(join: joining.Join) -> joining.Report:
         raise errors.RefusedError(
             join.conf.cluster, [f"{RECORD} on the member is somebody else's; rename or delete it"]
         )
+    lacking = await _lacking(join)
+    if lacking:
+        raise errors.RefusedError(join.conf.cluster, lacking)
     host, member = await _look(join)
     values = {
         "run": run,
@@ -80,6 +84,23 @@ async def record(join: joining.Join) -> joining.Report:
         body = {"metadata": {"resourceVersion": version}, "data": {**data, _FOUND: None}}
         await join.member.patch(RECORD, body)
     return {"recorded": run}
+
+
+async def _lacking(join: joining.Join) -> list[str]:
+    """Return which rights are missing on which every rollback rests, a sentence each."""
+    found = []
+    for cluster, ref in ((join.host, kinds.Ref(kinds.CLUSTER, join.conf.cluster)), (join.member, RECORD)):
+        try:
+            may = await cluster.may("delete", ref.kind, namespace=ref.namespace, name=ref.name)
+        except errors.ForbiddenError as error:
+            cluster.do_without(error, "Whether this run could be rolled back was not checked")
+            continue
+        if not may:
+            found.append(
+                f"on_failure: rollback has to delete {ref} on the {cluster}, which its user may not. Grant what "
+                f"deploy/rbac/{cluster.role}.yaml has, or set on_failure: keep"
+            )
+    return found
 
 
 async def forget(join: joining.Join) -> None:

@@ -18,7 +18,7 @@ from tests.chaos import cases, steps
 
 STEPS = {"record": rollback.record, "roll_back": rollback.roll_back}
 RUN = "manual__2026-11-26T11:00:00+00:00"
-_PASSING = {"events", "pods", "endpoints", "nodes"}
+_PASSING = {"events", "pods", "endpoints", "nodes", "leases"}
 """What comes and goes by itself."""
 _STAMPS = {
     "kubectl.kubernetes.io/restartedAt",
@@ -108,4 +108,5 @@ def differences(before, after):
 if __name__ == "__main__":
     given = json.load(sys.stdin)
     join.STEPS.update(STEPS)
-    print(json.dumps(steps.with_retries("roll_back", given["conf"], run_id=given["run_id"], reports={})))
+    report = steps.with_retries("roll_back", given["conf"], run_id=given["run_id"], reports={})
+    sys.stdout.write(json.dumps(report))
