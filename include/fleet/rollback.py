@@ -243,8 +243,8 @@ async def _look(join: joining.Join) -> tuple[snapshots.Side, snapshots.Side]:
     host = await _look_at(
         join.host,
         kept=snapshots.kept_cluster(cluster) if cluster else None,
-        refs=_behind(name),
-        more={"cluster": snapshots.of_cluster(cluster)},
+        refs=(kinds.Ref(kinds.CLUSTER, name), *_behind(name)),
+        more={snapshots.CLUSTER: snapshots.of_cluster(cluster)},
     )
     member = await _look_at(
         join.member, kept=snapshots.kept_agent(agent) if agent else None, refs=_federation(name), more={}

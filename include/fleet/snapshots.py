@@ -18,6 +18,8 @@ from include.fleet import kinds, kubesphere, redaction
 Section = dict[str, str] | None
 """Digests by name; None where the right to look was missing, which is no difference."""
 
+CLUSTER = "cluster"
+"""The section with the fields of the Cluster."""
 MANAGED_LABEL = "kubefed.io/managed"
 WORKSPACE_LABEL = "kubesphere.io/workspace"
 """What kubefed puts on Workspaces and namespaces of a member, and what ties a namespace to its Workspace (6.7)."""
@@ -71,8 +73,8 @@ def digest(value: object) -> str:
 
 
 def leaves(value: object, prefix: str = "") -> dict[str, Any]:
-    """Return the values of a nested mapping by their paths; a list is one value, and so is an empty mapping."""
-    if not isinstance(value, Mapping) or not value:
+    """Return the values of a nested mapping by their paths; a list is one value, an empty mapping is none."""
+    if not isinstance(value, Mapping):
         return {prefix.rstrip("."): value}
     found: dict[str, Any] = {}
     for key, inner in value.items():
@@ -102,7 +104,13 @@ def of_config(config_map: kubesphere.Object | None) -> dict[str, str]:
         parsed = yaml.safe_load(((config_map or {}).get("data") or {}).get(kubesphere.CONFIG_KEY) or "")
     except yaml.YAMLError:
         return {}
-    return digests(parsed, of=str(kubesphere.CONFIG)) if isinstance(parsed, Mapping) else {}
+    if not isinstance(parsed, Mapping):
+        return {}
+    multicluster = dict(parsed.get("multicluster") or {})
+    if multicluster.get("clusterRole") == kubesphere.HOST:
+        # A run of the installer drops it, and the host's controller soon writes it again (kubesphere-facts 3.2).
+        multicluster.pop("clusterName", None)
+    return digests({**parsed, "multicluster": multicluster}, of=str(kubesphere.CONFIG))
 
 
 def of_deployments(items: Iterable[kubesphere.Object]) -> dict[str, str]:
@@ -269,10 +277,11 @@ def differences(before: Side, now: Side, *, where: str, verb: str = "is") -> lis
     found = []
     for name, former in before.sections.items():
         present = now.sections.get(name)
-        if former is None or present is None:
+        if former is None or present is None or (name == CLUSTER and not (former and present)):
+            # Of a Cluster that is new or gone, its being there is compared, not each of its fields.
             continue
         for key in sorted({*former, *present}):
             if former.get(key) != present.get(key):
                 change = "new" if key not in former else "gone" if key not in present else "another"
                 found.append(f"{key} on the {where} {verb} {change}")
-    return found
+    return list(dict.fromkeys(found))

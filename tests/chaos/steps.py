@@ -52,10 +52,10 @@ def play(conf, *, run_id):
     return reports
 
 
-def with_retries(step, conf, *, run_id, reports, first=1):
-    """Run one step as often as its errors are worth it, beginning with the *first* try; returns its report."""
+def with_retries(step, conf, *, run_id, reports):
+    """Run one step as often as its errors are worth it; returns its report."""
     policy = operators.ErrorClassPolicy()
-    for attempt in range(first, operators.RETRIES + 2):
+    for attempt in range(1, operators.RETRIES + 2):
         try:
             return asyncio.run(_once(step, conf, attempt=f"{run_id}/{attempt}", reports=reports)) or {}
         except errors.FleetError as error:

@@ -44,9 +44,9 @@ def fail(stage, *, after=None, run_id=RUN):
     return reports
 
 
-def undo(stage, *, run_id=RUN, reports=None):
+def undo(stage, *, conf=None, run_id=RUN, reports=None):
     """Roll a run back, with all retries, and return the report."""
-    return steps.with_retries("roll_back", stage.conf, run_id=run_id, reports=reports or {})
+    return steps.with_retries("roll_back", conf or stage.conf, run_id=run_id, reports=reports or {})
 
 
 def undo_in_a_process(stage, *, run_id=RUN):
