@@ -260,7 +260,6 @@ async def _look_at(
     more: Mapping[str, snapshots.Section],
 ) -> snapshots.Side:
     seen = await configuring.snapshot(cluster)
-    config_map = await cluster.read(kubesphere.CONFIG)
     in_force = kubesphere.secret_value(seen.secret, "secret") or (seen.config.jwt_secret if seen.config else "")
     spec = seen.configuration.get("spec") or {}
     multicluster, authentication = spec.get("multicluster") or {}, spec.get("authentication") or {}
@@ -270,7 +269,7 @@ async def _look_at(
     labelled = None if workspaces is None or namespaces is None else {**workspaces, **namespaces}
     compared: dict[str, snapshots.Section] = {
         "configuration": snapshots.of_configuration(seen.configuration, in_force=in_force),
-        "config": snapshots.of_config(config_map),
+        "config": snapshots.of_config(seen.config),
         "deployments": None if deployments is None else snapshots.of_deployments(deployments),
         "workspaces": workspaces and {name: snapshots.digest(tied) for name, tied in workspaces.items()},
         "namespaces": namespaces and {name: snapshots.digest(tied) for name, tied in namespaces.items()},

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import yaml
-
 from include.fleet import kinds, kubesphere, redaction
 
 Section = dict[str, str] | None
@@ -98,19 +96,18 @@ def of_configuration(configuration: kubesphere.Object, *, in_force: str) -> dict
     return digests(spec, of=str(kubesphere.CONFIGURATION), prefix="spec.")
 
 
-def of_config(config_map: kubesphere.Object | None) -> dict[str, str]:
-    """Return the digests of what is in force, {} if there is nothing that can be read."""
-    try:
-        parsed = yaml.safe_load(((config_map or {}).get("data") or {}).get(kubesphere.CONFIG_KEY) or "")
-    except yaml.YAMLError:
+def of_config(config: kubesphere.Config | None) -> dict[str, str]:
+    """Return the digests of what is in force, {} if there is nothing that can be read.
+
+    As a join knows it, since the host's controller writes the whole file anew, with defaults that ks-installer leaves
+    out (kubesphere-facts 3.2). It also writes a host's own clusterName, which each run of ks-installer drops.
+    """
+    if config is None:
         return {}
-    if not isinstance(parsed, Mapping):
-        return {}
-    multicluster = dict(parsed.get("multicluster") or {})
-    if multicluster.get("clusterRole") == kubesphere.HOST:
-        # A run of the installer drops it, and the host's controller soon writes it again (kubesphere-facts 3.2).
-        multicluster.pop("clusterName", None)
-    return digests({**parsed, "multicluster": multicluster}, of=str(kubesphere.CONFIG))
+    fields = asdict(config)
+    if config.role == kubesphere.HOST:
+        del fields["cluster_name"]
+    return digests(fields, of=str(kubesphere.CONFIG))
 
 
 def of_deployments(items: Iterable[kubesphere.Object]) -> dict[str, str]:

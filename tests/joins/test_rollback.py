@@ -180,7 +180,7 @@ def test_the_former_address_of_tower_is_brought_back(stage_of):
         f"http://{FORWARDED}"
     )
     report = undo(stage)
-    # The host's controller writes its clusterName again after a run of the installer.
+    # The host's controller writes the file anew after a run of the installer.
     evidence.wait_for(lambda: changed(stage)["host"] == [])
     assert_as_before(stage, report)
 
