@@ -55,7 +55,7 @@ async def record(join: joining.Join) -> joining.Report:
     Raises ForbiddenError where the record may not be kept, RefusedError where rights are missing without which nothing
     can be rolled back: who asks for that must not learn it when the run has failed.
     """
-    run = _run(join)
+    run = joining.run_of(join.attempt)
     secret = await join.member.read(RECORD)
     if secret is not None and kubesphere.secret_value(secret, "run") == run:
         return {"recorded": run, "unchanged": [f"{RECORD} on the member holds what stood before this run"]}
@@ -106,7 +106,7 @@ async def _lacking(join: joining.Join) -> list[str]:
 async def forget(join: joining.Join) -> None:
     """Delete the record of this run; for a run that has succeeded."""
     secret = await join.member.read(RECORD)
-    if secret is not None and kubesphere.secret_value(secret, "run") == _run(join):
+    if secret is not None and kubesphere.secret_value(secret, "run") == joining.run_of(join.attempt):
         await _delete(join.member, RECORD, uid=secret["metadata"]["uid"])
 
 
@@ -142,7 +142,7 @@ async def roll_back(join: joining.Join) -> joining.Report:
     """
     secret = await join.member.read(RECORD)
     before = await _recorded(join, secret)
-    if secret is None or before is None or before.run != _run(join):
+    if secret is None or before is None or before.run != joining.run_of(join.attempt):
         return _nothing_recorded(join, before)
     found = await _found(join, secret, before)
     work = _Work(join, before)
@@ -195,7 +195,7 @@ def _nothing_recorded(join: joining.Join, other: snapshots.Record | None) -> joi
     report: joining.Report = {"undone": join.changes.notes, "not_undone": [], "differs": []}
     if join.changes.notes:
         return {**report, "result": "rolled back by an earlier try"}
-    recorded = any(earlier.get("recorded") == _run(join) for earlier in join.reports.values())
+    recorded = any(earlier.get("recorded") == joining.run_of(join.attempt) for earlier in join.reports.values())
     if recorded and other is not None:
         raise errors.RollbackError(
             f"Nothing is rolled back: {RECORD} on the {join.member}, which had what stood before this run, holds what "
@@ -650,11 +650,6 @@ _PARTS: tuple[tuple[str, Callable[[_Work], Awaitable[None]]], ...] = (
 
 
 # What they have in common
-
-
-def _run(join: joining.Join) -> str:
-    """Return the id of the run; an attempt is that, a slash, and the number of the try."""
-    return join.attempt.rpartition("/")[0]
 
 
 async def _delete(cluster: clusters.Cluster, ref: kinds.Ref, *, uid: str) -> None:

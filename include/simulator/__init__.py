@@ -9,8 +9,9 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `actors/` is what happens by itself: clients of that API, as in reality. They are clients of a real API server as well
   (tests/envtest), beside kube-controller-manager instead of `workloads.py` and `namespaces.py`.
 - `api.py` leaves paths to `targets.py`, queries and bodies to `parameters.py`, lists to `listing.py` with
-  `selectors.py`, watches to `watches.py`, answers without an end to `streams.py`, forms of objects to `forms.py`, and
-  what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
+  `selectors.py`, watches to `watches.py`, answers without an end to `streams.py`, forms of objects to `forms.py`,
+  reviews of rights to `reviews.py`, what admits objects to `webhooks.py`, and what goes wrong with single requests to
+  `disturbances.py`; `server.py` is its port.
 - What is stored has been read by `schemas.py`, completed by `defaults.py` and looked at by `validation.py`.
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here,
@@ -35,6 +36,8 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
   administrator, except that a scenario can take single rights from the user `airflow`, of whatever group, namespace and
   name. Access reviews other than of one's own rights. The token of a service account that was deleted and made again
   is taken again.
+- Webhooks that change objects, that an address outside the cluster leads to, or that are asked about deleting; the
+  selectors of their configurations. What a webhook serves has no TLS: it tells its authority instead.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
 - ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
   other than of a Deployment's pods; the account, its token Secret and the ConfigMap that Kubernetes puts into a new
@@ -56,8 +59,9 @@ KubeSphere
   genuine and never looked at. Requests through a tunnel are answered whole, so that a watch cannot go through it.
 - tower's leader election. What happens when two members have the same port (6.5) is not known: the second agent is
   refused here as a program would be that cannot listen.
-- The admission webhook on Cluster updates of 3.4 (kubesphere-facts 6.9): a dead member's Cluster can be changed and
-  deleted here, and its Ready condition turns False, where the real webhook refuses both.
+- KubeSphere's webhooks other than that on Clusters (6.9), which is there from the start on a host of 3.4 unless a
+  scenario says otherwise. A run of the installer makes no new certificate for it (2.3), and does not lay its
+  configuration down again.
 - Of 3.0: the annotation `openpitrix.io/runtime`, and the lease that keeps a second ks-controller-manager waiting during
   a restart. The account's token Secret, which its Kubernetes makes by itself, is made by the controller as in 3.4.
 - Its Ready=False of a proxy Cluster whose agent is lost also comes when the join fails for that reason, as the facts

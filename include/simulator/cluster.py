@@ -31,6 +31,7 @@ from include.simulator.server import HttpsServer
 from include.simulator.states import Machine, State
 from include.simulator.store import Object, Store
 from include.simulator.targets import Target
+from include.simulator.webhooks import Webhooks
 
 API_PORT: Final = 6443
 KUBE_CONTROLLER_MANAGER: Final = "system:kube-controller-manager"
@@ -81,7 +82,14 @@ class Cluster:
             rules=rules,
         )
         self._proxy = Proxy(self.store, network=network, cluster=name)
-        self._api = Api(self.store, access=self._accounts.access, proxy=self._proxy, version=release.kubernetes)
+        self._webhooks = Webhooks(self.store, network=network, cluster=name)
+        self._api = Api(
+            self.store,
+            access=self._accounts.access,
+            proxy=self._proxy,
+            webhooks=self._webhooks,
+            version=release.kubernetes,
+        )
         names = ["localhost", *sorted(SERVICE_NAMES)]
         addresses = ["127.0.0.1", self._machine.address, SERVICE_ADDRESS]
         known = addresses if _is_address(address) else names
@@ -151,6 +159,7 @@ class Cluster:
         for client in self._clients:
             await client.close()
         await self._proxy.close()
+        await self._webhooks.close()
         await self._https.stop()
         self._loop = None
 
@@ -223,16 +232,18 @@ class Cluster:
             self._api.record, "person", target=target, content_type="", path=resource.path(name, namespace=namespace)
         )
 
-        def change() -> Object:
+        write = functools.partial(self.store.patch, resource, name=name, patch=patch, namespace=namespace or "")
+
+        async def change() -> Object:
             try:
-                changed = self.store.patch(resource, name=name, patch=patch, namespace=namespace or "")
+                changed = await self._api.write(write, target=target, user="person")
             except status.ApiError as error:
                 record(code=error.code)
                 raise
             record(code=200)
             return copy.deepcopy(changed)
 
-        return self._in_loop(change)
+        return self._await_in_loop(change())
 
     def put(self, plural: str, content: Object, namespace: str | None = None) -> Object:
         """Create an object as a person would with kubectl. Raises ApiError."""

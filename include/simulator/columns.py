@@ -328,6 +328,9 @@ LAYOUTS: Final[dict[Resource, Layout]] = {
     ),
     resources.SERVICEACCOUNTS: _named((Column(name="Secrets"), lambda item: len(item.get("secrets") or [])), _AGE),
     resources.LEASES: _named((Column(name="Holder"), lambda item: item["spec"].get("holderIdentity", "")), _AGE),
+    resources.WEBHOOK_CONFIGURATIONS: _named(
+        (Column(name="Webhooks", type="integer"), lambda item: len(item.get("webhooks") or [])), _AGE
+    ),
     resources.CLUSTERROLES: DATED,
     resources.DEFINITIONS: DATED,
 }

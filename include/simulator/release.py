@@ -30,6 +30,8 @@ class Release:
     `federates_by_condition`: a failing join is a condition, and the Cluster tells its uid and version; otherwise it is
     an Event only, the conditions are those of 3.0, and the controller instead of tower initialises proxy Clusters
     (6.1, 6.5).
+
+    `validates_clusters`: a webhook asks the member before its Cluster can be changed (6.9).
     """
 
     version: str
@@ -43,6 +45,7 @@ class Release:
     states_role: bool
     has_schemas: bool
     federates_by_condition: bool
+    validates_clusters: bool
     tower_image: str
     tower_command: tuple[str, ...]
     kubefed_image: str
@@ -71,6 +74,7 @@ V3_0: Final = Release(
     states_role=False,
     has_schemas=False,
     federates_by_condition=False,
+    validates_clusters=False,
     tower_image="kubesphere/tower:v0.1.0",
     tower_command=("/proxy", "--ca-cert=/ca.crt", "--ca-key=/ca.key", "--v=2"),
     kubefed_image="kubesphere/kubefed:v0.3.0",
@@ -88,6 +92,7 @@ V3_4: Final = Release(
     states_role=True,
     has_schemas=True,
     federates_by_condition=True,
+    validates_clusters=True,
     tower_image="kubesphere/tower:v0.2.1",
     tower_command=("/proxy", "--ca-cert=/ca.crt", "--ca-key=/ca.key", "--v=4"),
     kubefed_image="kubesphere/kubefed:v0.8.1",

@@ -56,6 +56,18 @@ class Origin(enum.Enum):
     HOST = "host"
 
 
+class Webhook(enum.Enum):
+    """What asks before a Cluster of the host is changed (kubesphere-facts 6.9).
+
+    `STALE` was left behind by an earlier KubeSphere: nothing has the certificate that it trusts, so that no Cluster can
+    be changed at all.
+    """
+
+    PRESENT = True
+    NONE = False
+    STALE = "stale"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """Durations in seconds.
@@ -84,7 +96,7 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """The host cluster."""
+    """The host cluster. `webhook` is None for what its version of KubeSphere has."""
 
     name: str = "host"
     role: str = "none"
@@ -92,6 +104,7 @@ class Host:
     load_balancer: LoadBalancer | None = None
     proxy_address: str | None = None
     published: tuple[Address, ...] = ()
+    webhook: Webhook | None = None
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
 
@@ -183,9 +196,19 @@ class _Reader(Reader):
             load_balancer=self._part(reach.read_load_balancer(known.get("load_balancer")), path="host.load_balancer"),
             proxy_address=self._proxy_address(known.get("proxy_address")),
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
+            webhook=self._webhook(known),
             forbid=self._rules(known, path="host"),
             installer=self._fault(known, path="host"),
         )
+
+    def _webhook(self, known: dict[str, Any]) -> Webhook | None:
+        wanted = known.get("webhook")
+        if wanted is None:
+            return None
+        if wanted not in (True, False, Webhook.STALE.value) or isinstance(wanted, int) != isinstance(wanted, bool):
+            self.problems.append(f"host.webhook: expected true, false or stale, got {wanted!r}")
+            return None
+        return Webhook(wanted)
 
     def _member(self, source: Any, *, path: str) -> Member:
         known = self._mapping(source, path=path, keys=_keys(Member))
@@ -254,7 +277,7 @@ def _keys(cls: type[Any]) -> set[str]:
 
 def _find_contradictions(scenario: Scenario) -> list[str]:
     """Return what cannot be in reality, each with its path."""
-    problems = _find_host_contradictions(scenario.host)
+    problems = _find_host_contradictions(scenario.host, release=RELEASES[scenario.kubesphere])
     names = [scenario.host.name]
     joined: list[str] = []
     for index, member in enumerate(scenario.members):
@@ -283,10 +306,13 @@ def _find_alias_contradictions(aliases: Mapping[str, str], *, names: list[str]) 
     return problems + [f"aliases.{alias}: is a cluster's own connection id" for alias in aliases if alias in names]
 
 
-def _find_host_contradictions(host: Host) -> list[str]:
+def _find_host_contradictions(host: Host, *, release: Release) -> list[str]:
+    problems = []
     if host.proxy_address is not None and host.role != "host":
-        return ["host.proxy_address: is that of a host in force, and host.role is none"]
-    return []
+        problems.append("host.proxy_address: is that of a host in force, and host.role is none")
+    if host.webhook not in (None, Webhook.NONE) and not release.validates_clusters:
+        problems.append(f"host.webhook: KubeSphere {release.version} has none")
+    return problems
 
 
 def _leads_to_tower(host: Host) -> bool:

@@ -18,7 +18,7 @@ from include.simulator.cluster import Cluster
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
 from include.simulator.network import Network
 from include.simulator.release import RELEASES
-from include.simulator.scenario import HOST_CLUSTER, Host, Member, Origin
+from include.simulator.scenario import HOST_CLUSTER, Host, Member, Origin, Webhook
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -134,7 +134,8 @@ class Simulation:
         if host.role == "host" and self._release.states_role:
             text = configuration.rewrite(_load(text), cluster_name=HOST_CLUSTER)
         cluster.state.lay_kubernetes()
-        cluster.state.lay_kubesphere(spec, secret=self._host_secret, settings=text)
+        default = Webhook.PRESENT if self._release.validates_clusters else Webhook.NONE
+        cluster.state.lay_kubesphere(spec, secret=self._host_secret, settings=text, webhook=host.webhook or default)
         if host.role == "host":
             cluster.state.lay_host(
                 kubeconfig=cluster_controller.host_kubeconfig(cluster.state.authority),

@@ -17,11 +17,12 @@ from typing import Any
 from include.simulator import configuration, definitions, manifests, resources, store
 from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
 from include.simulator.actors.container_log import Line
+from include.simulator.certificates import Authority
 from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE
 from include.simulator.proxy import KUBELET_PORT
 from include.simulator.release import Release
 from include.simulator.resources import Resource
-from include.simulator.scenario import HOST_CLUSTER
+from include.simulator.scenario import HOST_CLUSTER, Webhook
 from include.simulator.store import Store
 
 Object = dict[str, Any]
@@ -137,7 +138,7 @@ class State:
             },
         )
 
-    def lay_kubesphere(self, spec: Object, *, secret: str, settings: str) -> None:
+    def lay_kubesphere(self, spec: Object, *, secret: str, settings: str, webhook: Webhook = Webhook.NONE) -> None:
         """Lay down an installed KubeSphere: `spec` of its ClusterConfiguration, secret in force, ConfigMap text."""
         for name in (SYSTEM_NAMESPACE, "kubesphere-controls-system"):
             self.put(resources.NAMESPACES, {"metadata": {"name": name}})
@@ -179,6 +180,8 @@ class State:
             namespace=SYSTEM_NAMESPACE,
             content=manifests.service("ks-apiserver", namespace=SYSTEM_NAMESPACE, port=80, target=9090),
         )
+        if self.release.validates_clusters:
+            self._lay_webhook(webhook)
         for name, image, account, container in (
             ("ks-apiserver", "kubesphere/ks-apiserver", "kubesphere", ""),
             ("ks-controller-manager", "kubesphere/ks-controller-manager", "kubesphere", ""),
@@ -194,6 +197,19 @@ class State:
             )
             self.lay_deployment(manifest, namespace=SYSTEM_NAMESPACE)
         self._log_installer(installer_log.banner(node=self.machine.address, moment=_earlier(90)), minutes=90)
+
+    def _lay_webhook(self, webhook: Webhook) -> None:
+        """Lay down what the webhook on Clusters is served with, and what makes the API server ask it."""
+        authority = Authority("ks-controller-manager-ca")
+        self.put(resources.SECRETS, manifests.webhook_secret(authority), namespace=SYSTEM_NAMESPACE)
+        served = manifests.service(
+            "ks-controller-manager", namespace=SYSTEM_NAMESPACE, port=443, target=manifests.WEBHOOK_PORT
+        )
+        self.put(resources.SERVICES, served, namespace=SYSTEM_NAMESPACE)
+        if webhook is Webhook.STALE:
+            authority = Authority("ks-controller-manager-ca")
+        if webhook is not Webhook.NONE:
+            self.put(resources.WEBHOOK_CONFIGURATIONS, manifests.webhook_configuration(authority.certificate))
 
     def lay_deployment(self, manifest: Object, *, namespace: str) -> None:
         """Lay down a Deployment with its pod running."""

@@ -37,6 +37,7 @@ SETTINGS = {
     "QUIET": 1.5,
     "RESYNC": 5.0,
     "INLINE_WAIT": 5.0,
+    "TURN_DURATION": 3.0,
 }
 """Seconds, in the proportions of the real thing; `failed_after` and `resync` leave room for a loaded machine."""
 STALL = 2.5
@@ -73,7 +74,7 @@ class Request:
 
     @property
     def writes(self):
-        return self.verb in ("create", "patch")
+        return self.verb in ("create", "patch", "delete")
 
     @property
     def faults(self):

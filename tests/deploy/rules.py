@@ -12,10 +12,10 @@ from include.fleet import join
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("host", "member")
-CASES = frozenset({"direct", "proxy", "3.0", "failed run", "again", "not forwarded", "no address yet", "rollback"})
+CASES = frozenset(
+    {"direct", "proxy", "3.0", "dead run", "failed run", "again", "not forwarded", "no address yet", "rollback"}
+)
 """What a comment may have in brackets: in which joins a rule is needed, if not in all."""
-TURN = frozenset({"take_turn", "end_turn"})
-"""The tasks that hold the host while a run writes: they record what stands, and roll back."""
 _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
 _RULE = re.compile(r"((?:^  #.*\n)*)^  - apiGroups:", re.MULTILINE)
 _COMMENT = re.compile(r"(required|optional)(?: \(([^)]+)\))?: ([a-z_, ]+)\. (\S.*)")

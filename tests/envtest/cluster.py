@@ -37,6 +37,8 @@ from tests.envtest.egress import Egress
 
 _MADE_BY_KUBERNETES = (resources.PODS, resources.ENDPOINTS, resources.EVENTS)
 _MADE_BY_CONTROLLERS = (resources.CLUSTERS, resources.KUBEFEDCLUSTERS)
+_NOT_SERVED = (resources.WEBHOOK_CONFIGURATIONS,)
+"""Programs of pods have no TLS, which a real API server wants of a webhook."""
 _PATIENCE = 60
 """Seconds."""
 _TOKEN_SECONDS = 3600
@@ -250,7 +252,7 @@ class RealCluster:
         if joined:
             raise ValueError(f"{self.name}: {', '.join(joined)} cannot be joined at the start")
         for resource in resources.ALL:
-            if resource not in {*_MADE_BY_KUBERNETES, *_MADE_BY_CONTROLLERS}:
+            if resource not in {*_MADE_BY_KUBERNETES, *_MADE_BY_CONTROLLERS, *_NOT_SERVED}:
                 for item in self.state.store.select(resource):
                     if not _joins_federation(resource, item):
                         await self._lay(resource, item)

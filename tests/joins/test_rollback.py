@@ -72,9 +72,10 @@ def assert_as_before(stage, report):
     assert all(NAMED in line for line in report["not_undone"])
 
 
+BEFORE_WRITES = ("preflight", "plan", "take_turn", "fetch_jwt")
 # Of 3.0 the steps that differ: it restarts its processes, and has other left-overs.
 STEPS = [
-    *((way, step, "v3.4.1") for way in cases.WAYS for step in steps.ORDER[way][2:-1]),
+    *((way, step, "v3.4.1") for way in cases.WAYS for step in steps.ORDER[way][:-1] if step not in BEFORE_WRITES),
     *((way, step, "v3.0.0") for way in cases.WAYS for step in ("configure_member", "wait_agent_ready")),
 ]
 

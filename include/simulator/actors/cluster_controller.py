@@ -128,17 +128,11 @@ class ClusterController:
         if not spec.get("joinFederation") or not connection.get("kubeconfig"):
             return
         access = kubeconfigs.parse(kubeconfigs.decode(connection["kubeconfig"]))
-        member = self._connect(access)
+        member = connect(self._container, access)
         try:
             await self._join(cluster, member=member, access=access)
         finally:
             await member.close()
-
-    def _connect(self, access: kubeconfigs.Access) -> Client:
-        """Return a client for a kubeconfig; one that refers to this pod's own account gets this pod's client."""
-        if access.server == f"https://{SERVICE_ADDRESS}:443" and access.token is None and access.certificate is None:
-            return self._container.connect()
-        return kubeconfigs.connect(access, network=self._container.network, cluster=self._container.cluster)
 
     async def _join(self, cluster: Object, *, member: Client, access: kubeconfigs.Access) -> None:
         name = cluster["metadata"]["name"]
@@ -242,6 +236,13 @@ class ClusterController:
 
     async def _write(self, cluster: Object) -> Object:
         return await self._client.replace(resources.CLUSTERS, content=marshal(cluster))
+
+
+def connect(container: Container, access: kubeconfigs.Access) -> Client:
+    """Return a client for a kubeconfig; one that refers to this pod's own account gets this pod's client."""
+    if access.server == f"https://{SERVICE_ADDRESS}:443" and access.token is None and access.certificate is None:
+        return container.connect()
+    return kubeconfigs.connect(access, network=container.network, cluster=container.cluster)
 
 
 def marshal(cluster: Object) -> Object:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from include.simulator import configuration
+from include.simulator.actors import cluster_webhook
 from include.simulator.actors.cluster_controller import ClusterController
 from include.simulator.actors.evented_controller import EventedController
 from include.simulator.actors.kubelet import Container
@@ -14,6 +15,7 @@ from include.simulator.actors.mounted_config import settings
 
 async def run(container: Container) -> None:
     """Run the controllers that the mounted configuration enables, and anew after each change of it."""
+    await cluster_webhook.serve(container)
     kind = ClusterController if container.release.federates_by_condition else EventedController
     controller: asyncio.Task[None] | None = None
     try:

@@ -11,7 +11,7 @@ import copy
 from typing import Final
 
 from include.simulator import allocation, resources, store
-from include.simulator.actors import federation, kubeconfigs
+from include.simulator.actors import cluster_controller, federation, kubeconfigs
 from include.simulator.actors.client import Change, Client, Object, RequestError
 from include.simulator.actors.cluster_controller import FINALIZER, HOST_LABEL, ClusterController
 from include.simulator.actors.kubelet import Container
@@ -50,7 +50,7 @@ class EventedController(ClusterController):
         if not connection.get("kubeconfig"):
             return
         access = kubeconfigs.parse(kubeconfigs.decode(connection["kubeconfig"]))
-        member = self._connect(access)
+        member = cluster_controller.connect(self._container, access)
         try:
             await self._join(cluster, member=member, access=access)
         finally:
