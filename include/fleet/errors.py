@@ -13,6 +13,7 @@
     │   ├── InstallerFailedError    ks-installer gave up
     │   ├── NotReadyError           the host cluster cannot get the member cluster ready
     │   ├── VerificationError       joined by its own word, but a proof failed
+    │   ├── RollbackError           what a run has written could not be undone
     │   └── DeadlineError           a wait passed its deadline
     └── TemporaryError              trying again may help
         ├── UnreachableError        the API server did not answer
@@ -101,6 +102,10 @@ class NotReadyError(PermanentError):
 
 class VerificationError(PermanentError):
     """A proof of the join failed although the host cluster calls the member cluster Ready."""
+
+
+class RollbackError(PermanentError):
+    """What a run has written could not be undone, or not all of it; says what is left."""
 
 
 class DeadlineError(PermanentError):

@@ -88,3 +88,9 @@ SELF_REVIEW = Kind(
 DEPLOYMENT = Kind("deployments", "apps", "v1", "Deployment")
 CLUSTER_CONFIGURATION = Kind("clusterconfigurations", "installer.kubesphere.io", "v1alpha1", "ClusterConfiguration")
 CLUSTER = Kind("clusters", "cluster.kubesphere.io", "v1alpha1", "Cluster", namespaced=False)
+CLUSTER_ROLE = Kind("clusterroles", "rbac.authorization.k8s.io", "v1", "ClusterRole", namespaced=False)
+CLUSTER_ROLE_BINDING = Kind(
+    "clusterrolebindings", "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", namespaced=False
+)
+KUBEFED_CLUSTER = Kind("kubefedclusters", "core.kubefed.io", "v1beta1", "KubeFedCluster")
+WORKSPACE = Kind("workspaces", "tenant.kubesphere.io", "v1alpha1", "Workspace", namespaced=False)

@@ -107,6 +107,11 @@ def announced_name(deployment: Mapping[str, Any]) -> str:
     return arguments(deployment).get("name", "")
 
 
+def announced_token(deployment: Mapping[str, Any]) -> str:
+    """Return the token with which an agent announces itself."""
+    return _arguments(deployment).get("token", "")
+
+
 def complaint(log: str) -> str:
     """Return the agent's last complaint in its own words, or "" if it does not complain.
 

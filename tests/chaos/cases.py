@@ -128,8 +128,10 @@ def writes_of(simulation):
 class Stage:
     """Fresh clusters, the environment that leads to them, and what the product logs about them."""
 
-    def __init__(self, way, *, kubesphere="v3.4.1", timing=TIMING, settings=SETTINGS):
+    def __init__(self, way, *, kubesphere="v3.4.1", timing=TIMING, settings=SETTINGS, host=None, member=None):
         self.way = way
+        self.host = {"load_balancer": "139.198.110.23", **(host or {})}
+        self.member = {"name": "m1", **(member or {})}
         self.kubesphere = kubesphere
         self.timing = timing
         self.settings = settings
@@ -141,8 +143,8 @@ class Stage:
         scenario = {
             "kubesphere": self.kubesphere,
             "timing": self.timing,
-            "host": {"load_balancer": "139.198.110.23"},
-            "members": [{"name": "m1"}],
+            "host": self.host,
+            "members": [self.member],
         }
         self.simulation = Simulation(scenario, directory=self._directory.name)
         self.simulation.__enter__()

@@ -64,10 +64,10 @@ def play(conf, *, run_id):
     reports = {}
     try:
         for step in order(conf):
-            reports[step] = _with_retries(step, conf, run_id=run_id, reports=reports)
+            reports[step] = with_retries(step, conf, run_id=run_id, reports=reports)
     finally:
         if held(reports) is not None:
-            reports["end_turn"] = _with_retries("end_turn", conf, run_id=run_id, reports=reports)
+            reports["end_turn"] = with_retries("end_turn", conf, run_id=run_id, reports=reports)
     return reports
 
 
@@ -76,7 +76,8 @@ def held(reports):
     return reports.get("take_turn", {}).get("turn")
 
 
-def _with_retries(step, conf, *, run_id, reports):
+def with_retries(step, conf, *, run_id, reports):
+    """Run one step as often as its errors are worth it; returns its report."""
     policy = operators.ErrorClassPolicy()
     for attempt in range(1, operators.RETRIES + 2):
         try:

@@ -13,7 +13,18 @@ from include.fleet import join
 ROOT = Path(__file__).parents[2]
 SIDES = ("host", "member")
 CASES = frozenset(
-    {"probe", "direct", "proxy", "3.0", "dead run", "failed run", "again", "not forwarded", "no address yet"}
+    {
+        "3.0",
+        "again",
+        "dead run",
+        "direct",
+        "failed run",
+        "no address yet",
+        "not forwarded",
+        "probe",
+        "proxy",
+        "rollback",
+    }
 )
 """What a comment may have in brackets: in which joins a rule is needed, if not in all."""
 _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)

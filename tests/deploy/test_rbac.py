@@ -8,6 +8,7 @@ from include.fleet import join
 from include.simulator import resources
 from tests.chaos import cases, steps
 from tests.deploy import rules
+from tests.joins import rolling
 
 SIDES = {"host": "host", "m1": "member"}
 CLUSTER_SCOPED = {kind.plural for kind in resources.ALL if not kind.namespaced}
@@ -23,13 +24,20 @@ def test_a_rule_says_which_tasks_need_it_and_in_which_joins(rule):
 @pytest.mark.parametrize("rule", rules.everything(), ids=str)
 def test_a_rule_is_limited_to_names_where_kubernetes_can_do_that(rule):
     unnamed = {"clusters", "events", "jobs", "leases", "pods", "pods/log", "pods/proxy"}
+    if "rollback" in rule.cases:
+        # Their names hold the member's, or all are compared with those before the run.
+        unnamed |= {"services", "deployments", "kubefedclusters", "clusterroles", "clusterrolebindings"}
+        unnamed |= {"serviceaccounts", "namespaces", "workspaces"}
+        assert rule.names or not {"secrets", "create", "patch"} & {*rule.resources, *rule.verbs}
     assert rule.names or rule.verbs == ("create",) or unnamed.issuperset(rule.resources)
     assert "*" not in rule.groups + rule.resources + rule.names + rule.verbs
 
 
 @pytest.mark.parametrize("rule", rules.everything(), ids=str)
 def test_only_what_has_no_namespace_that_is_known_to_be_there_is_granted_everywhere(rule):
-    kubefed = set(rule.names) == {"kubefed-controller-manager", "kubefed-admission-webhook"}
+    kubefed = set(rule.names) == {"kubefed-controller-manager", "kubefed-admission-webhook"} or (
+        "rollback" in rule.cases and rule.resources in {("kubefedclusters",), ("serviceaccounts",)}
+    )
     assert (rule.role == "ClusterRole") == (CLUSTER_SCOPED.issuperset(rule.resources) or kubefed)
 
 
@@ -70,6 +78,26 @@ def test_a_task_asks_for_nothing_that_no_rule_grants_it(airflow_home, monkeypatc
         stage.play()
     assert {step for step, *_ in asked} == {*steps.ORDER[way], "end_turn"}
     assert [ask for ask in sorted(asked) if not _is_granted(*ask)] == []
+
+
+@pytest.mark.parametrize("kubesphere", cases.KUBESPHERES)
+@pytest.mark.parametrize("way", cases.WAYS)
+def test_a_rollback_asks_for_nothing_that_no_rule_grants(airflow_home, monkeypatch, way, kubesphere):
+    for name, step in rolling.STEPS.items():
+        monkeypatch.setitem(join.STEPS, name, step)
+    with cases.Stage(way, kubesphere=kubesphere, host={"role": "host"}) as stage:
+        rolling.fail(stage, after="wait_agent_ready")
+        rolling.undo(stage)
+        entries = [(name, entry) for name, cluster in stage.simulation.clusters.items() for entry in cluster.audit()]
+    asked = {(SIDES[name], *_right(entry)) for name, entry in entries if cases.mine(entry) and not _is_review(entry)}
+    assert ("host", "delete", "cluster.kubesphere.io", "clusters", "", "m1") in asked
+    granted = {ask for ask in asked if any(rule.covers(*ask[1:]) for rule in rules.read(ask[0]))}
+    assert sorted(asked - granted) == []
+
+
+def _is_review(entry):
+    """Everybody may ask for their own rights."""
+    return entry.resource == "selfsubjectaccessreviews"
 
 
 def _right(entry):

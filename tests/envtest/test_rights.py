@@ -39,7 +39,8 @@ def pair_of(tmp_path_factory):
 
 def _cases(*, required):
     """One for each part of each rule."""
-    found = [part for part in PARTS if part.required is required]
+    # Of a run that is rolled back, tests/joins/test_rollback.py and tests/deploy/test_rbac.py tell.
+    found = [part for part in PARTS if part.required is required and "rollback" not in part.cases]
     return [pytest.param(part, id=str(part)) for part in sorted(found, key=_version, reverse=not required)]
 
 

@@ -52,7 +52,11 @@ def everything(cluster):
 
 
 def before_join(cluster):
-    data = cluster.object("secrets", "before-join", "kubesphere-system")["data"]
+    return decoded(cluster, "before-join")
+
+
+def decoded(cluster, secret):
+    data = cluster.object("secrets", secret, "kubesphere-system")["data"]
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
