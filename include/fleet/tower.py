@@ -109,7 +109,7 @@ def announced_name(deployment: Mapping[str, Any]) -> str:
 
 def announced_token(deployment: Mapping[str, Any]) -> str:
     """Return the token with which an agent announces itself."""
-    return _arguments(deployment).get("token", "")
+    return arguments(deployment).get("token", "")
 
 
 def complaint(log: str) -> str:

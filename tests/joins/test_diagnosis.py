@@ -57,7 +57,7 @@ def play_steps(clusters, conf, *, acts):
     for step in steps.ORDER[conf["connection"]]:
         if step in acts:
             acts[step](clusters)
-        reports[step] = steps._with_retries(step, conf, run_id=f"r-{time.time_ns()}", reports=reports)
+        reports[step] = steps.with_retries(step, conf, run_id=f"r-{time.time_ns()}", reports=reports)
 
 
 def delete_deployment(name, namespace="kubesphere-system"):
