@@ -62,7 +62,19 @@ SECRET = Kind("secrets", "", "v1", "Secret")
 POD = Kind("pods", "", "v1", "Pod")
 SERVICE = Kind("services", "", "v1", "Service")
 SERVICE_ACCOUNT = Kind("serviceaccounts", "", "v1", "ServiceAccount")
+NODE = Kind("nodes", "", "v1", "Node", namespaced=False)
+ENDPOINTS = Kind("endpoints", "", "v1", "Endpoints")
 EVENT = Kind("events", "", "v1", "Event")
 DEPLOYMENT = Kind("deployments", "apps", "v1", "Deployment")
 CLUSTER_CONFIGURATION = Kind("clusterconfigurations", "installer.kubesphere.io", "v1alpha1", "ClusterConfiguration")
 CLUSTER = Kind("clusters", "cluster.kubesphere.io", "v1alpha1", "Cluster", namespaced=False)
+STORAGE_CLASS = Kind("storageclasses", "storage.k8s.io", "v1", "StorageClass", namespaced=False)
+WEBHOOK = Kind(
+    "validatingwebhookconfigurations",
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingWebhookConfiguration",
+    namespaced=False,
+)
+WORKSPACE = Kind("workspaces", "tenant.kubesphere.io", "v1alpha1", "Workspace", namespaced=False)
+FEDERATED_WORKSPACE = Kind("federatedworkspaces", "types.kubefed.io", "v1beta1", "FederatedWorkspace", namespaced=False)

@@ -127,6 +127,12 @@ def announced_name(deployment: Mapping[str, Any]) -> str:
     return _arguments(deployment).get("name", "")
 
 
+def credentials(deployment: Mapping[str, Any]) -> tuple[str, str]:
+    """Return name and token with which an agent announces itself; the token is a secret."""
+    arguments = _arguments(deployment)
+    return arguments.get("name", ""), arguments.get("token", "")
+
+
 def complaint(log: str) -> str:
     """Return what the agent's last complaint means, or "" if it does not complain.
 
