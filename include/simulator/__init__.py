@@ -31,9 +31,10 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
   before, kubectl finds them by itself, with a document of megabytes.
 - The strategic merge knows its lists by the names of their fields, not by types (see `strategic.py`).
 - Aggregated discovery: Kubernetes 1.22 has none. Tables of Scales.
-- Groups other than those in `resources.py`, access and token reviews, token requests, and RBAC: everybody who is known
-  is an administrator, except that a scenario can take single rights from the user `airflow`. The token of a service
-  account that was deleted and made again is taken again.
+- Groups other than those in `resources.py`, token reviews, token requests, and RBAC: everybody who is known is an
+  administrator, except that a scenario can take single rights from the user `airflow`, of whatever group, namespace and
+  name. Access reviews other than of one's own rights. The token of a service account that was deleted and made again
+  is taken again.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
 - ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
   other than of a Deployment's pods; the account, its token Secret and the ConfigMap that Kubernetes puts into a new

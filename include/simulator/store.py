@@ -159,7 +159,7 @@ class Store:
         Raises ApiError 400 (no object of this kind), 403 (namespace is going), 404 (no such namespace), 409 (name
         taken), 422 (refused), 500 (has a version).
         """
-        created = self._read(resource, content=copy.deepcopy(content), strict=strict)
+        created = self.read(resource, content=copy.deepcopy(content), strict=strict)
         metadata = created["metadata"] = created.get("metadata") or {}
         if metadata.get("resourceVersion"):
             raise status.failure("resourceVersion should not be set on objects to be created")
@@ -213,7 +213,7 @@ class Store:
                 field="metadata.resourceVersion", text="Invalid value: 0x0: must be specified for an update"
             )
             raise status.invalid(resource, name=name, problems=[problem], kind=resource.plural)
-        read = self._read(resource, content=copy.deepcopy(content), strict=strict)
+        read = self.read(resource, content=copy.deepcopy(content), strict=strict)
         new = self._next_version(resource, old=old, content=read, subresource=subresource)
         if new == old:
             return old
@@ -326,7 +326,7 @@ class Store:
             marked["metadata"]["generation"] += 1
         return self._commit("MODIFIED", resource=resource, new=marked, previous=old), False
 
-    def _read(self, resource: Resource, *, content: Object, strict: bool) -> Object:
+    def read(self, resource: Resource, *, content: Object, strict: bool) -> Object:
         """Return an object without what its kind does not have. Raises ApiError 400."""
         try:
             return self._decode(resource, content=content, strict=strict)

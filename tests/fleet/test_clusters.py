@@ -110,6 +110,39 @@ def test_creating_what_is_there_is_a_conflict(connections):
         ask("m1", lambda cluster: cluster.create(ref, manifest))
 
 
+RIGHTS = {
+    kinds.Right("get", kinds.SECRET, "kubesphere-system", "kubesphere-secret"): False,
+    kinds.Right("list", kinds.SECRET, "kubesphere-system"): True,
+    kinds.Right("get", kinds.POD, "kubesphere-system", subresource="log"): True,
+    kinds.Right("get", kinds.NAMESPACE, name="kube-system"): True,
+}
+
+
+def test_what_a_connection_may_is_what_its_requests_get(simulation, connections):
+    async def question(cluster):
+        told = await cluster.may_all(RIGHTS)
+        assert await cluster.may("get", kinds.SECRET, namespace="kubesphere-system") is False
+        with pytest.raises(errors.ForbiddenError) as caught:
+            await cluster.get(kubesphere.SECRET)
+        assert await cluster.list(kinds.SECRET, namespace="kubesphere-system")
+        return told, caught.value.lacking
+
+    before = simulation.clusters["m1"].writes()
+    told, lacking = ask("m1", question)
+    assert told == RIGHTS
+    assert lacking == "connection m1 may not get secrets in kubesphere-system on the member cluster"
+    assert simulation.clusters["m1"].writes() == before, "asking stores nothing"
+
+
+def test_who_may_not_even_ask_is_told_so(simulation, connections):
+    document = copy.deepcopy(simulation.clusters["m1"].kubeconfig())
+    document["users"][0]["user"] = {}
+    connections("m1", {"conn_type": "kubernetes", "extra": {"kube_config": document}})
+    says = r"ask for the right to get nodes on the member cluster .*cannot create resource \"selfsubjectaccessreviews\""
+    with pytest.raises(errors.ForbiddenError, match=says):
+        ask("m1", lambda cluster: cluster.may("get", kinds.Kind("nodes", "", "v1", "Node", namespaced=False)))
+
+
 LEASE = kinds.Ref(kinds.LEASE, "turn", "default")
 
 
