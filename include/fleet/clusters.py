@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import aiohttp
@@ -27,6 +27,7 @@ FIELD_MANAGER = "join-member-cluster"
 _PARTING = 0.25
 """Seconds."""
 _LONGEST_QUOTE = 300
+_REVIEWS_AT_ONCE = 8
 
 # The client writes whole response bodies, Secrets among them, to its debug log.
 logging.getLogger("kubernetes_asyncio.client.rest").setLevel(logging.INFO)
@@ -160,6 +161,66 @@ class Cluster:
             "patch", ref, "PATCH", ref.path, query=query, body=body, headers=headers
         )
         return patched
+
+    async def delete(self, ref: kinds.Ref, *, uid: str | None = None, version: str | None = None) -> None:
+        """Delete the object, and in the background what belongs to it; finalizers may hold it for some time.
+
+        Raises NotFoundError if there is none, and ConflictError if it is not the one with that *uid*, or if it has
+        changed since it had that *version* (a resourceVersion).
+        """
+        self._forget(ref)
+        wanted = {"uid": uid, "resourceVersion": version}
+        conditions = {key: value for key, value in wanted.items() if value is not None}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        await self._call("delete", ref, "DELETE", ref.path, body={**options, "preconditions": conditions})
+
+    async def may(
+        self,
+        verb: str,
+        kind: kinds.Kind,
+        *,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str | None = None,
+    ) -> bool:
+        """Say whether the connection's user has a right; the server is asked, and stores nothing.
+
+        Everybody may ask that, unless an administrator has taken it away: ForbiddenError then.
+        """
+        right = kinds.Right(verb, kind, namespace=namespace, name=name, subresource=subresource)
+        return (await self.may_all([right]))[right]
+
+    async def may_all(self, rights: Iterable[kinds.Right]) -> dict[kinds.Right, bool]:
+        """Say of each right whether the connection's user has it, as `may` does, several at a time."""
+        wanted = list(dict.fromkeys(rights))
+        free = asyncio.Semaphore(_REVIEWS_AT_ONCE)
+
+        async def ask(right: kinds.Right) -> bool:
+            async with free:
+                return await self._review(right)
+
+        return dict(zip(wanted, await asyncio.gather(*map(ask, wanted)), strict=True))
+
+    async def _review(self, right: kinds.Right) -> bool:
+        # Of a Namespace an authorizer is asked as of something inside it.
+        namespace = right.namespace or (right.name if right.kind == kinds.NAMESPACE else None)
+        attributes = {
+            "verb": right.verb,
+            "group": right.kind.group,
+            "version": right.kind.version,
+            "resource": right.kind.plural,
+            "subresource": right.subresource,
+            "namespace": namespace,
+            "name": right.name,
+        }
+        asked = {key: value for key, value in attributes.items() if value}
+        review = {
+            "apiVersion": kinds.SELF_REVIEW.api_version,
+            "kind": kinds.SELF_REVIEW.name,
+            "spec": {"resourceAttributes": asked},
+        }
+        answer = await self._call("ask for the right to", str(right), "POST", kinds.SELF_REVIEW.path(), body=review)
+        return bool(answer["status"]["allowed"])
 
     async def pod_log(self, pod: kinds.Ref, *, lines: int) -> str:
         """Return the last *lines* lines of a pod's log, not redacted."""

@@ -47,6 +47,8 @@ def complete(resource: Resource, *, content: Object, old: Object | None, allocat
         _complete_service(content, old=old, allocator=allocator)
     elif resource == resources.DEPLOYMENTS:
         _complete_deployment(content.setdefault("spec", {}))
+    elif resource == resources.LEASES:
+        content.setdefault("spec", {})
     elif resource == resources.DEFINITIONS:
         _establish(content)
 
