@@ -21,15 +21,16 @@ from cryptography import x509
 
 from include.fleet import errors, observed
 
-_PATIENCE = 3.0
+_PATIENCE = 2.0
 """Seconds for each part of a handshake: who answers later is as good as not reached from here."""
 _EXPIRED = frozenset({9, 10})
 """OpenSSL's codes for a certificate that is not valid yet, or no longer: told by its dates."""
 
 
-async def handshake(server: str, cluster: Mapping[str, Any]) -> observed.Handshake:
-    """Return what a TLS server shows; *cluster* is a kubeconfig's part that says whom to trust.
+async def handshake(server: str, *, wanted: str, cluster: Mapping[str, Any]) -> observed.Handshake:
+    """Return what a TLS server shows, to be compared with what a client of *wanted* looks for.
 
+    *cluster* is a kubeconfig's part that says whom to trust, and at times by which name.
     Raises UnreachableError where no server answers with a certificate.
     """
     parts = urlsplit(server)
@@ -45,7 +46,7 @@ async def handshake(server: str, cluster: Mapping[str, Any]) -> observed.Handsha
         ) from None
     return observed.Handshake(
         address=server,
-        name=str(cluster.get("tls-server-name") or host),
+        name=str(cluster.get("tls-server-name") or urlsplit(wanted).hostname),
         untrusted=untrusted,
         names=_names(certificate),
         expires=certificate.not_valid_after_utc,

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from include.fleet import identity, installer_log, kubeconfig, kubesphere, observed, rights, tower
 from include.fleet import conf as confs
+from include.fleet import identity, installer_log, kubeconfig, kubesphere, observed, rights, tower
 from include.fleet.findings import Answer, Finding
 from include.fleet.observed import MissingError, Observed, Side, known
 
@@ -558,61 +558,67 @@ def server_trust(seen: Observed) -> Finding:
             "insecure-skip-tls-verify.",
             "Give it certificate-authority-data instead.",
         )
-    shown, direct = _shown(seen)
-    if not shown.untrusted:
-        return _ok("server-trust", f"The certificate at {shown.address} is of the authority in the kubeconfig.")
-    return _of_address(
-        "server-trust",
-        direct,
-        f"The certificate at {shown.address}, issued by {shown.issuer}, is not of the authority in the kubeconfig of "
-        f"connection {seen.imported.conn_id}: {shown.untrusted}.",
-        "The member was installed anew, or something else answers there. Take its present kubeconfig into the "
-        "connection.",
-    )
+    shown, there = _shown(seen), seen.handshake
+    if shown.untrusted:
+        return _error(
+            "server-trust",
+            f"The certificate at {shown.address}, issued by {shown.issuer}, is not of the authority in the kubeconfig "
+            f"of connection {seen.imported.conn_id}: {shown.untrusted}.",
+            "The member was installed anew, or something else answers there. Take its present kubeconfig into the "
+            "connection.",
+        )
+    if not isinstance(there, observed.Unread) and there.untrusted:
+        return _warning(
+            "server-trust",
+            f"From where Airflow runs, {there.address} shows a certificate issued by {there.issuer}, which is not the "
+            f"member's ({there.untrusted}): something else answers there, or stands in between.",
+            "The host's pods may see another: set probe to have them look.",
+        )
+    return _ok("server-trust", f"The certificate at {shown.address} is of the authority in the kubeconfig.")
 
 
 def server_name(seen: Observed) -> Finding:
     """See whether the member's certificate is for the address that the host uses."""
-    shown, direct = _shown(seen)
-    names = ", ".join(shown.names) or "none"
+    shown = _shown(seen)
     if covers(shown.names, shown.name):
         return _ok("server-name", f"The certificate at {shown.address} is for {shown.name}.")
     kind = "IP address" if _is_ip(shown.name) else "name"
-    return _of_address(
-        "server-name",
-        direct,
-        f"The certificate at {shown.address} has no entry for the {kind} {shown.name}; its entries are: {names}.",
-        f"Add {shown.name} to the API server's certificate, or set member_server to one of its entries, or "
-        "tls-server-name in the kubeconfig.",
+    evidence = (
+        f"The certificate at {shown.address} has no entry for the {kind} {shown.name}; its entries are: "
+        f"{', '.join(shown.names) or 'none'}."
     )
+    fix = (
+        f"Add {shown.name} to the API server's certificate, or set member_server to one of its entries, or "
+        "tls-server-name in the kubeconfig."
+    )
+    if seen.named is not None and kubesphere.is_true(seen.named, kubesphere.READY):
+        return _warning("server-name", f"{evidence} Yet the host calls the member Ready.", fix)
+    return _error("server-name", evidence, fix)
 
 
 def server_expiry(seen: Observed) -> Finding:
     """See whether the member's certificate is valid today, and for how long."""
-    shown, direct = _shown(seen)
+    shown = _shown(seen)
     until = f"The certificate at {shown.address} is valid from {shown.begins:%Y-%m-%d} to {shown.expires:%Y-%m-%d}"
     fix = "Renew the API server's certificates on the member (kubeadm certs renew)."
     if not shown.begins <= seen.now <= shown.expires:
-        return _of_address("server-expiry", direct, f"{until}, and not now.", fix)
+        return _error("server-expiry", f"{until}, and not now.", fix)
     if shown.expires - seen.now < _EXPIRES_SOON:
         return _warning("server-expiry", f"{until}: less than 30 days.", fix)
     return _ok("server-expiry", f"{until}.")
 
 
-def _of_address(check: str, direct: bool, evidence: str, fix: str) -> Finding:
-    """Return an error if it is seen at the host's address, a warning if only at Airflow's."""
-    if direct:
-        return _error(check, evidence, fix)
-    return _warning(check, f"{evidence} Airflow reaches this address only, and not the host's.", fix)
+def _shown(seen: Observed) -> observed.Handshake:
+    """Return what the member shows at the host's address, or else at the one that Airflow uses.
 
-
-def _shown(seen: Observed) -> tuple[observed.Handshake, bool]:
-    """Return what the member shows, and whether that is at the address for the host."""
-    if not isinstance(seen.handshake, observed.Unread):
-        return seen.handshake, True
-    if isinstance(seen.own_handshake, observed.Unread):
-        raise MissingError(seen.handshake.why)
-    return seen.own_handshake, False
+    An address can be another machine's where Airflow runs: what is shown there counts only if it can be the member's.
+    """
+    there, own = seen.handshake, seen.own_handshake
+    if isinstance(own, observed.Unread):
+        return known(there)
+    if isinstance(there, observed.Unread) or (there.untrusted and not own.untrusted):
+        return own
+    return there
 
 
 def covers(names: Iterable[str], name: str) -> bool:
@@ -651,8 +657,8 @@ def imported_credential(seen: Observed) -> Finding:
     if credential.kind == "token" and not release.takes_tokens:
         return _error(
             "imported-credential",
-            f"Connection {seen.imported.conn_id} has a token, and KubeSphere {release.minor} on the host needs a client "
-            "certificate: with a token a member never becomes Ready (empty CertData).",
+            f"Connection {seen.imported.conn_id} has a token, and KubeSphere {release.minor} on the host needs a "
+            "client certificate: with a token a member never becomes Ready (empty CertData).",
             "Give it a kubeconfig with client-certificate-data, or upgrade the host to 3.4.",
         )
     return _credential("imported-credential", seen, seen.imported.conn_id, credential)
@@ -706,7 +712,7 @@ def imported_rights(seen: Observed) -> Finding:
 
 
 def _rights(check: str, seen: Observed, side: Side) -> Finding:
-    lacking = [right for right, allowed in _reviewed(side) if not allowed and _is_needed(right, seen, side)]
+    lacking = [right for right, allowed in _reviewed(seen, side) if not allowed and _is_needed(right, seen, side)]
     unknown = [right for right, found in side.reviews.items() if isinstance(found, observed.Unread)]
     if lacking:
         told = "; ".join(str(right) for right in lacking)
@@ -718,7 +724,7 @@ def _rights(check: str, seen: Observed, side: Side) -> Finding:
 
 
 def _optional_rights(check: str, seen: Observed, side: Side) -> Finding:
-    lacking = [right for right, allowed in _reviewed(side) if not allowed and not _is_needed(right, seen, side)]
+    lacking = [right for right, allowed in _reviewed(seen, side) if not allowed and not _is_needed(right, seen, side)]
     if not lacking:
         return _ok(check, f"The user of the {side} has the optional rights as well.")
     return _warning(
@@ -728,20 +734,21 @@ def _optional_rights(check: str, seen: Observed, side: Side) -> Finding:
     )
 
 
-def _reviewed(side: Side) -> list[tuple[rights.Right, bool]]:
-    """Return the rights that are known; raises MissingError where none is."""
-    found = [(right, allowed) for right, allowed in side.reviews.items() if isinstance(allowed, bool)]
+def _reviewed(seen: Observed, side: Side) -> list[tuple[rights.Right, bool]]:
+    """Return the rights that are known and matter to this join; raises MissingError where none is."""
+    found = [
+        (right, allowed)
+        for right, allowed in side.reviews.items()
+        if isinstance(allowed, bool) and _concerns(right, seen)
+    ]
     if not found:
         unread = next(iter(side.reviews.values()), observed.NOT_ASKED)
         raise MissingError(getattr(unread, "why", ""))
     return found
 
 
-def concerns(right: rights.Right, seen: Observed) -> bool:
-    """Tell whether a right can matter to this join: by its connection type and the host's version."""
-    way = {name for name, may in (("direct", seen.may_be_direct), ("proxy", seen.may_be_proxy)) if may}
-    if right.cases & {"direct", "proxy"} and not right.cases & way:
-        return False
+def _concerns(right: rights.Right, seen: Observed) -> bool:
+    """Tell whether a right can matter to a join of this host; by connection type, only those are asked for."""
     configuration = None if isinstance(seen.host.configuration, observed.Unread) else seen.host.configuration
     release = kubesphere.release(configuration) if configuration else None
     return "3.0" not in right.cases or release is None or release.minor == "3.0"
@@ -979,7 +986,9 @@ def _running(check: str, seen: Observed, names: Sequence[str]) -> Finding:
     stopped = [name for name in down if (found[name] or {}).get("spec", {}).get("replicas", 1) == 0]
     if stopped:
         return _error(
-            check, f"Deployment {', '.join(stopped)} on the {seen.host} is scaled to 0.", "Scale it to 1, then join again."
+            check,
+            f"Deployment {', '.join(stopped)} on the {seen.host} is scaled to 0.",
+            "Scale it to 1, then join again.",
         )
     return _warning(
         check, f"Deployment {', '.join(down)} on the {seen.host} is not available.", "See the events of its Pods."
@@ -1013,8 +1022,8 @@ def host_webhook(seen: Observed) -> Finding:
     """See whether what the host asks before a Cluster is changed can answer."""
     found, release = known(seen.webhook), seen.host.release
     fix = (
-        "Delete ValidatingWebhookConfiguration cluster.kubesphere.io, after saving it: without the pods that answer it, "
-        "no Cluster can be changed."
+        "Delete ValidatingWebhookConfiguration cluster.kubesphere.io, after saving it: without the pods that answer "
+        "it, no Cluster can be changed."
     )
     if found is None:
         return _ok("host-webhook", "Nothing is asked before a Cluster is changed.")
@@ -1233,7 +1242,7 @@ CHECKS: tuple[Check, ...] = (
         server_address,
         "Address and kubeconfig for the host have nothing that only Airflow can use",
         Answer.WARNING,
-        "Set member_server, or mend the kubeconfig. What makes it useless (exec, files, loopback) is an error of the conf.",
+        "Set member_server, or mend the kubeconfig; exec, files and loopback are errors of the conf.",
         "1, 14, P-24, P-25",
         ways=DIRECT,
     ),
@@ -1410,4 +1419,3 @@ CHECKS: tuple[Check, ...] = (
         "27, 28, P-32, P-34",
     ),
 )
-

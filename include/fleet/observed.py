@@ -87,19 +87,19 @@ class Side:
     """Its gitVersion."""
     clock: Clock | Unread = NOT_ASKED
     uid: str | Unread = NOT_ASKED
-    configuration: kubesphere.Object | None | Unread = NOT_ASKED
-    config_map: kubesphere.Object | None | Unread = NOT_ASKED
-    secret: kubesphere.Object | None | Unread = NOT_ASKED
-    deployments: Mapping[str, kubesphere.Object | None | Unread] = field(default_factory=dict)
+    configuration: kubesphere.Object | Unread | None = NOT_ASKED
+    config_map: kubesphere.Object | Unread | None = NOT_ASKED
+    secret: kubesphere.Object | Unread | None = NOT_ASKED
+    deployments: Mapping[str, kubesphere.Object | Unread | None] = field(default_factory=dict)
     """By name."""
-    installer_pod: kubesphere.Object | None | Unread = NOT_ASKED
+    installer_pod: kubesphere.Object | Unread | None = NOT_ASKED
     installer_doing: installer_log.Activity | Unread = NOT_ASKED
     installer_says: Sequence[str] | Unread = NOT_ASKED
     """The telling lines of its last run, redacted; asked only where that has failed."""
     storage_classes: Sequence[kubesphere.Object] | Unread = NOT_ASKED
     nodes: Sequence[kubesphere.Object] | Unread = NOT_ASKED
     workspaces: Sequence[kubesphere.Object] | Unread = NOT_ASKED
-    endpoints: Mapping[str, kubesphere.Object | None | Unread] = field(default_factory=dict)
+    endpoints: Mapping[str, kubesphere.Object | Unread | None] = field(default_factory=dict)
     """Of Services in kubesphere-system, by name."""
     reviews: Mapping[rights.Right, bool | Unread] = field(default_factory=dict)
     """Which rights its connection has."""
@@ -160,7 +160,7 @@ class Imported:
     """The connection whose kubeconfig the host receives, in a direct join."""
 
     conn_id: str
-    kubeconfig: kubeconfig.Kubeconfig | None | Unread = None
+    kubeconfig: kubeconfig.Kubeconfig | Unread | None = None
     """What the host receives, None by proxy."""
     uid: str | Unread = NOT_ASKED
     """Of the cluster that it leads to."""
@@ -179,16 +179,16 @@ class Observed:
     now: datetime.datetime
     clusters: Sequence[kubesphere.Object] | Unread = NOT_ASKED
     """All Clusters of the host."""
-    tower: kubesphere.Object | None | Unread = NOT_ASKED
+    tower: kubesphere.Object | Unread | None = NOT_ASKED
     """Its Service."""
     federated_workspaces: Sequence[kubesphere.Object] | Unread = NOT_ASKED
-    webhook: kubesphere.Object | None | Unread = NOT_ASKED
+    webhook: kubesphere.Object | Unread | None = NOT_ASKED
     """What the host asks before a Cluster is changed."""
-    agent: kubesphere.Object | None | Unread = NOT_ASKED
+    agent: kubesphere.Object | Unread | None = NOT_ASKED
     """The agent's Deployment on the member."""
-    account: kubesphere.Object | None | Unread = NOT_ASKED
+    account: kubesphere.Object | Unread | None = NOT_ASKED
     """The account on the member that the agent runs as."""
-    federation: kubesphere.Object | None | Unread = NOT_ASKED
+    federation: kubesphere.Object | Unread | None = NOT_ASKED
     """Namespace kube-federation-system of the member."""
     federation_accounts: Sequence[kubesphere.Object] | Unread = NOT_ASKED
     handshake: Handshake | Unread = NOT_ASKED

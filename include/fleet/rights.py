@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from include.fleet import kubesphere
+from include.fleet import kinds, kubesphere
 
 HOST, MEMBER = kubesphere.HOST, kubesphere.MEMBER
 _SYSTEM = kubesphere.NAMESPACE
@@ -30,6 +30,15 @@ class Right:
     required: bool
     cases: frozenset[str] = frozenset()
     """In which joins, if not in all, in the words of the files."""
+
+    @property
+    def asked(self) -> kinds.Right:
+        """Return it as a cluster is asked for it."""
+        plural, _, subresource = self.resource.partition("/")
+        kind = kinds.Kind(plural, self.group, "*" if self.group == "*" else "", "", namespaced=bool(self.namespace))
+        return kinds.Right(
+            self.verb, kind, namespace=self.namespace or None, name=self.name or None, subresource=subresource or None
+        )
 
     def __str__(self) -> str:
         where = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
