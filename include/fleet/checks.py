@@ -980,19 +980,17 @@ def _running(check: str, seen: Observed, names: Sequence[str]) -> Finding:
             "its status says multicluster is enabled.",
             f"Set status.multicluster of {kubesphere.CONFIGURATION} to null, and restart Deployment ks-installer.",
         )
-    down = [name for name, item in found.items() if item is not None and not kubesphere.is_available(item)]
-    if not down:
-        return _ok(check, f"{', '.join(names)} run on the host.")
-    stopped = [name for name in down if (found[name] or {}).get("spec", {}).get("replicas", 1) == 0]
+    stopped = [name for name, item in found.items() if item and item.get("spec", {}).get("replicas", 1) == 0]
     if stopped:
         return _error(
-            check,
-            f"Deployment {', '.join(stopped)} on the {seen.host} is scaled to 0.",
-            "Scale it to 1, then join again.",
+            check, f"Deployment {', '.join(stopped)} on the {seen.host} is scaled to 0.", "Scale it to 1 again."
         )
-    return _warning(
-        check, f"Deployment {', '.join(down)} on the {seen.host} is not available.", "See the events of its Pods."
-    )
+    down = [name for name, item in found.items() if item and not kubesphere.is_available(item)]
+    if down:
+        return _warning(
+            check, f"Deployment {', '.join(down)} on the {seen.host} is not available.", "See the events of its Pods."
+        )
+    return _ok(check, f"On the host is available: {', '.join(names)}.")
 
 
 def host_apiserver(seen: Observed) -> Finding:
