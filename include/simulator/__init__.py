@@ -13,6 +13,10 @@ cluster, and shares no code with the product, so that an error in one is not rep
   what goes wrong with single requests to `disturbances.py`; `server.py` is its port.
 - What is stored has been read by `schemas.py`, completed by `defaults.py` and looked at by `validation.py`.
 - `tables.py` with `columns.py`, `patches.py` with `strategic.py`, `scales.py` and `openapi.py` are there for kubectl.
+- `issued.py` describes kubeconfigs that are no good, which `accounts.py` and `cluster.py` make.
+- `leftovers.py` is what an earlier membership has left, laid down by `leftover_states.py`.
+- `foundation.py` is what a scenario says of a cluster's Kubernetes; `ports.py` shows its certificates.
+- `clock.py` is what time it is there.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here,
   which is on loopback unless `--address` names this machine for others.
   `applications.py` sends requests to the pods, `tunnel.py` is the connection from an agent to tower.
@@ -32,10 +36,14 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
 - The strategic merge knows its lists by the names of their fields, not by types (see `strategic.py`).
 - Aggregated discovery: Kubernetes 1.22 has none. Tables of Scales.
 - Groups other than those in `resources.py`, token reviews, token requests, and RBAC: everybody who is known is an
-  administrator, except that a scenario can take single rights from the user `airflow`, of whatever group, namespace and
-  name. Access reviews other than of one's own rights. The token of a service account that was deleted and made again
-  is taken again.
+  administrator, except that a scenario can take single rights from the user `airflow` and from the users of its further
+  connections, of whatever group, namespace and name. Access reviews other than of one's own rights. The token of a
+  service account that was deleted and made again is taken again.
+- A clock that is wrong is so for the API server and the programs of a cluster, except for its audit log, for pods that
+  look at the certificate of a server, and for tokens of service accounts that have no end.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
+- A cluster's own pods do not see its bad server certificate: one that has expired leaves the cluster alone, where in
+  reality its kubelets and controllers fail with it.
 - ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
   other than of a Deployment's pods; the account, its token Secret and the ConfigMap that Kubernetes puts into a new
   namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Quotas,
@@ -62,6 +70,7 @@ KubeSphere
   a restart. The account's token Secret, which its Kubernetes makes by itself, is made by the controller as in 3.4.
 - Its Ready=False of a proxy Cluster whose agent is lost also comes when the join fails for that reason, as the facts
   tell (12.6, S-15); by the order of its code the failing join would end the round before (6.3).
+- What keeps a left-over Namespace is a ConfigMap with the finalizer of a FederatedTypeConfig, of which there are none.
 - kubefed: its controllers write no KubeFedCluster status and federate nothing.
 - ks-apiserver beyond `actors/ks_apiserver.py`; ks-console; users' grants; notification cleanup.
 - The race in which the controller finds no token yet in a member's service account Secret (6.2).

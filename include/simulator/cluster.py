@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-import ipaddress
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from include.simulator import accounts, credentials, resources, status
+from include.simulator import accounts, clock, credentials, manifests, ports, resources, status
+from include.simulator import issued as issued_kubeconfigs
 from include.simulator.access import Entry, Rule
 from include.simulator.accounts import Accounts
 from include.simulator.actors import kubeconfigs
@@ -22,17 +22,18 @@ from include.simulator.actors.workloads import Workloads
 from include.simulator.api import Api
 from include.simulator.certificates import Authority
 from include.simulator.disturbances import Disturbance
-from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Network, Server, tls_context
+from include.simulator.foundation import Issuer, Kubernetes
+from include.simulator.issued import Kubeconfig
+from include.simulator.network import SERVICE_ADDRESS, Network, tls_context
+from include.simulator.ports import API_PORT, Ports
 from include.simulator.proxy import Proxy
 from include.simulator.published import Address, LoadBalancer
 from include.simulator.release import Release
 from include.simulator.scenario import Fault, Timing
-from include.simulator.server import HttpsServer
 from include.simulator.states import Machine, State
 from include.simulator.store import Object, Store
 from include.simulator.targets import Target
 
-API_PORT: Final = 6443
 KUBE_CONTROLLER_MANAGER: Final = "system:kube-controller-manager"
 
 Result = TypeVar("Result")
@@ -58,12 +59,14 @@ class Cluster:
         fault: Fault | None,
         load_balancer: LoadBalancer | None,
         published: tuple[Address, ...],
+        kubernetes: Kubernetes,
     ) -> None:
         self.name = name
         self._address = address
         self._network = network
         self._timing = timing
         self._release = release
+        self._kubernetes = kubernetes
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
@@ -82,41 +85,32 @@ class Cluster:
         )
         self._proxy = Proxy(self.store, network=network, cluster=name)
         self._api = Api(self.store, access=self._accounts.access, proxy=self._proxy, version=release.kubernetes)
-        names = ["localhost", *sorted(SERVICE_NAMES)]
-        addresses = ["127.0.0.1", self._machine.address, SERVICE_ADDRESS]
-        known = addresses if _is_address(address) else names
-        if address not in known:
-            known.append(address)
-        self._server_pair = self._authority.issue_server("kube-apiserver", names=names, addresses=addresses)
-        self._https = HttpsServer(
-            self._api, pair=self._server_pair, authority=self._authority.certificate, host=address
+        self._ports = Ports(
+            self._api,
+            cluster=name,
+            authority=self._authority,
+            machine=self._machine.address,
+            address=address,
+            reachable=reachable,
+            certificate=kubernetes.certificate,
         )
-        network.add_server(
-            Server(
-                cluster=name,
-                address=self._machine.address,
-                port=API_PORT,
-                real_host=address,
-                real_port=self._https.port,
-                reachable=reachable,
-                names=tuple(names),
-                addresses=tuple(addresses),
-            )
-        )
+        network.add_server(self._ports.server)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: list[Client] = []
         self._node: Node | None = None
 
     async def start_server(self) -> None:
         """Open the port."""
+        clock.set_ahead(self._kubernetes.clock)
         self._loop = asyncio.get_running_loop()
-        await self._https.open()
+        await self._ports.open()
 
     async def start_actors(self) -> None:
         """Start what acts by itself, except for KubeSphere's controllers.
 
         Returns when the Services work and the pods that were laid down as running do run.
         """
+        clock.set_ahead(self._kubernetes.clock)
         laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
         manager = self._connect_as(KUBE_CONTROLLER_MANAGER)
         workloads = Workloads(manager, node=self._machine.name, signing_key=self._accounts.signing_key)
@@ -151,7 +145,7 @@ class Cluster:
         for client in self._clients:
             await client.close()
         await self._proxy.close()
-        await self._https.stop()
+        await self._ports.stop()
         self._loop = None
 
     def _connect(self, token: str) -> Client:
@@ -177,7 +171,7 @@ class Cluster:
     @property
     def server(self) -> str:
         """The address of the API server as this machine reaches it."""
-        return f"https://{self._address}:{self._https.port}"
+        return f"https://{self._address}:{self._ports.port}"
 
     @property
     def pod_server(self) -> str:
@@ -193,6 +187,32 @@ class Cluster:
             user_name=user,
             authority=self._authority.certificate,
         )
+
+    def issue_kubeconfig(self, name: str, issued: Kubeconfig) -> dict[str, Any]:
+        """Return a kubeconfig of a new user of that name, as a person might have got it. Once a name."""
+        servers = {issued_kubeconfigs.MACHINE: self.server, issued_kubeconfigs.PODS: self.pod_server}
+
+        def issue() -> dict[str, Any]:
+            return self._accounts.issue_user(issued, name=name, add_account=self._add_administrator)
+
+        document = kubeconfigs.build(
+            name=self.name,
+            server=servers.get(issued.server, issued.server),
+            user=self._in_loop(issue),
+            user_name=name,
+            authority=ports.choose_authority(issued.authority or Issuer.OWN, own=self._authority).certificate,
+        )
+        if issued.authority is None:
+            entry = document["clusters"][0]["cluster"]
+            document["clusters"][0]["cluster"] = {"server": entry["server"], "insecure-skip-tls-verify": True}
+        return document
+
+    def _add_administrator(self, name: str) -> None:
+        """Make a service account that is a cluster administrator."""
+        namespace = "kube-system"
+        self.store.create(resources.SERVICEACCOUNTS, content={"metadata": {"name": name}}, namespace=namespace)
+        binding = manifests.administrator(name, namespace=namespace)
+        self.store.create(resources.CLUSTERROLEBINDINGS, content=binding)
 
     def audit(self) -> list[Entry]:
         """Return an entry for each answered request, oldest first."""
@@ -273,8 +293,9 @@ class Cluster:
         """
 
         async def restart() -> None:
+            clock.set_ahead(self._kubernetes.clock)
             self._api.disturbances.interrupt()
-            await self._https.restart(seconds)
+            await self._ports.restart(seconds)
 
         self._await_in_loop(restart())
 
@@ -313,11 +334,11 @@ class Cluster:
         return self._in_loop(self._collect_secrets)
 
     def _collect_secrets(self) -> list[str]:
-        key = self._server_pair.key
+        keys = {text for key in self._ports.keys for text in (key, accounts.encode(key))}
         kinds = credentials.KINDS
         items = [(event.resource, event.object) for event in self.store.history()]
         items += [(kind, item) for kind in kinds for item in self.store.select(kind)]
-        found = self._accounts.secrets() | {key, accounts.encode(key)} | credentials.find_all(items)
+        found = self._accounts.secrets() | keys | credentials.find_all(items)
         return sorted(found - {""})
 
     def _in_loop(self, function: Callable[[], Result]) -> Result:
@@ -337,11 +358,3 @@ class Cluster:
             work.close()
             raise RuntimeError(f"the simulation of {self.name} has ended")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -105,15 +105,15 @@ def cluster(name: str, *, kubeconfig: str, host: bool = False) -> Object:
     }
 
 
-def administrator(account: str) -> Object:
-    """Return the ClusterRoleBinding that makes an account of KubeSphere's own namespace a cluster administrator.
+def administrator(account: str, *, namespace: str = SYSTEM_NAMESPACE) -> Object:
+    """Return the ClusterRoleBinding that makes an account, by default of KubeSphere's, a cluster administrator.
 
     `kubesphere` is one (kubesphere-facts 8); ks-installer has a long list of rights instead, which is none shorter.
     """
     return {
         "metadata": {"name": account},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": SYSTEM_NAMESPACE}],
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import datetime
 import ipaddress
 import ssl
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,8 @@ class DialError(Exception):
 class Server:
     """An API server as others see it: its pod-side address, its real socket, and whether other clusters reach it.
 
-    `names` and `addresses` are those in its certificate.
+    `names` and `addresses` are those in its certificate, `expiry` is its end, `issuer` the name of its authority.
+    `outside` is the same server as it is seen at its address, where that differs: with another certificate.
     """
 
     cluster: str
@@ -49,6 +51,9 @@ class Server:
     reachable: bool
     names: tuple[str, ...]
     addresses: tuple[str, ...]
+    expiry: datetime.datetime | None = None
+    issuer: str = ""
+    outside: Server | None = None
 
 
 class Network:
@@ -126,7 +131,7 @@ class Network:
             if server.address != host:
                 continue
             if server.port == port and (server.reachable or server.cluster == cluster):
-                return server
+                return server.outside or server
             raise DialError(f"dial tcp {host}:{port}: connect: connection refused")
         raise DialError(self._explain_absence(host, port=port))
 
@@ -182,7 +187,8 @@ class _Transport(httpx.AsyncBaseTransport):
         self._cluster = cluster
         self._applications = Applications()
         limits = httpx.Limits(max_connections=None)
-        self._sockets = httpx.AsyncHTTPTransport(verify=context or tls_context(), trust_env=False, limits=limits)
+        self._context = context or tls_context()
+        self._sockets = httpx.AsyncHTTPTransport(verify=self._context, trust_env=False, limits=limits)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host
@@ -203,7 +209,8 @@ class _Transport(httpx.AsyncBaseTransport):
             response = await asyncio.shield(sending)
         except httpx.ConnectError as error:
             self._under_way.discard(sending)
-            raise DialError(explain(error, server=found, name=self._server_name or host)) from error
+            trusted = _trusted_names(self._context)
+            raise DialError(explain(error, server=found, name=self._server_name or host, trusted=trusted)) from error
         except httpx.HTTPError:
             self._under_way.discard(sending)
             raise
@@ -230,8 +237,18 @@ def tls_context(*, authority: str | None = None) -> ssl.SSLContext:
     return context
 
 
-def explain(error: BaseException, *, server: Server, name: str) -> str:
-    """Return Go's words for a failed connection to a server that was to be verified as `name`."""
+def _trusted_names(context: ssl.SSLContext) -> set[str]:
+    """Return the common names of the authorities that a context trusts."""
+    subjects: Any = [entry["subject"] for entry in context.get_ca_certs()]
+    return {value for subject in subjects for part in subject for key, value in part if key == "commonName"}
+
+
+def explain(error: BaseException, *, server: Server, name: str, trusted: Collection[str] = ()) -> str:
+    """Return Go's words for a failed connection to a server that was to be verified as `name`.
+
+    `trusted` are the names of the authorities that the client knows: one of the issuer's name, and with another key,
+    is mentioned.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -240,9 +257,21 @@ def explain(error: BaseException, *, server: Server, name: str) -> str:
                 valid = server.names if cause.verify_code == 62 else server.addresses
                 return f"x509: certificate is valid for {', '.join(valid)}, not {name}"
             if cause.verify_code == 10:
-                return "x509: certificate has expired or is not yet valid"
-            return "x509: certificate signed by unknown authority"
+                return _explain_expiry(server)
+            hint = (
+                ' (possibly because of "x509: ECDSA verification failure" while trying to verify candidate authority '
+                f'certificate "{server.issuer}")'
+            )
+            return "x509: certificate signed by unknown authority" + (hint if server.issuer in trusted else "")
         if isinstance(cause, ssl.SSLError):
             return f"remote error: tls: {cause.reason or 'handshake failure'}"
         cause = cause.__cause__ or cause.__context__
     return f"dial tcp {server.address}:{server.port}: connect: connection refused"
+
+
+def _explain_expiry(server: Server) -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    text = "x509: certificate has expired or is not yet valid"
+    if server.expiry is None:
+        return text
+    return f"{text}: current time {now:%Y-%m-%dT%H:%M:%SZ} is after {server.expiry:%Y-%m-%dT%H:%M:%SZ}"

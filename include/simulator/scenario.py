@@ -15,9 +15,12 @@ from typing import Any, Final
 
 import yaml
 
+from include.simulator import foundation, resources
 from include.simulator import published as reach
-from include.simulator import resources
 from include.simulator.access import Rule
+from include.simulator.foundation import Issuer, Kubernetes
+from include.simulator.issued import DATED, KNOWN, Identity, Kubeconfig
+from include.simulator.leftovers import Leftovers
 from include.simulator.published import Address, LeftAgent, LoadBalancer
 from include.simulator.reader import Reader
 from include.simulator.release import RELEASES, Release
@@ -84,7 +87,7 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """The host cluster."""
+    """The host cluster. `workspaces` are federated ones with the names of the Clusters where they are placed."""
 
     name: str = "host"
     role: str = "none"
@@ -92,13 +95,18 @@ class Host:
     load_balancer: LoadBalancer | None = None
     proxy_address: str | None = None
     published: tuple[Address, ...] = ()
+    workspaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A cluster to be joined, or joined already."""
+    """A cluster to be joined, or joined already.
+
+    `kubeconfig_days` are those until the client certificate ends that was imported, negative when it has ended.
+    """
 
     name: str = ""
     role: str = "none"
@@ -106,11 +114,14 @@ class Member:
     spec_ahead: bool = False
     joined: str | None = None
     connection: str = "direct"
+    kubeconfig_days: float | None = None
     agent: LeftAgent | None = None
     other_host: str | None = None
+    left: Leftovers = field(default_factory=Leftovers)
     reachable: bool = True
     reaches_tower: bool = True
     installed: bool = True
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
 
@@ -124,6 +135,7 @@ class Scenario:
     host: Host = field(default_factory=Host)
     members: tuple[Member, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    connections: Mapping[str, Kubeconfig] = field(default_factory=dict)
 
 
 def load(source: Mapping[str, Any] | Path | str) -> Scenario:
@@ -157,6 +169,27 @@ class _Reader(Reader):
             host=self._host(known.get("host") or {}),
             members=tuple(self._member(member, path=f"members[{index}]") for index, member in enumerate(members)),
             aliases={str(key): str(value) for key, value in aliases.items()},
+            connections=self._connections(known.get("connections") or {}),
+        )
+
+    def _connections(self, source: Any) -> dict[str, Kubeconfig]:
+        if not isinstance(source, dict):
+            self.problems.append(f"connections: expected a mapping, got {source!r}")
+            return {}
+        return {str(name): self._issued(each, path=f"connections.{name}") for name, each in source.items()}
+
+    def _issued(self, source: Any, *, path: str) -> Kubeconfig:
+        known = self._mapping(source, path=path, keys=_keys(Kubeconfig))
+        authorities = (*(issuer.value for issuer in Issuer), "insecure")
+        identities = tuple(identity.value for identity in Identity)
+        authority = self._choice(known, "authority", path=f"{path}.", choices=authorities, default="own")
+        return Kubeconfig(
+            cluster=str(known.get("cluster", "")),
+            server=str(known.get("server", Kubeconfig.server)),
+            authority=None if authority == "insecure" else Issuer(authority),
+            identity=Identity(self._choice(known, "identity", path=f"{path}.", choices=identities, default="token")),
+            days=self._days(known, "days", path=path) or Kubeconfig.days,
+            forbid=self._rules(known, path=path),
         )
 
     def _timing(self, source: Any) -> Timing:
@@ -183,6 +216,8 @@ class _Reader(Reader):
             load_balancer=self._part(reach.read_load_balancer(known.get("load_balancer")), path="host.load_balancer"),
             proxy_address=self._proxy_address(known.get("proxy_address")),
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
+            workspaces=self._workspaces(known.get("workspaces") or {}),
+            kubernetes=self._kubernetes(known, path="host"),
             forbid=self._rules(known, path="host"),
             installer=self._fault(known, path="host"),
         )
@@ -200,14 +235,35 @@ class _Reader(Reader):
             connection=self._choice(
                 known, "connection", path=f"{path}.", choices=("direct", "proxy"), default="direct"
             ),
+            kubeconfig_days=self._days(known, "kubeconfig_days", path=path),
             agent=self._part(reach.read_agent(known.get("agent")), path=f"{path}.agent"),
             other_host=self._optional_name(known, "other_host", path=path),
+            left=self._leftovers(known.get("left") or {}, path=f"{path}.left"),
             reachable=self._flag(known, "reachable", path=path, default=True),
             reaches_tower=self._flag(known, "reaches_tower", path=path, default=True),
             installed=self._flag(known, "installed", path=path, default=True),
+            kubernetes=self._kubernetes(known, path=path),
             forbid=self._rules(known, path=path),
             installer=self._fault(known, path=path),
         )
+
+    def _leftovers(self, source: Any, *, path: str) -> Leftovers:
+        known = self._mapping(source, path=path, keys=_keys(Leftovers))
+        return Leftovers(
+            accounts=self._names(known.get("accounts") or [], path=f"{path}.accounts"),
+            namespace_terminating=self._flag(known, "namespace_terminating", path=path, default=False),
+            workspaces=self._names(known.get("workspaces") or [], path=f"{path}.workspaces"),
+            cluster_name=self._optional_name(known, "cluster_name", path=path),
+        )
+
+    def _workspaces(self, source: Any) -> dict[str, tuple[str, ...]]:
+        if not isinstance(source, dict):
+            self.problems.append(f"host.workspaces: expected a mapping, got {source!r}")
+            return {}
+        return {str(name): self._names(placed, path=f"host.workspaces.{name}") for name, placed in source.items()}
+
+    def _kubernetes(self, known: dict[str, Any], *, path: str) -> Kubernetes:
+        return self._part(foundation.read(known.get("kubernetes")), path=f"{path}.kubernetes") or Kubernetes()
 
     def _proxy_address(self, source: Any) -> str | None:
         problem = reach.find_address_problem(source)
@@ -273,7 +329,26 @@ def _find_contradictions(scenario: Scenario) -> list[str]:
         problems += [f"{path}.{problem}" for problem in _find_proxy_contradictions(member, host=scenario.host)]
         found = _find_member_contradictions(member, release=RELEASES[scenario.kubesphere])
         problems += [f"{path}.{problem}" for problem in found]
-    return problems + _find_alias_contradictions(scenario.aliases, names=names)
+    problems += _find_alias_contradictions(scenario.aliases, names=names)
+    for name, issued in scenario.connections.items():
+        found = _find_connection_contradictions(issued, name=name, names=names, aliases=scenario.aliases)
+        problems += [f"connections.{name}.{problem}" for problem in found]
+    return problems
+
+
+def _find_connection_contradictions(
+    issued: Kubeconfig, *, name: str, names: list[str], aliases: Mapping[str, str]
+) -> list[str]:
+    problems = []
+    if name in names or name in aliases:
+        problems.append("cluster: that connection id is taken")
+    if issued.cluster not in names:
+        problems.append(f"cluster: there is no cluster {issued.cluster!r}")
+    if issued.days != Kubeconfig.days and issued.identity not in DATED:
+        problems.append(f"days: nothing ends in a kubeconfig with identity {issued.identity.value}")
+    if issued.forbid and issued.identity not in KNOWN:
+        problems.append(f"forbid: nobody is known by identity {issued.identity.value}")
+    return problems
 
 
 def _find_alias_contradictions(aliases: Mapping[str, str], *, names: list[str]) -> list[str]:
@@ -284,6 +359,8 @@ def _find_alias_contradictions(aliases: Mapping[str, str], *, names: list[str]) 
 
 
 def _find_host_contradictions(host: Host) -> list[str]:
+    if host.workspaces and host.role != "host":
+        return ["host.workspaces: are federated, and host.role is none"]
     if host.proxy_address is not None and host.role != "host":
         return ["host.proxy_address: is that of a host in force, and host.role is none"]
     return []
@@ -304,6 +381,8 @@ def _find_proxy_contradictions(member: Member, *, host: Host) -> list[str]:
     if member.connection == "proxy":
         if not _leads_to_tower(host):
             problems.append("connection: nothing leads from host.proxy_address to tower at the start")
+        if member.kubeconfig_days is not None:
+            problems.append("kubeconfig_days: tower makes the kubeconfig of a member that is joined by proxy")
         if member.joined is None:
             problems.append("connection: says how a member is joined, and this one is not")
         if not member.reaches_tower:
@@ -313,8 +392,26 @@ def _find_proxy_contradictions(member: Member, *, host: Host) -> list[str]:
     return problems
 
 
+def _find_leftover_contradictions(member: Member, *, release: Release) -> list[str]:
+    left, problems = member.left, []
+    if left.namespace_terminating and member.joined is not None:
+        problems.append("namespace_terminating: a joined member's service account is in that namespace")
+    if member.joined in left.accounts:
+        problems.append(f"accounts: it is joined as {member.joined!r}")
+    if left.cluster_name is not None and not release.states_role:
+        problems.append(f"cluster_name: KubeSphere {release.version} writes no clusterName anywhere")
+    if left.cluster_name is not None and (member.joined is not None or member.other_host is not None):
+        problems.append("cluster_name: the ConfigMap holds one host's name for the cluster, and that is another one")
+    if not member.installed and (left.workspaces or left.cluster_name is not None):
+        problems.append("workspaces and cluster_name: are KubeSphere's, which is not installed")
+    return problems
+
+
 def _find_member_contradictions(member: Member, *, release: Release) -> list[str]:
     problems = []
+    problems += [f"left.{problem}" for problem in _find_leftover_contradictions(member, release=release)]
+    if member.kubeconfig_days is not None and member.joined is None:
+        problems.append("kubeconfig_days: nothing was imported of a member that is not joined")
     if member.other_host is not None:
         if not release.states_role:
             problems.append(f"other_host: KubeSphere {release.version} writes no clusterName anywhere")

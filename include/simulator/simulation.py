@@ -12,9 +12,20 @@ from typing import Any, Final, Self
 
 import yaml
 
-from include.simulator import certificates, configuration, proxy_states, scenario, states
+from include.simulator import (
+    certificates,
+    clock,
+    configuration,
+    issued,
+    leftover_states,
+    proxy_states,
+    resources,
+    scenario,
+    states,
+)
 from include.simulator.actors import cluster_controller, kubeconfigs
 from include.simulator.cluster import Cluster
+from include.simulator.issued import Identity, Kubeconfig
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
 from include.simulator.network import Network
 from include.simulator.release import RELEASES
@@ -26,9 +37,10 @@ LOOPBACK: Final = "127.0.0.1"
 class Simulation:
     """Starts the clusters of a scenario on entering, stops all of it on leaving.
 
-    Writes `<cluster>.kubeconfig`, `<cluster>.admin.kubeconfig`, `kubeconfig` (for people: an administrator of all
-    clusters, with a context by the name of each, at first the host's) and `connections.json` into the directory. The
-    API servers listen at `address`, an IPv4 address or a name of this machine, and are called by it in these files.
+    Writes `<cluster>.kubeconfig`, `<cluster>.admin.kubeconfig`, `<connection>.kubeconfig` for further connections,
+    `kubeconfig` (for people: an administrator of all clusters, with a context by the name of each, at first the host's)
+    and `connections.json` into the directory. The API servers listen at `address`, an IPv4 address or a name of this
+    machine, and are called by it in these files.
     `make_cluster` makes each cluster; one with another API server can take the place of `Cluster`.
     Raises ScenarioError for a scenario that is refused, OSError for an address that is not this machine's.
     """
@@ -50,6 +62,7 @@ class Simulation:
         self._host_secret = states.new_secret()
         self.clusters: dict[str, Cluster] = {}
         self.connections: dict[str, dict[str, Any]] = {}
+        self._issued: dict[str, dict[str, Any]] = {}
         self._loop = asyncio.new_event_loop()
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulation", daemon=True)
@@ -91,6 +104,8 @@ class Simulation:
         self._lay_host(host)
         for member in self._scenario.members:
             self._lay_member(member)
+        for name, kubeconfig in self._scenario.connections.items():
+            self._issued[name] = self.clusters[kubeconfig.cluster].issue_kubeconfig(name, kubeconfig)
         await asyncio.gather(*(cluster.start_server() for cluster in self.clusters.values()))
         self._write_files()
         # The host first, so that agents find tower; the controllers last, so that they find the agents connected.
@@ -119,6 +134,7 @@ class Simulation:
             reachable=getattr(described, "reachable", True),
             load_balancer=getattr(described, "load_balancer", None),
             published=getattr(described, "published", ()),
+            kubernetes=described.kubernetes,
             rules=described.forbid,
             fault=described.installer,
         )
@@ -126,6 +142,7 @@ class Simulation:
             self._network.isolate(described.name)
 
     def _lay_host(self, host: Host) -> None:
+        clock.set_ahead(host.kubernetes.clock)
         cluster = self.clusters[host.name]
         spec = states.build_spec(role=host.role, jwt=host.jwt_in_spec or "")
         if host.proxy_address is not None:
@@ -140,24 +157,31 @@ class Simulation:
                 kubeconfig=cluster_controller.host_kubeconfig(cluster.state.authority),
                 token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(HOST_CLUSTER)),
             )
+        for name, placed in host.workspaces.items():
+            placement = {"clusters": [{"name": each} for each in placed]}
+            content = {"metadata": {"name": name}, "spec": {"placement": placement}}
+            cluster.state.put(resources.FEDERATEDWORKSPACES, content)
         if host.jwt_in_spec is not None:
             cluster.state.log_failed_run(host.jwt_in_spec)
 
     def _lay_member(self, member: Member) -> None:
+        clock.set_ahead(member.kubernetes.clock)
         cluster = self.clusters[member.name]
         cluster.state.lay_kubernetes()
         if not member.installed:
+            self._lay_leftovers(member)
             return
         secret = self._host_secret if member.secret is Origin.HOST else states.new_secret()
         in_force = states.build_spec(role=member.role, jwt=secret if member.secret is Origin.HOST else "")
         text = configuration.render(in_force, secret=secret, release=self._release)
-        name = member.joined or member.other_host
+        name = member.joined or member.other_host or member.left.cluster_name
         if name is not None and self._release.states_role:
             text = configuration.rewrite(_load(text), cluster_name=name)
         spec = states.build_spec(role="member", jwt=self._host_secret) if member.spec_ahead else in_force
         cluster.state.lay_kubesphere(spec, secret=secret, settings=text)
         if member.spec_ahead:
             cluster.state.log_failed_run(self._host_secret)
+        self._lay_leftovers(member)
         if member.agent is not None:
             proxy_states.lay_agent(cluster.state, member.agent)
         if member.joined is not None and member.connection == "proxy":
@@ -171,6 +195,14 @@ class Simulation:
             )
         elif member.joined is not None:
             kubeconfig = cluster.kubeconfig("admin", server=cluster.pod_server)
+            if member.kubeconfig_days is not None:
+                described = Kubeconfig(
+                    cluster=member.name,
+                    server=issued.PODS,
+                    identity=Identity.CERTIFICATE,
+                    days=member.kubeconfig_days,
+                )
+                kubeconfig = cluster.issue_kubeconfig("kubernetes-admin", described)
             certificate = kubeconfig["users"][0]["user"]["client-certificate-data"]
             self.clusters[self._scenario.host.name].state.lay_joined(
                 cluster.state,
@@ -180,6 +212,14 @@ class Simulation:
                 token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(member.joined)),
                 expiry=certificates.expiry(states.decode(certificate)),
             )
+
+    def _lay_leftovers(self, member: Member) -> None:
+        cluster = self.clusters[member.name]
+        leftover_states.lay(
+            cluster.state,
+            member.left,
+            account_token=lambda name: cluster.account_token(namespace=FEDERATION_NAMESPACE, name=name),
+        )
 
     def _write_files(self) -> None:
         """Write the kubeconfigs and the Airflow connections, readable by this user only."""
@@ -193,6 +233,9 @@ class Simulation:
         )
         self._write("kubeconfig", text=yaml.safe_dump(everywhere, sort_keys=False))
         connections = {name: self._connection(name) for name in self.clusters}
+        for name, document in self._issued.items():
+            self._write(f"{name}.kubeconfig", text=yaml.safe_dump(document, sort_keys=False))
+            connections[name] = {"conn_type": "kubernetes", "extra": {"kube_config": document}}
         for alias, name in self._scenario.aliases.items():
             connections[alias] = self._connection(name)
         self.connections = connections

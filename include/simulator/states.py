@@ -14,7 +14,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.simulator import configuration, definitions, manifests, resources, store
+from include.simulator import clock, configuration, definitions, manifests, resources, store
 from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
 from include.simulator.actors.container_log import Line
 from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE
@@ -254,23 +254,7 @@ class State:
 
         `token` is the token of the member's service account, `expiry` that of the kubeconfig's client certificate.
         """
-        if member is not self:
-            member.put(resources.NAMESPACES, {"metadata": {"name": FEDERATION_NAMESPACE}})
-        account, token_name = manifests.federation_account(name), secrets.token_hex(3)
-        secret = manifests.federation_token_secret(name, suffix=token_name)
-        secret["data"] = {
-            "token": _encode(token),
-            "ca.crt": _encode(member.authority),
-            "namespace": _encode(FEDERATION_NAMESPACE),
-        }
-        member.put(
-            resources.SERVICEACCOUNTS,
-            namespace=FEDERATION_NAMESPACE,
-            content={"metadata": {"name": account}, "secrets": [{"name": secret["metadata"]["name"]}]},
-        )
-        member.put(resources.SECRETS, secret, namespace=FEDERATION_NAMESPACE)
-        member.put(resources.CLUSTERROLES, manifests.federation_role(name))
-        member.put(resources.CLUSTERROLEBINDINGS, manifests.federation_binding(name))
+        member.lay_membership(name, token=token)
         cluster = manifests.cluster(name, kubeconfig=kubeconfig, host=member is self)
         cluster["metadata"]["finalizers"] = [cluster_controller.FINALIZER]
         cluster["spec"]["connection"]["kubernetesAPIEndpoint"] = server
@@ -296,6 +280,30 @@ class State:
                 labels=cluster["metadata"].get("labels", {}),
             ),
         )
+
+    def ensure_namespace(self, name: str) -> None:
+        """Lay down a Namespace unless it is there."""
+        if self.store.find(resources.NAMESPACES, name=name) is None:
+            self.put(resources.NAMESPACES, {"metadata": {"name": name}})
+
+    def lay_membership(self, name: str, *, token: str) -> None:
+        """Lay down what joining under a name puts on the cluster itself; `token` is that of the service account."""
+        self.ensure_namespace(FEDERATION_NAMESPACE)
+        account, token_name = manifests.federation_account(name), secrets.token_hex(3)
+        secret = manifests.federation_token_secret(name, suffix=token_name)
+        secret["data"] = {
+            "token": _encode(token),
+            "ca.crt": _encode(self.authority),
+            "namespace": _encode(FEDERATION_NAMESPACE),
+        }
+        self.put(
+            resources.SERVICEACCOUNTS,
+            namespace=FEDERATION_NAMESPACE,
+            content={"metadata": {"name": account}, "secrets": [{"name": secret["metadata"]["name"]}]},
+        )
+        self.put(resources.SECRETS, secret, namespace=FEDERATION_NAMESPACE)
+        self.put(resources.CLUSTERROLES, manifests.federation_role(name))
+        self.put(resources.CLUSTERROLEBINDINGS, manifests.federation_binding(name))
 
     def log_failed_run(self, secret: str) -> None:
         """Lay down the log of a run that ended silently with this secret in its spec."""
@@ -349,8 +357,10 @@ def _conditions(expiry: datetime.datetime | None) -> list[Object]:
     ]
     if expiry is not None:
         kind = "KubeConfigCertExpiresInSevenDays"
+        soon = expiry < clock.now() + datetime.timedelta(days=7)
         text = expiry.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
-        conditions.append({"type": kind, "status": "False", "reason": kind, "message": text, **times})
+        value = "True" if soon else "False"
+        conditions.append({"type": kind, "status": value, "reason": kind, "message": text, **times})
     return conditions
 
 
@@ -364,4 +374,4 @@ def _encode(text: str) -> str:
 
 
 def _earlier(minutes: float) -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=minutes)
+    return clock.now() - datetime.timedelta(minutes=minutes)

@@ -27,6 +27,7 @@ from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.scheduler import Scheduler
 from include.simulator.certificates import Authority
 from include.simulator.cluster import API_PORT
+from include.simulator.foundation import Kubernetes
 from include.simulator.manifests import FEDERATION_NAMESPACE
 from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Server, tls_context
 from include.simulator.scenario import HOST_CLUSTER
@@ -59,7 +60,10 @@ class RealCluster:
         fault,
         load_balancer,
         published,
+        kubernetes,
     ):
+        if kubernetes != Kubernetes():
+            raise ValueError(f"{name}: this Kubernetes is as it should be")
         if rules:
             raise ValueError(f"{name}: a scenario cannot take rights away where RBAC does")
         self.name = name

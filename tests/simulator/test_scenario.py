@@ -64,6 +64,60 @@ REFUSED = [
         {"host": {"role": "host", "proxy_address": "http://1.2.3.4:80"}, "members": [BEHIND_TOWER]},
         "members[0].connection: nothing leads from host.proxy_address to tower at the start",
     ),
+    ({"host": {"kubernetes": {"speed": 1}}}, "host.kubernetes: expected a mapping with certificate"),
+    ({"host": {"kubernetes": {"clock": "late"}}}, "host.kubernetes: clock: expected seconds"),
+    ({"host": {"kubernetes": {"certificate": {"days": 0}}}}, "host.kubernetes: certificate: days: expected days"),
+    ({"host": {"kubernetes": {"certificate": {"issuer": "me"}}}}, "issuer: expected own or reinstalled or"),
+    (
+        {"members": [{"name": "a", "kubernetes": {"certificate": {"shown_to": "everybody"}}}]},
+        "members[0].kubernetes: certificate: is that of any cluster; say what differs",
+    ),
+    (
+        {"members": [{"name": "a", "kubeconfig_days": 3}]},
+        "members[0].kubeconfig_days: nothing was imported of a member that is not joined",
+    ),
+    (
+        {"host": {"role": "host"}, "members": [{**BEHIND_TOWER, "kubeconfig_days": 3}]},
+        "members[0].kubeconfig_days: tower makes the kubeconfig of a member that is joined by proxy",
+    ),
+    ({"connections": {"x": {}}}, "connections.x.cluster: there is no cluster ''"),
+    ({"connections": {"host": {"cluster": "host"}}}, "connections.host.cluster: that connection id is taken"),
+    ({"connections": {"x": {"cluster": "host", "identity": "me"}}}, "connections.x.identity: expected certificate or"),
+    ({"connections": {"x": {"cluster": "host", "authority": "me"}}}, "connections.x.authority: expected own or"),
+    (
+        {"connections": {"x": {"cluster": "host", "days": 3}}},
+        "x.days: nothing ends in a kubeconfig with identity",
+    ),
+    (
+        {
+            "connections": {
+                "x": {"cluster": "host", "identity": "empty", "forbid": [{"verb": "get", "resource": "pods"}]}
+            }
+        },
+        "connections.x.forbid: nobody is known by identity empty",
+    ),
+    ({"members": [{"name": "a", "left": {"accounts": "x"}}]}, "members[0].left.accounts: expected a list of names"),
+    (
+        {"host": {"role": "host"}, "members": [{"name": "a", "joined": "a", "left": {"accounts": ["a"]}}]},
+        "members[0].left.accounts: it is joined as 'a'",
+    ),
+    (
+        {"host": {"role": "host"}, "members": [{"name": "a", "joined": "a", "left": {"namespace_terminating": True}}]},
+        "left.namespace_terminating: a joined member's service account is in that namespace",
+    ),
+    (
+        {"members": [{"name": "a", "installed": False, "left": {"workspaces": ["x"]}}]},
+        "members[0].left.workspaces and cluster_name: are KubeSphere's, which is not installed",
+    ),
+    (
+        {"members": [{"name": "a", "role": "member", "other_host": "x", "left": {"cluster_name": "x"}}]},
+        "left.cluster_name: the ConfigMap holds one host's name for the cluster",
+    ),
+    (
+        {"kubesphere": "v3.0.0", "members": [{"name": "a", "left": {"cluster_name": "x"}}]},
+        "members[0].left.cluster_name: KubeSphere v3.0.0 writes no clusterName anywhere",
+    ),
+    ({"host": {"workspaces": {"x": []}}}, "host.workspaces: are federated, and host.role is none"),
     ({"aliases": {"other": "nobody"}}, "aliases.other: there is no cluster 'nobody'"),
     ({"members": [{"name": "a"}], "aliases": {"a": "host"}}, "aliases.a: is a cluster's own connection id"),
 ]

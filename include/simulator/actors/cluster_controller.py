@@ -12,7 +12,7 @@ import datetime
 import logging
 from typing import Any, Final
 
-from include.simulator import certificates, configuration, manifests, resources, store
+from include.simulator import certificates, clock, configuration, manifests, resources, store
 from include.simulator.actors import federation, kubeconfigs
 from include.simulator.actors.client import Change, Client, Object, RequestError
 from include.simulator.actors.kubelet import Container
@@ -225,7 +225,7 @@ class ClusterController:
             except ValueError as error:
                 self._container.log(f"sync KubeConfig expiration date failed: {error}")
                 return
-            soon = expiry < datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=7)
+            soon = expiry < clock.now() + datetime.timedelta(days=7)
             text = expiry.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
         kind = "KubeConfigCertExpiresInSevenDays"
         set_condition(status, type_=kind, value="True" if soon else "False", reason=kind, message=text)

@@ -11,7 +11,7 @@ import string
 import uuid
 from typing import Any
 
-from include.simulator import configuration, definitions, manifests, resources
+from include.simulator import clock, configuration, definitions, manifests, resources
 from include.simulator.actors import installer_log
 from include.simulator.actors.client import Object, RequestError
 from include.simulator.actors.kubelet import Container
@@ -250,7 +250,7 @@ class Run:
 
 
 def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+    return clock.now()
 
 
 def _local_time() -> str:
