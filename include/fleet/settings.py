@@ -31,6 +31,9 @@ class Settings:
     """A ConfigMap unchanged for this long is loaded by the processes that mount it (kubesphere-facts 12.2)."""
     resync: float = 120.0
     """The host's controller looks at each Cluster this often, unless its ConfigMap says otherwise."""
+    turn_duration: float = 300.0
+    """A run that died lets the next one in after this long; between two steps nobody renews its Lease, so that an
+    Airflow whose scheduler is away for half of this loses its turn."""
     run_deadline: float = 7200.0
     """A run that takes longer is reported as late: 6600 is what all waits take together that use up the conf's
     default time-outs, the installer's 3600, tower's 300, by proxy twice the host's 1200, and the proof's 300."""

@@ -14,8 +14,10 @@ Object = dict[str, Any]
 
 def answer(content: Object, *, user: str, access: Access) -> Object:
     """Return the review with what it asks for. Raises ApiError 422 for one that asks for nothing, or for two things."""
-    spec, metadata = content.get("spec") or {}, content.get("metadata") or {}
-    asked, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    spec: Object = content.get("spec") or {}
+    metadata: Object = content.get("metadata") or {}
+    asked: Any = spec.get("resourceAttributes")
+    path: Any = spec.get("nonResourceAttributes")
     problems = []
     if asked is not None and path is not None:
         shown = f'authorization.NonResourceAttributes{{Path:"{path.get("path", "")}", Verb:"{path.get("verb", "")}"}}'

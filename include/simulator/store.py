@@ -178,7 +178,7 @@ class Store:
         if resource.status:
             created.pop("status", None)
         _drop_empty(metadata)
-        defaults.complete(resource, content=created, old=None, allocator=self._allocator)
+        defaults.complete(resource, content=created, old=None, allocator=self._choose_allocator(dry_run))
         self._check(resource, content=created, old=None)
         existing = self.find(resource, name=name, namespace=namespace)
         if existing is not None:
@@ -214,7 +214,7 @@ class Store:
             )
             raise status.invalid(resource, name=name, problems=[problem], kind=resource.plural)
         read = self.read(resource, content=copy.deepcopy(content), strict=strict)
-        new = self._next_version(resource, old=old, content=read, subresource=subresource)
+        new = self._next_version(resource, old=old, content=read, subresource=subresource, dry_run=dry_run)
         if new == old:
             return old
         metadata = new["metadata"]
@@ -314,7 +314,7 @@ class Store:
             if not dry_run:
                 self._remove(resource, old=old)
             return old, True
-        if "deletionTimestamp" in metadata or dry_run:
+        if "deletionTimestamp" in metadata:
             return old, False
         marked = copy.deepcopy(old)
         marked["metadata"]["deletionTimestamp"] = timestamp()
@@ -324,6 +324,8 @@ class Store:
             marked["metadata"]["deletionGracePeriodSeconds"] = 30 if on_node else 0
         if "generation" in metadata:
             marked["metadata"]["generation"] += 1
+        if dry_run:
+            return marked, False
         return self._commit("MODIFIED", resource=resource, new=marked, previous=old), False
 
     def read(self, resource: Resource, *, content: Object, strict: bool) -> Object:
@@ -382,7 +384,12 @@ class Store:
             cause = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise status.forbidden_for_reason(resource, name=name, cause=cause)
 
-    def _next_version(self, resource: Resource, *, old: Object, content: Object, subresource: str) -> Object:
+    def _choose_allocator(self, dry_run: bool) -> defaults.Allocator:
+        return defaults.DryAllocator() if dry_run else self._allocator
+
+    def _next_version(
+        self, resource: Resource, *, old: Object, content: Object, subresource: str, dry_run: bool
+    ) -> Object:
         before = old["metadata"]
         if subresource in {"status", "finalize"}:
             part = "spec" if subresource == "finalize" else "status"
@@ -406,7 +413,7 @@ class Store:
                 new["status"] = old["status"]
         if resource == resources.NAMESPACES:
             new["spec"] = old["spec"]
-        defaults.complete(resource, content=new, old=old, allocator=self._allocator)
+        defaults.complete(resource, content=new, old=old, allocator=self._choose_allocator(dry_run))
         self._check(resource, content=new, old=old)
         if resource.generation != "none" and _raises_generation(resource, old=old, new=new):
             metadata["generation"] = before.get("generation", 0) + 1

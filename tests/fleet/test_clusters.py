@@ -110,6 +110,32 @@ def test_creating_what_is_there_is_a_conflict(connections):
         ask("m1", lambda cluster: cluster.create(ref, manifest))
 
 
+def test_a_dry_run_returns_what_would_be_notes_it_and_stores_nothing(simulation, connections):
+    ref = kinds.Ref(kinds.CONFIG_MAP, "dry", "default")
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "dry"}, "data": {"a": "1"}}
+
+    async def run():
+        async with (
+            clusters.connect("m1", role="member", limits=LIMITS, dry=True) as dry,
+            clusters.connect("m1", role="member", limits=LIMITS) as cluster,
+        ):
+            tried = await dry.create(ref, body)
+            assert await cluster.read(ref) is None
+            made = await cluster.create(ref, body)
+            with pytest.raises(errors.ConflictError):
+                await dry.create(ref, body)
+            changed = await dry.patch(ref, {"data": {"a": "2"}})
+            assert await cluster.get(ref) == made
+            await cluster.delete(ref)
+            return tried["data"], changed["data"], [(write.verb, write.before) for write in dry.planned], made
+
+    tried, changed, planned, made = asyncio.run(run())
+    assert (tried, changed) == ({"a": "1"}, {"a": "2"})
+    assert planned == [("create", None), ("patch", made)]
+    written = [entry for entry in simulation.clusters["m1"].writes() if entry.name == "dry"]
+    assert [entry.verb for entry in written if "dryRun" not in entry.path] == ["create", "delete"]
+
+
 RIGHTS = {
     kinds.Right("get", kinds.SECRET, "kubesphere-system", "kubesphere-secret"): False,
     kinds.Right("list", kinds.SECRET, "kubesphere-system"): True,

@@ -53,9 +53,7 @@ def join(join, monkeypatch):
         pytest.param("m1", "get namespaces", "preflight", id="identity"),
     ],
 )
-def test_a_missing_right_that_is_waived_ends_the_task_that_needs_it_and_is_named(  # noqa: PLR0917 - fixtures and cases
-    simulate, join, side, right, task
-):
+def test_a_missing_right_that_is_waived_ends_the_task_that_needs_it_and_is_named(simulate, join, side, right, task):
     on = {"host": "on_host", "m1": "on_member"}[side]
     simulation = simulate_without(simulate, **{on: [right]})
     run = join(simulation, waive=["host-rights", "member-rights"])
