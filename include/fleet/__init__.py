@@ -5,15 +5,19 @@ In layers, each of which may import only what is below it; a linter checks it (p
     executors, operators   the Airflow side: where tasks run; which step runs, how long a run may take, what is retried
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
     join                   the steps as plain functions, named like the tasks
+    preflight              what is read of both clusters before anything is written
     joining                what the steps have in common
     configuring, membership
                            what KubeSphere is asked for and has in force; whether a member is joined, and the proofs
     installer              ks-installer's runs
     tunnel, waits          tower and its agent; waiting
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
-    connections            Kubernetes access: connection id -> client
+    certificates, connections
+                           access: what TLS servers and credentials say of themselves; connection id -> client
+    checks                 preflight's checks
+    observed               what they judge: everything that was read, or why it could not be
     identity, manifests    who is who; the Cluster object
-    tower                  tower's address, the agent's Deployment
+    rights, tower          which rights a join needs; tower's address, the agent's Deployment
     conf, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them

@@ -78,6 +78,8 @@ async def preflight(join: joining.Join) -> joining.Report:
     for finding in found:
         if finding.answer is findings.Answer.OK:
             log.debug("%s", finding)
+        elif finding.waived:
+            log.warning("Waived by the conf of this run, which goes on: %s", finding)
         else:
             log.warning("Preflight, %s: %s", finding.answer.value, finding)
     counts = collections.Counter(finding.answer.value for finding in found)

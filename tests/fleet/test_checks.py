@@ -9,6 +9,7 @@ import yaml
 
 from include.fleet import checks, findings, installer_log, kubeconfig, kubesphere, observed, rights
 from include.fleet import conf as confs
+from tests.fleet import preflight_page
 
 NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 SERVER = "https://10.20.1.1:6443"
@@ -713,3 +714,8 @@ def test_a_finding_names_its_check():
         assert check.look(seen).check == check.id
         assert check.look.__doc__
     assert dataclasses.is_dataclass(checks.CHECKS[0])
+
+
+def test_the_page_has_the_table_of_the_checks():
+    page = preflight_page.PAGE.read_text()
+    assert page == preflight_page.written(page), "run python -m tests.fleet.preflight_page"
