@@ -266,7 +266,7 @@ ERRORS = [
         'cannot get resource "namespaces"',
         id="member-rights-identity",
     ),
-    pytest.param("clock-skew", {"member": {"kubernetes": {"clock": 120}}}, "120 s apart", id="clock-skew"),
+    pytest.param("clock-skew", {"member": {"kubernetes": {"clock": 120}}}, "beyond 10 s", id="clock-skew"),
     pytest.param(
         "member-apiserver", {"spoil": scale("m1", "ks-apiserver")}, "no endpoints available", id="member-apiserver"
     ),
@@ -378,7 +378,7 @@ def test_an_error_that_is_waived_does_not_stop_and_its_use_is_logged(preflight, 
     (finding,) = [item for item in run.report["findings"] if item["check"] == "clock-skew"]
     assert finding["waived"] == "yes"
     assert "Waived by the conf of this run" in caplog.text
-    assert "120 s apart" in caplog.text
+    assert "s apart, give or take" in caplog.text
 
 
 def test_a_check_that_there_is_not_is_a_problem_of_the_conf(preflight):
