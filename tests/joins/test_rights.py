@@ -116,6 +116,8 @@ IN = "in kubesphere-system"
                 *(
                     (f"Whether deployments/{name} in {namespace} is rolled out was not checked", right, "host")
                     for name, namespace, right in (
+                        ("ks-installer", "kubesphere-system", f"get deployments.apps {IN}"),
+                        ("ks-controller-manager", "kubesphere-system", f"get deployments.apps {IN}"),
                         ("tower", "kubesphere-system", f"get deployments.apps {IN}"),
                         (
                             "kubefed-controller-manager",
