@@ -29,7 +29,7 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 
 The last error of its log says what was tried, on which object of which cluster, what the server said, and what to do. Its last line, and XCom `diagnosis`, say what is most likely wrong, by what evidence, and the next step; where no known cause fits, they show what was seen. Mend the cause, then clear the task: it begins with what it finds.
 
-- **preflight** checks the conf, the connections and who is who, before anything is written. *Fails:* every problem is listed with its conf key.
+- **preflight** looks at both clusters for whatever would stop or trouble the join, before anything is written: versions, installers, names, left-overs, certificates, credentials, rights, clocks, workspaces, tower; docs/preflight.md has each check. *Fails:* every error is listed with what was seen and what to do. Mend it, or name the check in `waive` to go on in spite of it; what would mix up clusters cannot be waived.
 - **plan** shows what would be written. *Fails:* the server refuses one of the writes; the log says which.
 - **approve_plan** asks a person, if the conf says so. *Fails:* rejected, or nobody answered in time.
 - **take_turn** waits for other runs of this member. *Fails:* the log names the run that it waited for.

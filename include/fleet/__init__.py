@@ -6,6 +6,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
     join                   the steps as plain functions, named like the tasks
     choosing               which connection type it is, where the conf leaves that open
+    preflight              what is read of both clusters before anything is written
     rollback               what stood before a run, and undoing what the run has written
     probe                  what the pods of host and member reach
     diagnosing             what is most likely wrong when a step gives up, as both clusters show it
@@ -15,11 +16,16 @@ In layers, each of which may import only what is below it; a linter checks it (p
     installer              ks-installer's runs
     tunnel, waits          tower and its agent; waiting
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
-    connections            Kubernetes access: connection id -> client
+    certificates, connections
+                           access: what TLS servers and credentials say of themselves; connection id -> client
+    checks                 preflight's checks
+    observed               what they judge: everything that was read, or why it could not be
     identity, manifests, snapshots
                            who is who; the Cluster object; what stood on a cluster, kept and compared
-    causes, curl, tower    the table of causes; the Job of a probe, and curl's answers; tower's address and agent
-    conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, plans, redaction, settings
+    causes, curl, plans, rights, tower
+                           the table of causes; the Job of a probe, and curl's answers; what a join would write; which
+                           rights it needs; tower's address and agent
+    conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
 
 import aiohttp
 from airflow.sdk.log import amask_secret
@@ -42,6 +45,21 @@ _MISSING_RIGHT = re.compile(
 
 _FAILURES = (client.ApiException, aiohttp.ClientError, OSError, TimeoutError)
 """What a request can raise: the server's refusal, or no answer."""
+
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a server tells everybody."""
+
+    kubernetes: str
+    """Its gitVersion."""
+    ahead: float | None
+    """Seconds by which its clock is ahead of this machine's, None where it does not tell the time."""
+    margin: float
+    """Seconds by which *ahead* may be wrong: the time is told in whole seconds, and the answer took its way."""
 
 
 class Cluster:
@@ -108,6 +126,30 @@ class Cluster:
     def redacted(self, text: str) -> str:
         """Return *text* of a server without this cluster's secrets."""
         return redaction.redacted(text, self.secrets)
+
+    async def greeting(self) -> Greeting:
+        """Return the server's version and clock; everybody whom it knows may ask for that."""
+        sent = time.time()
+        try:
+            data, _, headers = await self._send("/version", "GET", response_types_map={200: "object"})
+        except _FAILURES as error:
+            self._raise("read", "the version", error)
+        took = time.time() - sent
+        date = dict(headers or {}).get("Date")
+        ahead = email.utils.parsedate_to_datetime(date).timestamp() + 0.5 - (sent + took / 2) if date else None
+        return Greeting(kubernetes=str(data["gitVersion"]), ahead=ahead, margin=0.5 + took / 2)
+
+    async def by(self, deadline: float, asking: Awaitable[Answer], *, what: str) -> Answer:
+        """Return the answer to a request if it comes by *deadline*, in seconds of `time.monotonic`.
+
+        Raises UnreachableError if it does not.
+        """
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await asking
+        except TimeoutError:
+            self._unanswered = True
+            raise errors.UnreachableError(f"read {what} on the {self}: no answer in the time there was.") from None
 
     async def read(self, ref: kinds.Ref) -> dict[str, Any] | None:
         """Return the object, or None if there is none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import datetime
 import logging
-import re
 from typing import Any
 
 from include.fleet import clusters, errors, installer, journal, kubesphere, redaction
@@ -14,7 +13,6 @@ log = logging.getLogger(__name__)
 
 _OVERTAKEN = 5
 """How often to read again after somebody else was faster."""
-_SHELL_SAFE = re.compile(r"[A-Za-z0-9._-]+")
 
 
 async def asked(cluster: clusters.Cluster) -> dict[str, Any]:
@@ -90,8 +88,7 @@ def trust(host: clusters.Cluster, seen: kubesphere.Snapshot) -> kubesphere.Trust
         raise errors.UnsupportedError(
             f"The {host} has no jwtSecret in {kubesphere.CONFIG}. Look at the log of Pod ks-installer there."
         )
-    if not _SHELL_SAFE.fullmatch(found.value):
-        # The installer puts it unquoted into a shell command (kubesphere-facts 2.4, P-15).
+    if not kubesphere.can_be_passed_on(found.value):
         raise errors.UnsupportedError(
             f"The jwtSecret of the {host} has characters that ks-installer cannot pass on to a member. Give the "
             f"host one of letters and digits: spec.authentication.jwtSecret of {kubesphere.CONFIGURATION}."

@@ -3,6 +3,7 @@
     FleetError
     ├── PermanentError              trying again changes nothing
     │   ├── ConfError               the conf of the run is wrong; lists every problem
+    │   ├── PreflightError          a check before the first write found an error; lists all of them
     │   ├── RefusedError            the join would harm a cluster; lists every reason
     │   ├── UnsupportedError        a KubeSphere that this project cannot join
     │   ├── UndecidedError          the connection type could not be found out, or neither works
@@ -63,6 +64,14 @@ class ConfError(PermanentError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(_listed("The conf of this run cannot be used, nothing was written", self.problems))
+
+
+class PreflightError(PermanentError):
+    """Checks found errors before anything was written; lists every one."""
+
+    def __init__(self, cluster: str, found: Sequence[str]) -> None:
+        self.found = tuple(found)
+        super().__init__(_listed(f"Preflight stopped the join of {cluster}, nothing was written", self.found))
 
 
 class RefusedError(PermanentError):

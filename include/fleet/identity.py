@@ -46,26 +46,38 @@ class Sides:
 
 def refusals(sides: Sides) -> list[str]:
     """Return every reason not to go on; none means that the join mixes up no clusters."""
-    if sides.host_uid == sides.member_uid:
-        return [
-            (
-                f"both connections lead to the same cluster (kube-system UID {sides.host_uid}); "
-                "a host cluster cannot be its own member"
-            )
-        ]
-    found = [*_about_name(sides), *_about_other_names(sides)]
-    if not any(_stands_for(item, sides) for item in sides.clusters):
-        found += _about_other_host(sides)
-    return found
+    same = about_same_cluster(sides.host_uid, sides.member_uid)
+    if same:
+        return same
+    return [*about_host_name(sides), *about_name(sides), *about_other_names(sides), *about_other_host(sides)]
 
 
-def _about_name(sides: Sides) -> list[str]:
+def about_same_cluster(host_uid: str, member_uid: str) -> list[str]:
+    """Return why the two connections do not lead to two clusters; [] if they do."""
+    if host_uid != member_uid:
+        return []
+    return [
+        (
+            f"both connections lead to the same cluster (kube-system UID {host_uid}); "
+            "a host cluster cannot be its own member"
+        )
+    ]
+
+
+def about_host_name(sides: Sides) -> list[str]:
+    """Return why the name is the host's own; [] if it is not."""
     named = sides.named
     if named is not None and kubesphere.HOST_LABEL in (named["metadata"].get("labels") or {}):
         return [f"{sides.name} is the Cluster of the host itself; choose another name"]
     if sides.name == sides.host_config.host_cluster_name:
         return [f"{sides.name} is the name of the host cluster; choose another name"]
-    if named is None:
+    return []
+
+
+def about_name(sides: Sides) -> list[str]:
+    """Return why the Cluster that has the name already is not this member's; [] if it is, or there is none."""
+    named = sides.named
+    if named is None or about_host_name(sides):
         return []
     kind = kubesphere.connection_type(named)
     if kind != sides.connection:
@@ -97,7 +109,8 @@ def _taken(name: str, owner: str) -> str:
     return f"Cluster {name} belongs to another cluster ({owner}); choose another name"
 
 
-def _about_other_names(sides: Sides) -> list[str]:
+def about_other_names(sides: Sides) -> list[str]:
+    """Return under which other names the host has this member already."""
     others = [item for item in sides.clusters if item["metadata"]["name"] != sides.name]
     return [
         f"the host has this cluster already, as {item['metadata']['name']} (kube-system UID {sides.member_uid}); "
@@ -112,8 +125,11 @@ def may_belong_to_another_host(config: kubesphere.Config) -> bool:
     return config.role == kubesphere.MEMBER and bool(config.cluster_name)
 
 
-def _about_other_host(sides: Sides) -> list[str]:
+def about_other_host(sides: Sides) -> list[str]:
+    """Return why the member is another host's; [] if it is not, or this host has it."""
     config = sides.member_config
+    if any(_stands_for(item, sides) for item in sides.clusters):
+        return []
     if not may_belong_to_another_host(config) or sides.host_secret_in_use:
         return []
     return [

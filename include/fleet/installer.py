@@ -29,6 +29,8 @@ _CRASHES = 5
 _OWN = kinds.Ref(kinds.CLUSTER, kubesphere.HOST)
 """A host's own Cluster under its usual name; under another one it is seen at the next look."""
 _FORMER = ("jwtSecret", "secretInForce")
+UNSEEN = "What ks-installer was doing was not seen"
+"""What is lost without the right to list Pods."""
 _LOG_UNREAD = "The log of ks-installer was not read"
 
 
@@ -81,9 +83,37 @@ async def read_secret(cluster: clusters.Cluster) -> kubesphere.Object | None:
     return secret
 
 
+async def ask_queue(cluster: clusters.Cluster, pod: kinds.Ref) -> installer_log.Activity | None:
+    """Return what the installer's queue tells that it does, None if it tells nothing or may not be asked."""
+    path = f"{pod.path}:{_QUEUE_PORT}/proxy/queue"
+    try:
+        status, text = await cluster.proxied(path, what="the installer's queue")
+    except errors.ForbiddenError as error:
+        cluster.do_without(error, "The queue of ks-installer was not asked")
+        return None
+    length = re.match(r"\s*Queue length (\d+)", text) if status == 200 else None
+    if length is None:
+        return None
+    return installer_log.Activity.RUNNING if int(length.group(1)) else installer_log.Activity.IDLE
+
+
+async def read_log(cluster: clusters.Cluster, pod: kinds.Ref) -> str:
+    """Return the end of the installer's log, not redacted; "" where it cannot or may not be read."""
+    try:
+        return await cluster.pod_log(pod, lines=_LOG_LINES)
+    except errors.ForbiddenError as error:
+        cluster.do_without(error, _LOG_UNREAD)
+        return ""
+    except errors.FleetError as error:
+        log.debug("The installer's log cannot be read: %s", error)
+        return ""
+
+
 async def telling(cluster: clusters.Cluster, text: str) -> Sequence[str]:
-    """Return the lines of an installer's log that tell why the last run failed, redacted; [] where that cannot be."""
-    # The log can quote any secret that is or was in force, so all are known before it is redacted.
+    """Return the lines of the installer's log *text* that tell why its last run failed, redacted.
+
+    The log can quote any secret that is or was in force: [] where these cannot be known.
+    """
     try:
         await read_secret(cluster)
         before = await cluster.read(kubesphere.BEFORE_JOIN)
@@ -280,10 +310,10 @@ class _Follower:
 
     async def _ask(self) -> installer_log.Activity:
         try:
-            doing = await self._queue(self._pod) if self._pod else None
+            doing = await ask_queue(self._cluster, self._pod) if self._pod else None
             if doing is None:
                 former, self._pod = self._pod, await self._newest_pod()
-                doing = await self._queue(self._pod) if self._pod and self._pod != former else None
+                doing = await ask_queue(self._cluster, self._pod) if self._pod and self._pod != former else None
         except errors.PermanentError as error:
             log.debug("Cannot tell what the installer does: %s", error)
             return installer_log.Activity.UNKNOWN
@@ -293,32 +323,11 @@ class _Follower:
         try:
             return await self._cluster.newest_pod(kubesphere.NAMESPACE, label_selector=kubesphere.INSTALLER_SELECTOR)
         except errors.ForbiddenError as error:
-            self._cluster.do_without(error, "What ks-installer was doing was not seen")
+            self._cluster.do_without(error, UNSEEN)
             raise
 
-    async def _queue(self, pod: kinds.Ref) -> installer_log.Activity | None:
-        path = f"{pod.path}:{_QUEUE_PORT}/proxy/queue"
-        try:
-            status, text = await self._cluster.proxied(path, what="the installer's queue")
-        except errors.ForbiddenError as error:
-            self._cluster.do_without(error, "The queue of ks-installer was not asked")
-            return None
-        length = re.match(r"\s*Queue length (\d+)", text) if status == 200 else None
-        if length is None:
-            return None
-        return installer_log.Activity.RUNNING if int(length.group(1)) else installer_log.Activity.IDLE
-
     async def _log(self) -> str:
-        if self._pod is None:
-            return ""
-        try:
-            return await self._cluster.pod_log(self._pod, lines=_LOG_LINES)
-        except errors.ForbiddenError as error:
-            self._cluster.do_without(error, _LOG_UNREAD)
-            return ""
-        except errors.FleetError as error:
-            log.debug("The installer's log cannot be read: %s", error)
-            return ""
+        return "" if self._pod is None else await read_log(self._cluster, self._pod)
 
     async def _force_run(self, unmet: str) -> None:
         try:
@@ -360,4 +369,5 @@ class _Follower:
             )
 
     async def _telling(self) -> Sequence[str]:
+        """Return the lines of the log that tell why the last run failed, redacted."""
         return await telling(self._cluster, await self._log())

@@ -6,6 +6,7 @@ small report without secrets, which is what Airflow keeps.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import logging
@@ -13,12 +14,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from include.fleet import (
+    checks,
     choosing,
     clusters,
     configuring,
     connections,
     diagnosing,
     errors,
+    findings,
     identity,
     joining,
     journal,
@@ -27,6 +30,7 @@ from include.fleet import (
     kubesphere,
     manifests,
     membership,
+    observed,
     plans,
     probe,
     redaction,
@@ -37,6 +41,7 @@ from include.fleet import (
     waits,
 )
 from include.fleet import conf as confs
+from include.fleet import preflight as preflights
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +50,7 @@ _GRANT_IMPORTED = "The host receives this credential, and KubeSphere needs it to
 
 async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of a conf that can be found without asking a cluster, each with its key."""
-    found = confs.problems(raw)
+    found = [*confs.problems(raw), *checks.waive_problems(raw.get("waive"))]
     for key in ("host_conn_id", "member_conn_id", "import_conn_id"):
         if isinstance(raw.get(key), str):
             try:
@@ -64,25 +69,36 @@ async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
 
 
 async def preflight(join: joining.Join) -> joining.Report:
-    """Check the conf against both clusters, before anything is written.
+    """Look at both clusters for all that would stop or trouble the join, before anything is written.
 
-    Raises UnsupportedError where no KubeSphere that can be joined is installed, RefusedError with every
-    reason why this member must not get this name on this host.
+    Raises PreflightError with every error that is not waived, and otherwise what made it impossible to tell who is who.
     """
-    for cluster in (join.host, join.member):
-        await configuring.release(cluster)
     join = await choosing.narrowed(join)
-    sides = await joining.sides_of(join)
-    reasons = [*identity.refusals(sides), *joining.address_refusals(join.conf, sides)]
-    if reasons:
-        raise errors.RefusedError(join.conf.cluster, reasons)
+    seen = await preflights.observe(join)
+    found = checks.judge(seen)
+    for finding in found:
+        if finding.answer is findings.Answer.OK:
+            log.debug("%s", finding)
+        elif finding.waived:
+            log.warning("Waived by the conf of this run, which goes on: %s", finding)
+        else:
+            log.warning("Preflight, %s: %s", finding.answer.value, finding)
+    counts = collections.Counter(finding.answer.value for finding in found)
+    log.info("Preflight: %s", ", ".join(f"{counts[answer.value]} {answer.value}" for answer in findings.Answer))
+    stopping = findings.stopping(found)
+    if stopping:
+        raise errors.PreflightError(join.conf.cluster, [str(finding) for finding in stopping])
+    failed = preflights.unread(seen)
+    if failed is not None:
+        raise failed
     probed = await probe.probes(join) if join.conf.probe else []
     return {
         **probe.report(probed),
         "cluster": join.conf.cluster,
         "connection": choosing.after(probed, join.conf).value,
-        "host_uid": sides.host_uid,
-        "member_uid": sides.member_uid,
+        "host_uid": observed.known(seen.host.uid),
+        "member_uid": observed.known(seen.member.uid),
+        "findings": [finding.report for finding in (*found, *probed)],
     }
 
 

@@ -79,6 +79,8 @@ SECRET = Kind("secrets", "", "v1", "Secret")
 POD = Kind("pods", "", "v1", "Pod")
 SERVICE = Kind("services", "", "v1", "Service")
 SERVICE_ACCOUNT = Kind("serviceaccounts", "", "v1", "ServiceAccount")
+NODE = Kind("nodes", "", "v1", "Node", namespaced=False)
+ENDPOINTS = Kind("endpoints", "", "v1", "Endpoints")
 EVENT = Kind("events", "", "v1", "Event")
 LEASE = Kind("leases", "coordination.k8s.io", "v1", "Lease")
 JOB = Kind("jobs", "batch", "v1", "Job")
@@ -93,4 +95,13 @@ CLUSTER_ROLE_BINDING = Kind(
     "clusterrolebindings", "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", namespaced=False
 )
 KUBEFED_CLUSTER = Kind("kubefedclusters", "core.kubefed.io", "v1beta1", "KubeFedCluster")
+STORAGE_CLASS = Kind("storageclasses", "storage.k8s.io", "v1", "StorageClass", namespaced=False)
+WEBHOOK = Kind(
+    "validatingwebhookconfigurations",
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingWebhookConfiguration",
+    namespaced=False,
+)
 WORKSPACE = Kind("workspaces", "tenant.kubesphere.io", "v1alpha1", "Workspace", namespaced=False)
+FEDERATED_WORKSPACE = Kind("federatedworkspaces", "types.kubefed.io", "v1beta1", "FederatedWorkspace", namespaced=False)

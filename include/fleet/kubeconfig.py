@@ -38,9 +38,8 @@ class Kubeconfig:
 
     @property
     def cluster(self) -> Mapping[str, Any]:
-        """Return what it says about the cluster, which is not secret."""
-        found: Mapping[str, Any] = self.document["clusters"][0]["cluster"]
-        return found
+        """Return what it says about the cluster: no secrets."""
+        return cluster_of(self.document, context=None)
 
     @property
     def text(self) -> str:
@@ -88,6 +87,22 @@ def self_contained(
     if problems:
         raise KubeconfigError(problems)
     return Kubeconfig(_document(kept_cluster, kept_user), address, tuple(warnings))
+
+
+def user_of(document: object, *, context: str | None) -> Mapping[str, Any]:
+    """Return the user of a context (default: the current one); {} where there is none."""
+    name = context or (document.get("current-context") if isinstance(document, Mapping) else None)
+    chosen = _named(document, "contexts", name).get("context")
+    user = _named(document, "users", chosen.get("user") if isinstance(chosen, Mapping) else None).get("user")
+    return user if isinstance(user, Mapping) else {}
+
+
+def cluster_of(document: object, *, context: str | None) -> Mapping[str, Any]:
+    """Return the cluster of a context (default: the current one); {} where there is none."""
+    name = context or (document.get("current-context") if isinstance(document, Mapping) else None)
+    chosen = _named(document, "contexts", name).get("context")
+    found = _named(document, "clusters", chosen.get("cluster") if isinstance(chosen, Mapping) else None).get("cluster")
+    return found if isinstance(found, Mapping) else {}
 
 
 def essence(text: str) -> tuple[Any, ...] | None:

@@ -53,6 +53,9 @@ API_TOKEN_HEADER = "X-KubeSphere-Authorization"  # noqa: S105 - a header's name
 HOST = "host"
 MEMBER = "member"
 
+_LASTING = ("0", "0s")
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9._-]+")
+
 HOST_LABEL = "cluster-role.kubesphere.io/host"
 GROUP_LABEL = "cluster.kubesphere.io/group"
 DESCRIPTION_ANNOTATION = "kubesphere.io/description"
@@ -80,6 +83,14 @@ class Release:
     """Whether each look of the host's controller renews the time stamps of conditions (6.1)."""
     tells_failures_by_event: bool
     """Whether a failing join is an Event on the Cluster instead of Federated=False (6.1)."""
+    takes_tokens: bool
+    """Whether a member whose kubeconfig has no client certificate becomes Ready; on 3.3 it does not (6.3)."""
+    needs_account_tokens: bool
+    """Whether a member has to make token Secrets of accounts by itself, as Kubernetes does before 1.24 (6.4)."""
+    kubernetes: tuple[int, int]
+    """The minor versions of Kubernetes 1 that it is made for, from and to (9)."""
+    has_webhook: bool
+    """Whether the host asks itself before a Cluster is changed (6.9)."""
 
 
 RELEASES = {
@@ -89,6 +100,10 @@ RELEASES = {
         tells_identity=False,
         refreshes_conditions=False,
         tells_failures_by_event=True,
+        takes_tokens=True,
+        needs_account_tokens=True,
+        kubernetes=(15, 18),
+        has_webhook=False,
     ),
     "3.4": Release(
         minor="3.4",
@@ -96,6 +111,10 @@ RELEASES = {
         tells_identity=True,
         refreshes_conditions=True,
         tells_failures_by_event=False,
+        takes_tokens=True,
+        needs_account_tokens=False,
+        kubernetes=(20, 23),
+        has_webhook=True,
     ),
 }
 
@@ -113,6 +132,13 @@ class Config:
     agent_image: str
     resync: float | None
     """Seconds between two looks of the host's controller at a Cluster, if configured."""
+    token_age: str = ""
+    """How long access tokens last; "" where it does not say."""
+
+    @property
+    def has_lasting_tokens(self) -> bool:
+        """Tell whether access tokens never expire, as on a member (kubesphere-facts 6.6)."""
+        return self.token_age in _LASTING
 
 
 def version(configuration: Object) -> str:
@@ -150,6 +176,7 @@ def config(config_map: Object) -> Config | None:
         proxy_publish_address=str(multicluster.get("proxyPublishAddress") or ""),
         agent_image=str(multicluster.get("agentImage") or ""),
         resync=seconds(str(multicluster.get("clusterControllerResyncPeriod") or "")),
+        token_age=_token_age(authentication),
     )
 
 
@@ -172,8 +199,12 @@ def _role_in_force(authentication: Object, multicluster: Object) -> str:
         return str(multicluster["clusterRole"] or "")
     if multicluster.get("enable") is True:
         return HOST
+    return MEMBER if _token_age(authentication) in _LASTING else "none"
+
+
+def _token_age(authentication: Object) -> str:
     age = (authentication.get("oauthOptions") or {}).get("accessTokenMaxAge")
-    return MEMBER if str(age) in {"0", "0s"} else "none"
+    return "" if age is None else str(age)
 
 
 def seconds(duration: str) -> float | None:
@@ -189,6 +220,16 @@ def secret_value(secret: Object | None, key: str) -> str | None:
     """Return one decoded value of a Secret, or None."""
     encoded = ((secret or {}).get("data") or {}).get(key)
     return base64.b64decode(encoded).decode() if encoded else None
+
+
+def can_be_passed_on(jwt_secret: str) -> bool:
+    """Tell whether ks-installer can give a member this secret: it puts it unquoted into a command (P-15)."""
+    return _SHELL_SAFE.fullmatch(jwt_secret) is not None
+
+
+def spec_token_age(configuration: Object) -> str:
+    """Return how long access tokens are asked to last, or ""."""
+    return _token_age(configuration.get("spec", {}).get("authentication") or {})
 
 
 def spec_role(configuration: Object) -> str:

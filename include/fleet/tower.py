@@ -112,6 +112,12 @@ def announced_token(deployment: Mapping[str, Any]) -> str:
     return arguments(deployment).get("token", "")
 
 
+def credentials(deployment: Mapping[str, Any]) -> tuple[str, str]:
+    """Return name and token with which an agent announces itself; the token is a secret."""
+    words = arguments(deployment)
+    return words.get("name", ""), words.get("token", "")
+
+
 def complaint(log: str) -> str:
     """Return the agent's last complaint in its own words, or "" if it does not complain.
 

@@ -184,5 +184,5 @@ def test_without_an_installer_a_missing_configuration_means_that_kubesphere_is_n
         client.CustomObjectsApi(api).delete_namespaced_custom_object(
             "installer.kubesphere.io", "v1alpha1", SYSTEM, *CONFIGURATION
         )
-    with pytest.raises(errors.UnsupportedError, match="not installed"):
+    with pytest.raises(errors.PreflightError, match="not installed"):
         run_step(stage, "preflight")
