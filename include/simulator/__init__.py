@@ -57,7 +57,8 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
 - Node ports and load balancers lead somewhere for the pods of the clusters only.
 - Volumes, but for annotations of the pod. Of curl, what `actors/curl.py` has.
 - A container that ends starts again at once and stays Ready, unless its pod is never restarted. Those that a scenario
-  lets crash are in CrashLoopBackOff from their start on, with a restart count that stays.
+  lets crash are in CrashLoopBackOff from their start on, with a restart count that stays; a pod whose image
+  cannot be pulled is in ImagePullBackOff at once.
 - Of the version of Kubernetes that a scenario gives: what is served stays that of 1.22. What it changes is that the
   installer refuses it, that KubeSphere 3.0 waits for a token in vain, and that ks-apiserver crashes from 1.25 on.
 - `previous`, `limitBytes` of pod logs; streams through a proxy other than a followed log, which ends when its

@@ -149,6 +149,7 @@ class Cluster:
             connect=self._connect_account,
             others=(workloads, Jobs(manager, node=self._machine.name), Namespaces(manager)),
             crashing=self._crashing,
+            unpullable=self._kubernetes.unpullable,
         )
         await self._node.start()
 

@@ -47,8 +47,9 @@ class Kubernetes:
 
     `version` is that of Kubernetes, by default one that fits its KubeSphere. `clock` is how many seconds its clock is
     ahead, or behind when negative. `default_storage_class`: one of its StorageClasses is the default. `machine_id` is
-    that of its node, where it is to be the same as another's, as with machines that were cloned. A
-    `firewall` before its API server drops what the pods of other clusters send.
+    that of its node, where it is to be the same as another's, as with machines that were cloned. `unpullable` are
+    images, without a tag, that pods which start cannot pull. A `firewall` before its API server drops what the pods of
+    other clusters send.
     """
 
     certificate: Certificate | None = None
@@ -56,9 +57,11 @@ class Kubernetes:
     clock: float = 0
     default_storage_class: bool = True
     machine_id: str | None = None
+    unpullable: tuple[str, ...] = ()
     firewall: bool = False
 
 
+_IMAGE: Final = re.compile(r"[-a-z0-9.]+(/[-a-z0-9.]+)?")
 _TEXTS: Final = (
     ("version", re.compile(r"v1\.[0-9]{1,2}\.[0-9]{1,2}"), "a version like v1.22.12"),
     ("machine_id", re.compile(r"[0-9a-f]{32}"), "32 hexadecimal digits"),
@@ -85,7 +88,10 @@ def read(source: Any) -> Kubernetes | str:
         text = source.get(key)
         if text is not None and not (isinstance(text, str) and pattern.fullmatch(text)):
             return f"{key}: expected {expected}, got {text!r}"
-    return Kubernetes(**{**source, "certificate": certificate})
+    images = source.get("unpullable", [])
+    if not isinstance(images, list) or not all(isinstance(each, str) and _IMAGE.fullmatch(each) for each in images):
+        return f"unpullable: expected a list of images like kubesphere/tower, got {images!r}"
+    return Kubernetes(**{**source, "certificate": certificate, "unpullable": tuple(images)})
 
 
 def _read_certificate(source: Any) -> Certificate | str | None:

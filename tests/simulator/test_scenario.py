@@ -121,6 +121,7 @@ REFUSED = [
     ({"host": {"kubernetes": {"version": "1.22"}}}, "host.kubernetes: version: expected a version like v1.22.12"),
     ({"host": {"kubernetes": {"machine_id": "x"}}}, "host.kubernetes: machine_id: expected 32 hexadecimal digits"),
     ({"host": {"kubernetes": {"default_storage_class": "x"}}}, "default_storage_class: expected true or false"),
+    ({"host": {"kubernetes": {"unpullable": "tower"}}}, "unpullable: expected a list of images"),
     ({"host": {"workloads": {"tower": "stopped"}}}, "host.workloads.tower: is not there at the start anyway"),
     ({"host": {"workloads": {"tower": "slow"}}}, "host.workloads.tower: expected stopped or missing or crashing"),
     ({"host": {"workloads": {"etcd": "stopped"}}}, "host.workloads.etcd: expected one of ks-apiserver"),

@@ -1,4 +1,4 @@
-"""Deployments that do not run, and versions that do not fit."""
+"""Deployments that do not run, images that cannot be pulled, and versions that do not fit."""
 
 import kubernetes
 import pytest
@@ -75,6 +75,14 @@ def test_without_its_controller_a_host_leaves_a_cluster_alone(simulate, create, 
     create(host, "m1", member.kubeconfig("admin", server=member.pod_server))
     host.scale("ks-controller-manager", 0)
     assert "finalizers" not in host.object("clusters", "m1")["metadata"]
+
+
+def test_an_image_that_cannot_be_pulled_keeps_the_agents_pod_waiting(simulate, deploy_agent, wait_for):
+    member = simulate(members=[{"name": "m1", "kubernetes": {"unpullable": ["kubesphere/tower"]}}]).clusters["m1"]
+    deploy_agent(member, name="m1", token="t")
+    (pod,) = wait_for(lambda: [each for each in pods_of(member, "agent") if each["status"].get("containerStatuses")])
+    assert (pod["status"]["phase"], waiting(pod)) == ("Pending", "ImagePullBackOff")
+    assert "readyReplicas" not in member.object("deployments", "cluster-agent", SYSTEM).get("status", {})
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import itertools
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -81,7 +81,7 @@ class Kubelet:
 
     `programs` maps image names without their tag to programs, `connect` returns a client for a service account, `logs`
     is what containers have written before the simulation began, by pod name. `crashing` is what the containers of
-    Deployments say that crash, by the Deployment's name.
+    Deployments say that crash, by the Deployment's name; `unpullable` are images that cannot be pulled.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Kubelet:
         connect: Callable[[str, str], Client],
         logs: Mapping[str, list[Line]],
         crashing: Mapping[str, str],
+        unpullable: Collection[str],
     ) -> None:
         self._client = client
         self._cluster = cluster
@@ -111,6 +112,7 @@ class Kubelet:
         self._programs = programs
         self._connect = connect
         self._crashing = crashing
+        self._unpullable = unpullable
         self._logs: dict[tuple[str, str], Log] = {("kubesphere-system", pod): Log(lines) for pod, lines in logs.items()}
         self._numbers = itertools.count(100)
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -138,7 +140,9 @@ class Kubelet:
 
     def _find_program(self, pod: Object) -> Program | None:
         repository = _repository(pod["spec"]["containers"][0].get("image", ""))
-        return self._programs.get(repository) if self._find_crash(pod) is None else None
+        if self._find_crash(pod) is not None or (repository in self._unpullable and not pod["status"].get("podIP")):
+            return None
+        return self._programs.get(repository)
 
     def _find_crash(self, pod: Object) -> str | None:
         """Return what a container of this pod says when it crashes, if it does."""
@@ -192,6 +196,8 @@ class Kubelet:
         if not resumed:
             await asyncio.sleep(self._timing.kubelet)
             describe = running_status if crash is None else crashing_status
+            if _repository(spec["containers"][0].get("image", "")) in self._unpullable:
+                describe = unpulled_status
             await self._report(pod, describe(spec["containers"], address=address, host=self._address))
         program = self._find_program(pod)
         if program is None:
@@ -338,7 +344,24 @@ def crashing_status(containers: list[Object], *, address: str, host: str) -> Obj
         waiting = {"reason": "CrashLoopBackOff", "message": message}
         container |= {"ready": False, "started": False, "restartCount": 12}
         container |= {"state": {"waiting": waiting}, "lastState": {"terminated": ended}}
-    for condition in described["conditions"]:
+    return _not_ready(described, containers)
+
+
+def unpulled_status(containers: list[Object], *, address: str, host: str) -> Object:
+    """Return the status of a pod whose images cannot be pulled."""
+    described = {**running_status(containers, address=address, host=host), "phase": "Pending"}
+    for container in described["containerStatuses"]:
+        waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{container["image"]}"'}
+        container |= {"ready": False, "started": False, "state": {"waiting": waiting}}
+        del container["containerID"]
+    return _not_ready(described, containers)
+
+
+def _not_ready(status: Object, containers: list[Object]) -> Object:
+    """Return the status with the conditions of a pod whose containers do not run."""
+    names = " ".join(container["name"] for container in containers)
+    for condition in status["conditions"]:
         if condition["type"] in {"Ready", "ContainersReady"}:
-            condition |= {"status": "False", "reason": "ContainersNotReady"}
-    return described
+            message = f"containers with unready status: [{names}]"
+            condition |= {"status": "False", "reason": "ContainersNotReady", "message": message}
+    return status

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -44,7 +44,7 @@ class Node:
     `connect_as` returns a client that is one of Kubernetes' own users, `connect` one that is a service account.
     `others` act in the place of kube-controller-manager, or beside it. `faults` says which runs of the installer fail,
     `seen` what its process saw last that was running before; `logs` is what containers wrote before, by pod name.
-    `crashing` is the kubelet's.
+    `crashing` and `unpullable` are the kubelet's.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Node:
         connect: Callable[[str, str], Client],
         others: Sequence[Actor],
         crashing: Mapping[str, str] = MappingProxyType({}),
+        unpullable: Collection[str] = (),
     ) -> None:
         self._faults = faults
         self._seen = seen
@@ -98,6 +99,7 @@ class Node:
             connect=connect,
             logs=logs,
             crashing=crashing,
+            unpullable=unpullable,
         )
         self._running: list[asyncio.Task[None]] = []
         self._may_control = asyncio.Event()
