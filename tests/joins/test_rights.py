@@ -46,9 +46,9 @@ def join(join, monkeypatch):
 @pytest.mark.parametrize(
     ("side", "right", "task"),
     [
-        pytest.param("m1", "patch clusterconfigurations", "configure_member", id="configure"),
-        pytest.param("m1", "create secrets", "configure_member", id="what-was-there-before"),
-        pytest.param("host", "create clusters", "import_cluster", id="import"),
+        pytest.param("m1", "patch clusterconfigurations", "plan", id="configure"),
+        pytest.param("m1", "create secrets", "plan", id="what-was-there-before"),
+        pytest.param("host", "create clusters", "plan", id="import"),
         pytest.param("host", "list clusters", "preflight", id="who-is-taken"),
         pytest.param("m1", "get namespaces", "preflight", id="identity"),
     ],
