@@ -19,6 +19,7 @@ from include.simulator.actors.installer_run import Faults
 from include.simulator.actors.namespaces import Namespaces
 from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.workloads import Workloads
+from include.simulator.allocation import Ports
 from include.simulator.api import Api
 from include.simulator.certificates import Authority
 from include.simulator.disturbances import Disturbance
@@ -59,6 +60,7 @@ class Cluster:
         fault: Fault | None,
         load_balancer: LoadBalancer | None,
         published: tuple[Address, ...],
+        ports: Ports,
     ) -> None:
         self.name = name
         self._address = address
@@ -68,6 +70,7 @@ class Cluster:
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
+        self._ports = ports
         self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self.store = Store()
@@ -130,6 +133,7 @@ class Cluster:
             load_balancer=self._load_balancer,
             published=self._published,
             faults=self._faults,
+            ports=self._ports,
             seen=checksum(laid["spec"]) if laid else None,
             logs=self.state.logs,
             connect_as=self._connect_as,

@@ -84,7 +84,11 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """The host cluster."""
+    """The host cluster.
+
+    `tower_ports` are what chance draws for the first members by proxy, of which those that are joined at the start come
+    first: the port on which tower stands for a member's API server.
+    """
 
     name: str = "host"
     role: str = "none"
@@ -92,6 +96,7 @@ class Host:
     load_balancer: LoadBalancer | None = None
     proxy_address: str | None = None
     published: tuple[Address, ...] = ()
+    tower_ports: tuple[int, ...] = ()
     forbid: tuple[Rule, ...] = ()
     installer: Fault | None = None
 
@@ -183,6 +188,7 @@ class _Reader(Reader):
             load_balancer=self._part(reach.read_load_balancer(known.get("load_balancer")), path="host.load_balancer"),
             proxy_address=self._proxy_address(known.get("proxy_address")),
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
+            tower_ports=self._part(reach.read_ports(known.get("tower_ports") or []), path="host.tower_ports") or (),
             forbid=self._rules(known, path="host"),
             installer=self._fault(known, path="host"),
         )

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import yaml
 
-from include.simulator import certificates, configuration, proxy_states, scenario, states
+from include.simulator import allocation, certificates, configuration, proxy_states, scenario, states
 from include.simulator.actors import cluster_controller, kubeconfigs
 from include.simulator.cluster import Cluster
 from include.simulator.manifests import FEDERATION_NAMESPACE, federation_account
@@ -48,6 +48,7 @@ class Simulation:
         self._address = address
         self._network = Network()
         self._host_secret = states.new_secret()
+        self._ports = allocation.Ports(self._scenario.host.tower_ports)
         self.clusters: dict[str, Cluster] = {}
         self.connections: dict[str, dict[str, Any]] = {}
         self._loop = asyncio.new_event_loop()
@@ -119,6 +120,7 @@ class Simulation:
             reachable=getattr(described, "reachable", True),
             load_balancer=getattr(described, "load_balancer", None),
             published=getattr(described, "published", ()),
+            ports=self._ports,
             rules=described.forbid,
             fault=described.installer,
         )
@@ -168,6 +170,7 @@ class Simulation:
                 name=member.joined,
                 token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(member.joined)),
                 server=self._scenario.host.proxy_address or proxy_states.tower_address(host),
+                ports=self._ports.draw(),
             )
         elif member.joined is not None:
             kubeconfig = cluster.kubeconfig("admin", server=cluster.pod_server)

@@ -59,6 +59,7 @@ class RealCluster:
         fault,
         load_balancer,
         published,
+        ports,
     ):
         if rules:
             raise ValueError(f"{name}: a scenario cannot take rights away where RBAC does")
@@ -69,6 +70,7 @@ class RealCluster:
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
+        self._ports = ports
         self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self._admin = self._authority.issue_client("admin", groups=["system:masters"])
@@ -136,6 +138,7 @@ class RealCluster:
             load_balancer=self._load_balancer,
             published=self._published,
             faults=self._faults,
+            ports=self._ports,
             seen=None,
             logs={},
             connect_as=self._connect_as,

@@ -10,11 +10,14 @@ from include.simulator.actors.cluster_controller import ClusterController
 from include.simulator.actors.evented_controller import EventedController
 from include.simulator.actors.kubelet import Container
 from include.simulator.actors.mounted_config import settings
+from include.simulator.allocation import Ports
 
 
-async def run(container: Container) -> None:
-    """Run the controllers that the mounted configuration enables, and anew after each change of it."""
-    kind = ClusterController if container.release.federates_by_condition else EventedController
+async def run(container: Container, *, ports: Ports) -> None:
+    """Run the controllers that the mounted configuration enables, and anew after each change of it.
+
+    `ports` are those that proxy Clusters get, in KubeSphere 3.0 from here.
+    """
     controller: asyncio.Task[None] | None = None
     try:
         async with contextlib.aclosing(settings(container)) as each:
@@ -23,11 +26,17 @@ async def run(container: Container) -> None:
                 controller = None
                 if configuration.is_host(loaded):
                     name = str(configuration.read_multicluster(loaded).get("hostClusterName") or "host")
-                    controller = asyncio.create_task(kind(container, host_name=name).run())
+                    controller = asyncio.create_task(_build(container, host_name=name, ports=ports).run())
                 container.started.set()
                 container.log("Starting controller manager")
     finally:
         await _stop(controller)
+
+
+def _build(container: Container, *, host_name: str, ports: Ports) -> ClusterController:
+    if container.release.federates_by_condition:
+        return ClusterController(container, host_name=host_name)
+    return EventedController(container, host_name=host_name, ports=ports)
 
 
 async def _stop(controller: asyncio.Task[None] | None) -> None:
