@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from include.fleet import (
+    acceptance,
     clusters,
     configuring,
     connections,
@@ -23,6 +24,7 @@ from include.fleet import (
     kubesphere,
     manifests,
     membership,
+    proofs,
     redaction,
     settings,
     tower,
@@ -33,6 +35,8 @@ from include.fleet import conf as confs
 
 log = logging.getLogger(__name__)
 
+_DRAWS = 5
+"""How often tower's ports are drawn anew; among 100 members one draw in ten meets a port that is taken."""
 _NOT_INITIALISED = "Tower does this from 3.1 on, ks-controller-manager in 3.0: check that they run, and their logs."
 
 
@@ -259,7 +263,8 @@ async def import_cluster(join: joining.Join) -> joining.Report:
 async def deploy_agent(join: joining.Join) -> joining.Report:
     """Bring the agent onto the member, with the token of the Cluster as it is now.
 
-    Waits until the Cluster is initialised: before, its token is empty or changes (kubesphere-facts 6.5, P-18).
+    Waits until the Cluster is initialised: before, its token is empty or changes (kubesphere-facts 6.5, P-18). Ports
+    of tower that another member has too are drawn anew first, since the agent would be called connected all the same.
     """
     conf = join.conf
     ref = kinds.Ref(kinds.CLUSTER, conf.cluster)
@@ -276,7 +281,14 @@ async def deploy_agent(join: joining.Join) -> joining.Report:
         token = str(connection["token"])
         return None
 
-    await joining.until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout, hint=_NOT_INITIALISED)
+    warnings: list[str] = []
+    for drawn in range(_DRAWS + 1):
+        await joining.until_joined(
+            join, look, what="to be initialised", seconds=conf.ready_timeout, hint=_NOT_INITIALISED
+        )
+        again, warnings = await tunnel.part_ports(join.host, conf.cluster, changes=join.changes, last=drawn == _DRAWS)
+        if not again:
+            break
     for side in (join.host, join.member):
         await side.keep_secret(token)
     config = await configuring.in_force(join.host)
@@ -287,8 +299,8 @@ async def deploy_agent(join: joining.Join) -> joining.Report:
         conf.cluster, token=token, address=address, image=conf.agent_image or config.agent_image
     )
     if await tunnel.apply_agent(join.member, wanted, token=token, changes=join.changes):
-        return {}
-    return {"unchanged": [f"{tower.AGENT} is on the member as it must be"]}
+        return {"warnings": warnings}
+    return {"unchanged": [f"{tower.AGENT} is on the member as it must be"], "warnings": warnings}
 
 
 async def wait_agent_ready(join: joining.Join) -> joining.Report:
@@ -302,10 +314,13 @@ async def wait_agent_ready(join: joining.Join) -> joining.Report:
 
 
 async def verify_join(join: joining.Join) -> joining.Report:
-    """Prove the join: secret, role, identity and connection; and report what this run did."""
+    """Prove the join: secret, role, identity and connection; then see what works, and report what this run did.
+
+    What does not work after the proof is a warning: the member is joined, and a user will meet it.
+    """
     who = await joining.membership_of(join)
     name = who.name
-    look = membership.ProofLook(who)
+    look = proofs.ProofLook(who)
     await joining.until_joined(
         join,
         look.look,
@@ -313,6 +328,7 @@ async def verify_join(join: joining.Join) -> joining.Report:
         seconds=join.conf.verify_timeout,
         bells=[waits.changes(side, kubesphere.CONFIG) for side in (join.host, join.member)],
     )
+    accepted = await acceptance.ask(who)
     reports = join.reports.values()
     changed = [line for report in reports for line in report.get("changed", ())]
     for line in changed:
@@ -320,16 +336,19 @@ async def verify_join(join: joining.Join) -> joining.Report:
     warnings = joining.warnings(*reports)
     for line in warnings:
         log.warning("%s", line)
-    log.info("Cluster %s is joined. Proof: %s", name, look.proof.value)
+    identity_proof = look.identity or proofs.Identity.FORWARDED
+    log.info("Cluster %s is joined. Proof: %s. Identity: %s", name, look.proof.value, identity_proof.value)
     return {
         "cluster": name,
         "connection": join.conf.connection.value,
         "result": "joined by this run" if changed else "joined already, nothing was written",
         "member_uid": who.uid,
         "proof": look.proof.value,
+        "identity": identity_proof.value,
+        "acceptance": [finding.report for finding in accepted],
         "changed": changed,
         "unchanged": [line for report in reports for line in report.get("unchanged", ())],
-        "warnings": warnings,
+        "warnings": [*warnings, *acceptance.warnings(accepted)],
         "phase_seconds": {step: report["seconds"] for step, report in join.reports.items() if "seconds" in report},
     }
 

@@ -31,6 +31,11 @@ class Settings:
     """A ConfigMap unchanged for this long is loaded by the processes that mount it (kubesphere-facts 12.2)."""
     resync: float = 120.0
     """The host's controller looks at each Cluster this often, unless its ConfigMap says otherwise."""
+    acceptance: float = 12.0
+    """What a joined member is asked for after the proof is asked for again this long: ks-apiserver reloads right after
+    Ready (kubesphere-facts 7.6), and kubefed looks at a new member within 10 s."""
+    watch_held: float = 2.0
+    """A forwarded watch that lasts this long stays open."""
     run_deadline: float = 7200.0
     """A run that takes longer is reported as late: 6600 is what all waits take together that use up the conf's
     default time-outs, the installer's 3600, tower's 300, by proxy twice the host's 1200, and the proof's 300."""
