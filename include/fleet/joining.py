@@ -143,7 +143,7 @@ async def _behind(join: Join, named: kubesphere.Object | None) -> proofs.Behind:
     """Ask what is behind the name that the member is to get, where the host says that something answers there."""
     if named is None or "deletionTimestamp" in named["metadata"] or not kubesphere.is_true(named, kubesphere.READY):
         return proofs.Behind("", "nothing answers under it")
-    return await proofs.behind(join.host, join.conf.cluster)
+    return await proofs.behind(join.host, join.conf.cluster, cluster=named)
 
 
 async def _uses_secret_of(host: clusters.Cluster, config: kubesphere.Config, member: kubesphere.Config) -> bool:

@@ -56,13 +56,13 @@ class Behind:
     """How that was seen, or why it cannot be told."""
 
 
-async def behind(host: clusters.Cluster, name: str) -> Behind:
+async def behind(host: clusters.Cluster, name: str, *, cluster: kubesphere.Object | None = None) -> Behind:
     """Find out which cluster the host reaches under a name that exists, whatever its Cluster says of itself.
 
     Two members that share a tower port, or a Service or an address that leads elsewhere, show here and nowhere else.
-    Nothing is raised for what cannot be asked.
+    *cluster* is the Cluster if it has just been read. Nothing is raised for what cannot be asked.
     """
-    cluster = await host.read(kinds.Ref(kinds.CLUSTER, name))
+    cluster = cluster or await host.read(kinds.Ref(kinds.CLUSTER, name))
     if cluster is None:
         return Behind("", f"there is no Cluster {name} on the {host}")
     read = kubesphere.member_uid(cluster)
