@@ -10,17 +10,27 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 - **direct**: the host's pods reach the member's API server, and the kubeconfig that the host receives is cluster-admin on the member.
 - **proxy**: the member's pods reach tower on the host, at its LoadBalancer's address or at one that you give.
 
+#### Before anything is written
+
+- **Preflight** looks at both clusters and stops the run for what would make it fail. *Only check* ends the run after it; an error is waived by its id in *Waived checks*.
+- **The plan** shows every object and field that the join would create or change, old and new, secrets as fingerprints; it comes from a dry run of the join's own steps. *Only plan* ends the run after it. *Ask a person* shows it under Required Actions and goes on when it is approved, if it is still true then.
+- **One at a time.** Runs that change the same member, or the host's configuration, take turns, also from two Airflows: each holds a Lease in `kubesphere-system` of the host meanwhile. A waiting run says who holds it. A dead run's Lease expires after 5 minutes.
+
 #### What a run writes
 
 - On the host: the role in ClusterConfiguration `ks-installer`, tower's address if you give one, and the Cluster object.
 - On the member: role and jwtSecret in its ClusterConfiguration, which logs out its users; by proxy also Deployment `cluster-agent`.
 - On each, before its first change: Secret `before-join` in `kubesphere-system`, with what was there before.
+- On the host, while the run lasts: its Leases.
 
 #### When a task fails
 
 The last error of its log says what was tried, on which object of which cluster, what the server said, and what to do. Mend the cause, then clear the task: it begins with what it finds.
 
 - **preflight** checks the conf, the connections and who is who, before anything is written. *Fails:* every problem is listed with its conf key.
+- **plan** shows what would be written. *Fails:* the server refuses one of the writes; the log says which.
+- **approve_plan** asks a person, if the conf says so. *Fails:* rejected, or nobody answered in time.
+- **take_turn** waits for other runs of this member. *Fails:* the log names the run that it waited for.
 - **fetch_jwt** finds the host's jwtSecret; keeps a reference and a fingerprint. *Fails:* is KubeSphere finished on the host?
 - **configure_host**, **configure_member** send one patch of the ClusterConfiguration each, none if it is right. *Fail:* a right is missing; the log names it.
 - **wait_installer** waits for ks-installer on both clusters, and forces one new run if one died silently. *Fails:* the installer's telling lines are in the log.
@@ -31,10 +41,11 @@ The last error of its log says what was tried, on which object of which cluster,
 - **deploy_agent** brings the agent with its token onto the member. Skipped on a direct connection. *Fails:* does tower run on the host?
 - **wait_agent_ready** waits until the host calls the member Ready. *Fails:* the log has the host's own reason or the agent's, most often an address that cannot be reached.
 - **verify_join** compares secret, role, identity and connection, asks for what a user does next (a failure there is a warning), and reports. *Fails:* the log says which proof is missing.
+- **end_turn** lets the next run in, however this one has ended. *Fails:* the next run waits until the Lease expires.
 
 #### To stop a run
 
-Mark it as failed: within seconds it asks the clusters for nothing any more. Airflow does that itself after `run_timeout`. After `run_deadline` the triggerer's log says which run is late and what it waits for.
+Mark it as failed: within seconds it asks the clusters for nothing any more but to let the next run in. Airflow does that itself after `run_timeout`. After `run_deadline` the triggerer's log says which run is late and what it waits for.
 
 #### What the guide does and this does not
 
@@ -43,10 +54,12 @@ ks-apiserver is not restarted: the installer does that (3.0), or it loads a chan
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Label, chain
+from airflow.sdk import DAG, Label, TriggerRule, chain
 
 from include.fleet.operators import (
     ConnectionBranchOperator,
+    PlanApprovalOperator,
+    PlanOperator,
     PreflightOperator,
     StepOperator,
     params,
@@ -69,7 +82,12 @@ with DAG(
     default_args={"owner": "platform"},
     params=params(),
 ):
-    preflight = PreflightOperator(task_id="preflight")
+    preflight = PreflightOperator(task_id="preflight", in_turn=False)
+    plan = PlanOperator(task_id="plan", in_turn=False)
+    approve_plan = PlanApprovalOperator(task_id="approve_plan")
+    take_turn = StepOperator(
+        task_id="take_turn", in_turn=False, earlier=["plan"], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+    ).as_setup()
     fetch_jwt = StepOperator(task_id="fetch_jwt")
     configure_host = StepOperator(task_id="configure_host", earlier=["fetch_jwt"])
     configure_member = StepOperator(task_id="configure_member", earlier=["fetch_jwt"])
@@ -87,6 +105,8 @@ with DAG(
         task_id="verify_join",
         earlier=[
             "preflight",
+            "plan",
+            "take_turn",
             "fetch_jwt",
             "configure_host",
             "configure_member",
@@ -99,10 +119,16 @@ with DAG(
         ],
     )
 
-    chain(preflight, fetch_jwt, [configure_host, configure_member], wait_installer, choose_connection)
+    end_turn = StepOperator(task_id="end_turn").as_teardown(setups=take_turn)
+
+    chain(preflight, plan, approve_plan, take_turn)
+    plan >> take_turn
+    chain(take_turn, fetch_jwt, [configure_host, configure_member], wait_installer, choose_connection)
     choose_connection >> Label("proxy") >> resolve_tower_address >> import_cluster
     choose_connection >> Label("direct") >> prepare_kubeconfig >> import_cluster
     chain(import_cluster, deploy_agent, wait_agent_ready, verify_join)
     # On a direct connection the agent is skipped with the arm that it belongs to: no worker begins it to find that out.
     resolve_tower_address >> deploy_agent
     import_cluster >> wait_agent_ready
+    # A run that fails early must not let the next one in while one of its tasks is still at work.
+    chain([configure_host, configure_member, verify_join], end_turn)

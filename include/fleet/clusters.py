@@ -11,14 +11,14 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import aiohttp
 from airflow.sdk.log import amask_secret
 from kubernetes_asyncio import client
 
-from include.fleet import connections, errors, kinds, redaction, settings
+from include.fleet import connections, errors, kinds, plans, redaction, settings
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ FIELD_MANAGER = "join-member-cluster"
 _PARTING = 0.25
 """Seconds."""
 _LONGEST_QUOTE = 300
+_REVIEWS_AT_ONCE = 8
+_UNFIT = re.compile(r"[^ -'*-~]")
+"""What a comment in a header must not have."""
 
 # The client writes whole response bodies, Secrets among them, to its debug log.
 logging.getLogger("kubernetes_asyncio.client.rest").setLevel(logging.INFO)
@@ -52,14 +55,20 @@ class Cluster:
         limits: settings.Settings,
         access: Callable[[], Awaitable[connections.Access]],
         grant: str | None = None,
+        run: str = "",
+        dry: bool = False,
     ) -> None:
         self.role = role
         self.conn_id = conn_id
+        self._dry = dry
+        """Whether nothing is to be persisted: then `create` and `patch` are noted in `planned`, and only tried."""
+        self.planned: list[plans.Write] = []
         self.done_without: list[str] = []
         """What could not be checked or done without a right, a sentence each; for the report."""
         self.secrets: set[str] = set()
         """Secret values seen on this cluster, to be taken out of any text of a server."""
         self._grant = grant or f"Grant this right to the connection's user: deploy/rbac/{role}.yaml has it."
+        self._agent = f"{FIELD_MANAGER} ({_UNFIT.sub('?', run)})" if run else FIELD_MANAGER
         self._limits = limits
         self._access = access
         self._api: client.ApiClient | None = None
@@ -145,21 +154,91 @@ class Cluster:
 
     async def create(self, ref: kinds.Ref, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Create the object and return it; raises ConflictError if it is there already."""
-        self._forget(ref)
         path = ref.kind.path(ref.namespace)
-        query = [("fieldManager", FIELD_MANAGER)]
-        made: dict[str, Any] = await self._call("create", ref, "POST", path, query=query, body=manifest)
+        made: dict[str, Any] = await self._call("create", ref, "POST", path, query=self._written_to(ref), body=manifest)
+        await self._plan("create", ref, manifest)
         return made
 
     async def patch(self, ref: kinds.Ref, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge *body* into the object and return it; a resourceVersion in it makes the server compare."""
-        self._forget(ref)
-        query = [("fieldManager", FIELD_MANAGER)]
         headers = {"Content-Type": MERGE_PATCH}
         patched: dict[str, Any] = await self._call(
-            "patch", ref, "PATCH", ref.path, query=query, body=body, headers=headers
+            "patch", ref, "PATCH", ref.path, query=self._written_to(ref), body=body, headers=headers
         )
+        await self._plan("patch", ref, body)
         return patched
+
+    def _written_to(self, ref: kinds.Ref) -> Sequence[tuple[str, str]]:
+        """Return the query of a write; in a dry run the server does all but store it."""
+        if self._dry:
+            return [("fieldManager", FIELD_MANAGER), ("dryRun", "All")]
+        self._forget(ref)
+        return [("fieldManager", FIELD_MANAGER)]
+
+    async def _plan(self, verb: str, ref: kinds.Ref, body: Mapping[str, Any]) -> None:
+        """Note what a dry run would have written."""
+        if self._dry:
+            self.planned.append(plans.Write(verb, ref, await self.read(ref), body))
+
+    async def delete(self, ref: kinds.Ref, *, uid: str | None = None, version: str | None = None) -> None:
+        """Delete the object, and in the background what belongs to it; finalizers may hold it for some time.
+
+        Raises NotFoundError if there is none, and ConflictError if it is not the one with that *uid*, or if it has
+        changed since it had that *version* (a resourceVersion).
+        """
+        self._forget(ref)
+        wanted = {"uid": uid, "resourceVersion": version}
+        conditions = {key: value for key, value in wanted.items() if value is not None}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        await self._call("delete", ref, "DELETE", ref.path, body={**options, "preconditions": conditions})
+
+    async def may(
+        self,
+        verb: str,
+        kind: kinds.Kind,
+        *,
+        namespace: str | None = None,
+        name: str | None = None,
+        subresource: str | None = None,
+    ) -> bool:
+        """Say whether the connection's user has a right; the server is asked, and stores nothing.
+
+        Everybody may ask that, unless an administrator has taken it away: ForbiddenError then.
+        """
+        right = kinds.Right(verb, kind, namespace=namespace, name=name, subresource=subresource)
+        return (await self.may_all([right]))[right]
+
+    async def may_all(self, rights: Iterable[kinds.Right]) -> dict[kinds.Right, bool]:
+        """Say of each right whether the connection's user has it, as `may` does, several at a time."""
+        wanted = list(dict.fromkeys(rights))
+        free = asyncio.Semaphore(_REVIEWS_AT_ONCE)
+
+        async def ask(right: kinds.Right) -> bool:
+            async with free:
+                return await self._review(right)
+
+        return dict(zip(wanted, await asyncio.gather(*map(ask, wanted)), strict=True))
+
+    async def _review(self, right: kinds.Right) -> bool:
+        # Of a Namespace an authorizer is asked as of something inside it.
+        namespace = right.namespace or (right.name if right.kind == kinds.NAMESPACE else None)
+        attributes = {
+            "verb": right.verb,
+            "group": right.kind.group,
+            "version": right.kind.version,
+            "resource": right.kind.plural,
+            "subresource": right.subresource,
+            "namespace": namespace,
+            "name": right.name,
+        }
+        asked = {key: value for key, value in attributes.items() if value}
+        review = {
+            "apiVersion": kinds.SELF_REVIEW.api_version,
+            "kind": kinds.SELF_REVIEW.name,
+            "spec": {"resourceAttributes": asked},
+        }
+        answer = await self._call("ask for the right to", str(right), "POST", kinds.SELF_REVIEW.path(), body=review)
+        return bool(answer["status"]["allowed"])
 
     async def pod_log(self, pod: kinds.Ref, *, lines: int) -> str:
         """Return the last *lines* lines of a pod's log, not redacted."""
@@ -393,7 +472,7 @@ class Cluster:
                 if instead_of is not None:
                     log.info("The %s refuses the credential; reading its connection again", self)
                 access = await self._access()
-                access.api.user_agent = FIELD_MANAGER
+                access.api.user_agent = self._agent
                 await self.keep_secret(*access.secrets)
                 self._api = access.api
             return self._api
@@ -444,11 +523,18 @@ class Cluster:
 
 @contextlib.asynccontextmanager
 async def connect(
-    conn_id: str, *, role: str, limits: settings.Settings, grant: str | None = None
+    conn_id: str,
+    *,
+    role: str,
+    limits: settings.Settings,
+    grant: str | None = None,
+    run: str = "",
+    dry: bool = False,
 ) -> AsyncIterator[Cluster]:
     """Open the cluster behind an Airflow connection of type Kubernetes; *role* names it in messages.
 
-    *grant* is what to do about a missing right, if that is not to grant what deploy/rbac has for the role.
+    *grant* is what to do about a missing right, if that is not to grant what deploy/rbac has for the role. *run* is
+    what API servers find in their audit logs: whose requests these are. With *dry* nothing is persisted.
     Raises ConfError if the connection does not exist or cannot be loaded.
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -458,6 +544,8 @@ async def connect(
             limits=limits,
             access=lambda: stack.enter_async_context(connections.access(conn_id)),
             grant=grant,
+            run=run,
+            dry=dry,
         )
         # After what `open` enters has been left.
         stack.push_async_callback(cluster.part)

@@ -204,10 +204,10 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "x-expected": "true or false",
     },
     "approve_timeout": {
-        **_timeout("Until a person approves", 86400, "Seconds. Nobody's answer in this time rejects the plan."),
+        **_timeout(
+            "Until a person approves", 3600, "Without an answer the plan is rejected. The run's own time-out goes on."
+        ),
         "section": _CAREFUL,
-        "maximum": 604800,
-        "x-expected": "a whole number of seconds from 1 to 604800",
     },
     "probe": {
         "default": False,
@@ -248,6 +248,9 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "description": "Rollback brings back what was recorded before the first write, and compares.",
         "x-expected": "keep or rollback",
     },
+    "turn_timeout": _timeout(
+        "Until other runs are over", 3600, "Runs that change the same member, or the host's configuration, take turns."
+    ),
     "host_installer_timeout": _timeout(
         "ks-installer on the host cluster", 3600, "The first run as a host pulls images and installs kubefed."
     ),
@@ -304,6 +307,7 @@ class Conf:
     probe_image: str | None
     waive: tuple[str, ...]
     on_failure: OnFailure
+    turn_timeout: int
     host_installer_timeout: int
     member_installer_timeout: int
     tower_timeout: int

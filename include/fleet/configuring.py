@@ -99,6 +99,11 @@ def trust(host: clusters.Cluster, seen: kubesphere.Snapshot) -> kubesphere.Trust
     return found
 
 
+async def asks_for(cluster: clusters.Cluster, *, role: str, address: str | None = None) -> bool:
+    """Tell whether a ClusterConfiguration asks for these already; None leaves the address open."""
+    return not kubesphere.configuration_patch(await asked(cluster), role=role, address=address)
+
+
 async def ask_for(
     cluster: clusters.Cluster,
     *,

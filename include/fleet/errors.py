@@ -16,7 +16,8 @@
     └── TemporaryError              trying again may help
         ├── UnreachableError        the API server did not answer
         ├── UnavailableError        the API server answered: not now
-        └── ConflictError           somebody else wrote the object at the same moment
+        ├── ConflictError           somebody else wrote the object at the same moment
+        └── LostTurnError           another run may change the member or the host by now
 
 A message says what was tried, on which object of which cluster, what the server said, and what to do.
 No message holds a secret: server text is quoted only from a Kubernetes Status, and redacted.
@@ -126,6 +127,10 @@ class UnavailableError(TemporaryError):
 
 class ConflictError(TemporaryError):
     """Somebody else wrote the object at the same moment (409)."""
+
+
+class LostTurnError(TemporaryError):
+    """A Lease that this run held is another run's, or may be soon; the step stops and waits for its turn again."""
 
 
 def restored(permanent: bool, message: str, *, retry_after: float | None = None) -> FleetError:

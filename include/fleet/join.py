@@ -6,8 +6,10 @@ small report without secrets, which is what Airflow keeps.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from include.fleet import (
@@ -24,11 +26,13 @@ from include.fleet import (
     kubesphere,
     manifests,
     membership,
+    plans,
     proofs,
     redaction,
     settings,
     tower,
     tunnel,
+    turn,
     waits,
 )
 from include.fleet import conf as confs
@@ -83,6 +87,94 @@ async def preflight(join: joining.Join) -> joining.Report:
     }
 
 
+async def plan(join: joining.Join) -> joining.Report:
+    """Return every object and field that the join would create or change; nothing is persisted.
+
+    The join's own steps are run dry, so that they cannot disagree with the plan. What these cannot know yet, as the
+    token that tower makes for a new Cluster, is named. The report has `entries` (see plans.Entry), `consequences` and
+    `notes`, lists of sentences, `digest` and `markdown`.
+    """
+    conf, notes = join.conf, list[str]()
+    join = dataclasses.replace(join, changes=journal.Journal())
+    await joining.ask_host(join, address=conf.proxy_publish_address)
+    await joining.ask_member(join, configuring.trust(join.host, await configuring.snapshot(join.host)))
+    if conf.connection is confs.Connection.AUTO:
+        notes.append("The Cluster and the agent depend on the connection type, which the run finds out later.")
+    else:
+        notes += await _plan_import(join)
+    entries = [
+        plans.entry(side.role, write, hide=lambda text: join.member.redacted(join.host.redacted(text)))
+        for side in (join.host, join.member)
+        for write in side.planned
+    ]
+    consequences = plans.consequences(entries, name=conf.cluster, connection=conf.connection.value)
+    heading = f"Plan to join {conf.cluster} ({conf.connection.value})"
+    for line in (heading, *plans.lines(entries), *consequences, *notes):
+        log.info("%s", line)
+    return {
+        "entries": entries,
+        "consequences": consequences,
+        "notes": notes,
+        "digest": plans.digest(entries),
+        "markdown": plans.markdown(heading, entries, consequences, notes),
+    }
+
+
+async def _plan_import(join: joining.Join) -> list[str]:
+    """Run dry what brings the Cluster and the agent; return what cannot be known yet."""
+    notes = []
+    sides = await joining.sides_of(join)
+    if sides.is_being_deleted:
+        notes.append(f"Cluster {join.conf.cluster} is being deleted; it is made anew when that is over.")
+        sides = dataclasses.replace(sides, clusters=[item for item in sides.clusters if item is not sides.named])
+    await _bring_cluster(join, sides)
+    if join.conf.connection is not confs.Connection.PROXY:
+        return notes
+    config = await configuring.in_force(join.host)
+    address = join.conf.proxy_publish_address or await tunnel.address(join.host, config)
+    connection = (sides.named or {}).get("spec", {}).get("connection", {})
+    token = str(connection.get("token") or "")
+    for side in (join.host, join.member):
+        await side.keep_secret(token)
+    if not address:
+        notes.append("Tower has no address yet: the agent gets the one that it has by then.")
+    if not token:
+        notes.append("The agent's token is made by tower when the Cluster is there.")
+    await _bring_agent(join, token=token or "(made by tower)", address=address or "(not known yet)", config=config)
+    return notes
+
+
+async def take_turn(join: joining.Join) -> joining.Report:
+    """Wait until no other run changes this member, and hold its turn from here to `end_turn`.
+
+    A plan that a person has approved is made again, and has to be the same. Raises RefusedError if it is not.
+    """
+    name = turn.of_member(await configuring.uid(join.member))
+    timeout = join.conf.turn_timeout
+    await join.turns.take(name, limit=join.limit(timeout), seconds=timeout)
+    if join.conf.approve:
+        await _refuse_changed_plan(join)
+    return {"turn": name}
+
+
+async def _refuse_changed_plan(join: joining.Join) -> None:
+    """Make the plan again, and raise RefusedError if a person has approved another one."""
+    conf, approved = join.conf, join.reports["plan"]
+    async with _connected(conf, limits=join.limits, run=join.run, dry=True) as (host, member):
+        now = await plan(dataclasses.replace(join, host=host, member=member))
+    if now["digest"] != approved["digest"]:
+        former = set(plans.lines(approved["entries"]))
+        new = [line.strip() for line in plans.lines(now["entries"]) if line not in former]
+        reason = "the clusters have changed since the plan was approved; run the join again to see the new plan"
+        raise errors.RefusedError(conf.cluster, [reason, *new])
+
+
+async def end_turn(join: joining.Join) -> joining.Report:
+    """Let the next run in."""
+    await join.turns.give_back(turn.HOST)
+    return {}
+
+
 async def fetch_jwt(join: joining.Join) -> joining.Report:
     """Find the host's jwtSecret and return where it is and its fingerprint, never the secret itself.
 
@@ -110,14 +202,32 @@ async def configure_host(join: joining.Join) -> joining.Report:
     get the one that stays.
     """
     address = join.conf.proxy_publish_address
+    report = await _ask_host_in_turn(join, address=address)
+    if join.reports.get("fetch_jwt", {}).get("pending") != "" and (await configuring.snapshot(join.host)).trust.pending:
+        await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
+    return report
+
+
+async def _ask_host_in_turn(join: joining.Join, *, address: str | None) -> joining.Report:
+    """Ask the host's ClusterConfiguration as `joining.ask_host` does, while no other run changes it."""
+
+    async def asked() -> bool:
+        return await configuring.asks_for(join.host, role=kubesphere.HOST, address=address)
+
+    timeout = join.conf.turn_timeout
+    if not await join.turns.take(
+        turn.HOST,
+        limit=join.limit(timeout),
+        seconds=timeout,
+        unless=asked,
+        bells=[waits.changes(join.host, kubesphere.CONFIGURATION)],
+    ):
+        return {"unchanged": [joining.asks_already(join.host, kubesphere.HOST)]}
     if address:
         reasons = joining.address_refusals(join.conf, await joining.sides_of(join))
         if reasons:
             raise errors.RefusedError(join.conf.cluster, reasons)
-    report = await joining.ask_host(join, address=address)
-    if join.reports.get("fetch_jwt", {}).get("pending") != "" and (await configuring.snapshot(join.host)).trust.pending:
-        await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
-    return report
+    return await joining.ask_host(join, address=address)
 
 
 async def configure_member(join: joining.Join) -> joining.Report:
@@ -142,19 +252,19 @@ async def wait_installer(join: joining.Join) -> joining.Report:
     that makes a ClusterConfiguration anew has read it before, and loses what was patched in between
     (kubesphere-facts 2.3).
     """
+    await join.turns.keep(turn.HOST)
     while True:
         host, member = await waits.together(
             joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout),
             joining.wait_for_installer(join, join.member, seconds=join.conf.member_installer_timeout),
         )
         # Only where there is none: two runs that want different addresses must not ask against each other for ever.
-        has_address = kubesphere.spec_address(host.configuration)
-        trust = configuring.trust(join.host, host)
-        reports = [
-            await joining.ask_host(join, address=None if has_address else join.conf.proxy_publish_address, seen=host),
-            await joining.ask_member(join, trust, seen=member),
-        ]
+        address = None if kubesphere.spec_address(host.configuration) else join.conf.proxy_publish_address
+        reports = [await joining.ask_member(join, configuring.trust(join.host, host), seen=member)]
+        if kubesphere.configuration_patch(host.configuration, role=kubesphere.HOST, address=address):
+            reports.append(await _ask_host_in_turn(join, address=address))
         if all("unchanged" in report for report in reports):
+            await join.turns.give_back(turn.HOST)
             return {"unchanged": ["ks-installer is idle on host and member, with all that is asked for in force"]}
 
 
@@ -226,11 +336,15 @@ async def import_cluster(join: joining.Join) -> joining.Report:
     Raises RefusedError for a name or a cluster that is taken. A Cluster that has never become Ready gets
     the conf's kubeconfig; in a joined one it is replaced only if the conf names another.
     """
-    conf, ref = join.conf, kinds.Ref(kinds.CLUSTER, join.conf.cluster)
     sides = await joining.sides_of(join)
     if sides.is_being_deleted:
-        await joining.wait_until_gone(join, ref)
+        await joining.wait_until_gone(join, kinds.Ref(kinds.CLUSTER, join.conf.cluster))
         sides = await joining.sides_of(join)
+    return await _bring_cluster(join, sides)
+
+
+async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> joining.Report:
+    conf, ref = join.conf, kinds.Ref(kinds.CLUSTER, join.conf.cluster)
     reasons = identity.refusals(sides)
     if reasons:
         raise errors.RefusedError(conf.cluster, reasons)
@@ -295,12 +409,18 @@ async def deploy_agent(join: joining.Join) -> joining.Report:
     address = await tunnel.address(join.host, config)
     if not address:
         raise errors.UnavailableError(f"Tower on the {join.host} has lost its address since resolve_tower_address.")
+    report = await _bring_agent(join, token=token, address=address, config=config)
+    return {**report, "warnings": warnings} if warnings else report
+
+
+async def _bring_agent(join: joining.Join, *, token: str, address: str, config: kubesphere.Config) -> joining.Report:
+    conf = join.conf
     wanted = tower.agent_deployment(
         conf.cluster, token=token, address=address, image=conf.agent_image or config.agent_image
     )
     if await tunnel.apply_agent(join.member, wanted, token=token, changes=join.changes):
-        return {"warnings": warnings}
-    return {"unchanged": [f"{tower.AGENT} is on the member as it must be"], "warnings": warnings}
+        return {}
+    return {"unchanged": [f"{tower.AGENT} is on the member as it must be"]}
 
 
 async def wait_agent_ready(join: joining.Join) -> joining.Report:
@@ -359,6 +479,8 @@ STEPS: Mapping[str, Step] = {
     step.__name__: step
     for step in (
         preflight,
+        plan,
+        take_turn,
         fetch_jwt,
         configure_host,
         configure_member,
@@ -369,6 +491,7 @@ STEPS: Mapping[str, Step] = {
         deploy_agent,
         wait_agent_ready,
         verify_join,
+        end_turn,
     )
 }
 
@@ -383,11 +506,15 @@ async def run(
     leave_worker: float | None = None,
     reports: Mapping[str, joining.Report] | None = None,
     changes: journal.Journal | None = None,
+    held: str | None = None,
 ) -> joining.Report:
     """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
 
     What the step changes is noted in *changes* before it is sent, so that it is known however the step ends. What it
     could not check or do without a right is among the warnings of its report.
+
+    *held* is the turn that `take_turn` has reported: the step makes sure that the run holds it still, or waits for it
+    again, before it does anything.
 
     Raises ConfError with every problem of the conf, Longer when a wait has to leave the worker, and what
     the step raises.
@@ -396,10 +523,8 @@ async def run(
     if problems:
         raise errors.ConfError(problems)
     conf = confs.parse(raw)
-    async with (
-        clusters.connect(conf.host_conn_id, role=kubesphere.HOST, limits=limits) as host,
-        clusters.connect(conf.member_conn_id, role=kubesphere.MEMBER, limits=limits) as member,
-    ):
+    name, dry = joining.run_of(attempt), step == plan.__name__
+    async with _connected(conf, limits=limits, run=name, dry=dry) as (host, member):
         join = joining.Join(
             conf=conf,
             host=host,
@@ -410,10 +535,36 @@ async def run(
             leave_worker=leave_worker,
             reports=reports or {},
             changes=changes or journal.Journal(),
+            turns=turn.Turns(host, holder=name, member=conf.cluster, limits=limits),
         )
-        report = await STEPS[step](join)
+        report = await join.turns.working(_in_turn(step, join, held))
         warnings = joining.warnings(report, {"warnings": [*host.done_without, *member.done_without]})
         return {**report, "warnings": warnings} if warnings else report
+
+
+@contextlib.asynccontextmanager
+async def _connected(
+    conf: confs.Conf, *, limits: settings.Settings, run: str, dry: bool
+) -> AsyncIterator[tuple[clusters.Cluster, clusters.Cluster]]:
+    """Open the host cluster and the member cluster of a conf."""
+    async with (
+        clusters.connect(conf.host_conn_id, role=kubesphere.HOST, limits=limits, run=run, dry=dry) as host,
+        clusters.connect(conf.member_conn_id, role=kubesphere.MEMBER, limits=limits, run=run, dry=dry) as member,
+    ):
+        yield host, member
+
+
+async def _in_turn(step: str, join: joining.Join, held: str | None) -> joining.Report:
+    """Run the step while the run holds its turn."""
+    if step == end_turn.__name__:
+        report = await STEPS[step](join)
+        if held is not None:
+            await join.turns.give_back(held)
+        return report
+    if held is not None and not await join.turns.keep(held):
+        timeout = join.conf.turn_timeout
+        await join.turns.take(held, limit=join.limit(timeout), seconds=timeout)
+    return await STEPS[step](join)
 
 
 def _described(prepared: kubeconfig.Kubeconfig | None) -> str:

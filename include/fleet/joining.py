@@ -23,6 +23,7 @@ from include.fleet import (
     proofs,
     settings,
     tunnel,
+    turn,
     waits,
 )
 from include.fleet import conf as confs
@@ -54,10 +55,22 @@ class Join:
     """What the earlier steps returned, by name."""
     changes: journal.Journal
     """What this step has changed so far."""
+    turns: turn.Turns
+    """The Leases that this run holds."""
+
+    @property
+    def run(self) -> str:
+        """Return what names the run of this attempt."""
+        return run_of(self.attempt)
 
     def limit(self, seconds: float) -> waits.Limit:
         """Return the limit of a wait of *seconds* in all."""
         return waits.Limit(deadline=self.started + seconds, leave_worker=self.leave_worker)
+
+
+def run_of(attempt: str) -> str:
+    """Return what names the run that an attempt belongs to."""
+    return attempt.rpartition("/")[0] or attempt
 
 
 def warnings(*reports: Report) -> list[str]:
@@ -65,9 +78,9 @@ def warnings(*reports: Report) -> list[str]:
     return list(dict.fromkeys(line for report in reports for line in report.get("warnings", ())))
 
 
-async def ask_host(join: Join, *, address: str | None, seen: kubesphere.Snapshot | None = None) -> Report:
+async def ask_host(join: Join, *, address: str | None) -> Report:
     """Have the host's ClusterConfiguration ask for the role host, and for tower's *address* if one is given."""
-    return await _ask_for(join, join.host, role=kubesphere.HOST, address=address, seen=seen)
+    return await _ask_for(join, join.host, role=kubesphere.HOST, address=address)
 
 
 async def ask_member(join: Join, trust: kubesphere.Trust, *, seen: kubesphere.Snapshot | None = None) -> Report:
@@ -79,7 +92,12 @@ async def ask_member(join: Join, trust: kubesphere.Trust, *, seen: kubesphere.Sn
 async def _ask_for(join: Join, cluster: clusters.Cluster, *, role: str, **wanted: Any) -> Report:
     if await configuring.ask_for(cluster, role=role, attempt=join.attempt, changes=join.changes, **wanted):
         return {}
-    return {"unchanged": [f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"]}
+    return {"unchanged": [asks_already(cluster, role)]}
+
+
+def asks_already(cluster: clusters.Cluster, role: str) -> str:
+    """Return the sentence for a ClusterConfiguration that is left as it is."""
+    return f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"
 
 
 async def wait_for_installer(join: Join, cluster: clusters.Cluster, *, seconds: float) -> kubesphere.Snapshot:

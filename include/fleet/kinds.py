@@ -28,7 +28,7 @@ class Kind:
         """Return the plural with its group, as `kubectl` and the server's messages write it."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
-    def path(self, namespace: str | None) -> str:
+    def path(self, namespace: str | None = None) -> str:
         """Return the URL path of the list of this kind in *namespace*."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         return f"{root}/namespaces/{namespace}/{self.plural}" if self.namespaced else f"{root}/{self.plural}"
@@ -56,6 +56,23 @@ class Ref:
         return f"{self.kind.path(self.namespace)}/{self.name}"
 
 
+@dataclass(frozen=True)
+class Right:
+    """A verb on a kind, as an authorizer is asked for it: of one object or of any, in a namespace or in all."""
+
+    verb: str
+    kind: Kind
+    namespace: str | None = None
+    name: str | None = None
+    subresource: str | None = None
+
+    def __str__(self) -> str:
+        part = f"/{self.subresource}" if self.subresource else ""
+        name = f" {self.name}" if self.name else ""
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {self.kind.full_name}{part}{name}{where}"
+
+
 NAMESPACE = Kind("namespaces", "", "v1", "Namespace", namespaced=False)
 CONFIG_MAP = Kind("configmaps", "", "v1", "ConfigMap")
 SECRET = Kind("secrets", "", "v1", "Secret")
@@ -63,6 +80,10 @@ POD = Kind("pods", "", "v1", "Pod")
 SERVICE = Kind("services", "", "v1", "Service")
 SERVICE_ACCOUNT = Kind("serviceaccounts", "", "v1", "ServiceAccount")
 EVENT = Kind("events", "", "v1", "Event")
+LEASE = Kind("leases", "coordination.k8s.io", "v1", "Lease")
+SELF_REVIEW = Kind(
+    "selfsubjectaccessreviews", "authorization.k8s.io", "v1", "SelfSubjectAccessReview", namespaced=False
+)
 DEPLOYMENT = Kind("deployments", "apps", "v1", "Deployment")
 CLUSTER_CONFIGURATION = Kind("clusterconfigurations", "installer.kubesphere.io", "v1alpha1", "ClusterConfiguration")
 USER = Kind("users", "iam.kubesphere.io", "v1alpha2", "User", namespaced=False)

@@ -14,7 +14,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
-from airflow.sdk import BaseOperator, Param, RetryDecision, RetryPolicy
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.utils.skipmixin import SkipMixin
+from airflow.sdk import BaseOperator, BaseXCom, Param, RetryDecision, RetryPolicy
 from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
@@ -63,10 +65,8 @@ class ErrorClassPolicy(RetryPolicy):
         return cls()
 
 
-_ANNOUNCED = "joining"
 _WRITTEN = "written"
-_SETTLE = 30.0
-"""Seconds for another run's check to end, before this one goes on as if it had failed."""
+_TAKE_TURN = "take_turn"
 
 
 def params() -> dict[str, Param]:
@@ -106,15 +106,19 @@ class StepOperator(BaseOperator):
 
     :param earlier: ids of the tasks whose reports the step reads
     :param long_after: ids of the tasks after whose changes the step is known to take minutes: then no worker begins it
+    :param in_turn: whether the step runs between `take_turn` and `end_turn`
     """
 
-    def __init__(self, *, earlier: Iterable[str] = (), long_after: Iterable[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *, earlier: Iterable[str] = (), long_after: Iterable[str] = (), in_turn: bool = True, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("retries", RETRIES)
         kwargs.setdefault("retry_delay", timedelta(seconds=_DELAYS[0]))
         kwargs.setdefault("retry_policy", ErrorClassPolicy())
         super().__init__(**kwargs)
         self.earlier = tuple(earlier)
         self.long_after = tuple(long_after)
+        self.in_turn = in_turn
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step and return its report."""
@@ -155,6 +159,7 @@ class StepOperator(BaseOperator):
                     leave_worker=time.time() + limits.inline_wait,
                     reports={task_id: found for task_id, found in reports.items() if found},
                     changes=noted,
+                    held=self._held(context),
                 )
             )
         except waits.Longer:
@@ -164,9 +169,17 @@ class StepOperator(BaseOperator):
     def _leave_worker(self, context: Context, *, started: float) -> NoReturn:
         self.log.info("The wait goes on in the triggerer")
         trigger = triggers.StepTrigger(
-            step=self.task_id, conf=dict(context["params"]), attempt=_attempt(context), started=started
+            step=self.task_id,
+            conf=dict(context["params"]),
+            attempt=_attempt(context),
+            started=started,
+            held=self._held(context),
         )
         self.defer(trigger=trigger, method_name="resume")
+
+    def _held(self, context: Context) -> str | None:
+        """Return the turn that the run has taken."""
+        return str(context["ti"].xcom_pull(task_ids=_TAKE_TURN)["turn"]) if self.in_turn else None
 
     def _noted(self, context: Context) -> journal.Journal:
         """Return what this step has changed so far, in this try and in earlier ones: only so is the report true."""
@@ -181,59 +194,72 @@ class StepOperator(BaseOperator):
         return {**report, "seconds": round(time.time() - started, 1)}
 
 
-class PreflightOperator(StepOperator):
-    """The first step, which also refuses a member that another run is joining at the moment."""
+class PreflightOperator(StepOperator, SkipMixin):
+    """The first step; it ends the run where only that is asked for."""
+
+    inherits_from_skipmixin = True
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Check the conf, then make sure that this run is the only one for its member."""
+        """Look at both clusters; skip all that follows if the conf says so."""
         names = airflow_conf.get("core", "sensitive_var_conn_names", fallback="")
         if "kube_config" not in names.replace(" ", "").split(","):
             self.log.warning(
                 "Airflow shows kubeconfigs of connections in clear. Set "
                 "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES=kube_config,kubeconfig on every component."
             )
-        report = super().execute(context)
-        self._refuse_second_run(context, report)
+        return self._skipping(context, super().execute(context))
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the triggerer."""
+        return self._skipping(context, super().resume(context, event))
+
+    def _skipping(self, context: Context, report: dict[str, Any]) -> dict[str, Any]:
+        """Return the report, and skip what does not follow."""
+        left_out = self.left_out(context)
+        if left_out:
+            # Skipping ends the task, without what it returns.
+            context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=report)
+            self.skip(context["ti"], [self.dag.get_task(task_id) for task_id in left_out])
         return report
 
-    def _refuse_second_run(self, context: Context, report: dict[str, Any]) -> None:
-        """Announce this run, then look for others: of two that see each other, the later gives way.
+    def left_out(self, context: Context) -> list[str]:
+        """Return the ids of the tasks right after this one that do not run."""
+        return sorted(self.downstream_task_ids) if context["params"]["preflight_only"] else []
 
-        Airflow's own records serve here, so this holds within one Airflow installation.
-        """
-        ti, mine = context["ti"], context["ti"].run_id
-        ticket = [time.time(), mine]
-        ti.xcom_push(key=_ANNOUNCED, value={**report, "ticket": ticket})
-        last = self.dag.leaves[-1].task_id
-        for run_id, states in ti.get_task_states(dag_id=ti.dag_id, task_ids=[last]).items():
-            if run_id == mine or states.get(last) in deadlines.FINISHED:
-                continue
-            if ti.get_dagrun_state(dag_id=ti.dag_id, run_id=run_id) not in ("running", "queued"):
-                continue
-            other = ti.xcom_pull(task_ids=self.task_id, key=_ANNOUNCED, run_id=run_id)
-            if other and _same_member(report, other) and self._goes_first(ti, run_id, other["ticket"], ticket):
-                raise errors.RefusedError(
-                    report["cluster"],
-                    [
-                        (
-                            f"run {run_id} is joining this member. Wait for it; if it is dead, mark it as failed "
-                            "in Airflow, then run this one again"
-                        )
-                    ],
-                )
 
-    def _goes_first(self, ti: Any, run_id: str, other: list[Any], mine: list[Any]) -> bool:
-        """Tell whether the other run goes on: it came earlier, or it has passed its check without seeing us."""
-        if other < mine:
-            return True
-        ends = time.time() + _SETTLE
-        while time.time() < ends:
-            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self.task_id], run_ids=[run_id])
-            state = states.get(run_id, {}).get(self.task_id)
-            if state in deadlines.FINISHED:
-                return bool(state == "success")
-            time.sleep(0.5)
-        return False
+class PlanOperator(PreflightOperator):
+    """Shows what the join would write; then the run ends, or a person is asked, or it goes on."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Make the plan."""
+        return self._skipping(context, StepOperator.execute(self, context))
+
+    def left_out(self, context: Context) -> list[str]:
+        """Leave out the question where nobody is asked, and everything where only a plan is wanted."""
+        if context["params"]["plan_only"]:
+            return sorted(self.downstream_task_ids)
+        return [] if context["params"]["approve"] else [_APPROVE]
+
+
+_APPROVE = "approve_plan"
+
+
+class PlanApprovalOperator(ApprovalOperator):
+    """Shows the plan under Required Actions and waits for a person, as long as the conf says; then it is rejected."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Join {{ params.cluster }} to its host ({{ params.connection }})",
+            body="{{ ti.xcom_pull(task_ids='plan')['markdown'] }}",
+            defaults=self.REJECT,
+            fail_on_reject=True,
+            **kwargs,
+        )
+
+    def execute(self, context: Context) -> Any:
+        """Ask."""
+        self.response_timeout = timedelta(seconds=context["params"]["approve_timeout"])
+        return super().execute(context)
 
 
 class ConnectionBranchOperator(BaseBranchOperator):
@@ -252,10 +278,9 @@ class ConnectionBranchOperator(BaseBranchOperator):
 
 
 def _attempt(context: Context) -> str:
-    """Return what names this try of this run in the marks that it leaves on clusters."""
-    return f"{context['ti'].run_id}/{context['ti'].try_number}"
+    """Return what names this try of this run in the marks that it leaves on clusters.
 
-
-def _same_member(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    same_name = one["host_uid"] == other["host_uid"] and one["cluster"] == other["cluster"]
-    return bool(same_name or one["member_uid"] == other["member_uid"])
+    Another Airflow may have a run of the same id, but not of the same moment.
+    """
+    ti, run = context["ti"], context["dag_run"]
+    return f"{ti.run_id} of {run.run_after:%Y-%m-%dT%H:%M:%S.%fZ}/{ti.try_number}"

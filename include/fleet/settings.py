@@ -36,6 +36,9 @@ class Settings:
     Ready (kubesphere-facts 7.6), and kubefed looks at a new member within 10 s."""
     watch_held: float = 2.0
     """A forwarded watch that lasts this long stays open."""
+    turn_duration: float = 300.0
+    """A run that died lets the next one in after this long; between two steps nobody renews its Lease, so that an
+    Airflow whose scheduler is away for half of this loses its turn."""
     run_deadline: float = 7200.0
     """A run that takes longer is reported as late: 6600 is what all waits take together that use up the conf's
     default time-outs, the installer's 3600, tower's 300, by proxy twice the host's 1200, and the proof's 300."""

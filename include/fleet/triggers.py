@@ -25,20 +25,30 @@ class StepTrigger(BaseTrigger):
     :param conf: the conf of the run: connection ids and names
     :param attempt: run id and number of the try
     :param started: when the attempt began, in seconds since the epoch
+    :param held: the turn that the run holds, a Lease's name
     """
 
-    def __init__(self, *, step: str, conf: dict[str, Any], attempt: str, started: float) -> None:
+    def __init__(
+        self, *, step: str, conf: dict[str, Any], attempt: str, started: float, held: str | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.step = step
         self.conf = conf
         self.attempt = attempt
         self.started = started
+        self.held = held
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and exactly the arguments of the constructor."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
-            {"step": self.step, "conf": self.conf, "attempt": self.attempt, "started": self.started},
+            {
+                "step": self.step,
+                "conf": self.conf,
+                "attempt": self.attempt,
+                "started": self.started,
+                "held": self.held,
+            },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -55,6 +65,7 @@ class StepTrigger(BaseTrigger):
                 attempt=self.attempt,
                 started=self.started,
                 changes=noted,
+                held=self.held,
             )
         except errors.FleetError as error:
             event |= {"permanent": isinstance(error, errors.PermanentError), "message": str(error)}

@@ -23,20 +23,23 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
 - managedFields and server-side apply (415). Protobuf (415, 406): kubectl's own builders (`create namespace`, `create
   configmap`) send it; `--dry-run=client -o yaml | kubectl create -f -` is the way round. Bookmarks, of which a real
   server sends one a minute. `Foreground` and `Orphan`: whatever is deleted is deleted in the background.
+- Times: MicroTimes are read as by Go, of others it is seen that they are texts. The Leases of nodes and of Kubernetes'
+  own controllers.
 - Rules for the values of fields, except for their types and what `validation.py` has. Fields of Kubernetes' own kinds
   that came after 1.22 are known as well. OpenAPI knows kinds and no fields, so that `kubectl explain` has nothing to
   tell. It announces `fieldValidation`, and fields that there are not are refused to who wants that, as from 1.25 on:
   before, kubectl finds them by itself, with a document of megabytes.
 - The strategic merge knows its lists by the names of their fields, not by types (see `strategic.py`).
 - Aggregated discovery: Kubernetes 1.22 has none. Tables of Scales.
-- Groups other than those in `resources.py`, access and token reviews, token requests, and RBAC: everybody who is known
-  is an administrator, except that a scenario can take single rights from the user `airflow`. The token of a service
-  account that was deleted and made again is taken again.
+- Groups other than those in `resources.py`, token reviews, token requests, and RBAC: everybody who is known is an
+  administrator, except that a scenario can take single rights from the user `airflow`, of whatever group, namespace and
+  name. Access reviews other than of one's own rights. The token of a service account that was deleted and made again
+  is taken again.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
 - ReplicaSets (so no `kubectl rollout undo` and `history`), paused Deployments, a scheduler, probes, garbage collection
   other than of a Deployment's pods; the account, its token Secret and the ConfigMap that Kubernetes puts into a new
-  namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Leases,
-  quotas, metrics (`kubectl top`).
+  namespace. EndpointSlices: `kubectl describe service` shows no endpoints, `kubectl get endpoints` does. Quotas,
+  metrics (`kubectl top`).
 - Node ports and load balancers lead somewhere for the pods of the clusters only.
 - A container that ends starts again at once and stays Ready: no CrashLoopBackOff, no restart count.
 - `previous`, `limitBytes` of pod logs; a followed log ends when its container does, though the log of the next one goes

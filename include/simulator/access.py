@@ -11,19 +11,30 @@ from include.simulator import resources, tokens
 from include.simulator.store import Store
 
 ANONYMOUS: Final = "system:anonymous"
+_WRITES: Final = ("create", "update", "patch", "delete")
 _FOR_EVERYBODY: Final = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Takes one verb on one resource from the user `airflow`; `*` stands for every verb or resource."""
+    """Takes one verb on one resource from the user `airflow`; `*` stands for every verb or resource.
+
+    Reviews of one's own rights are no part of every resource: a cluster leaves them to everybody (`system:basic-user`).
+    """
 
     verb: str
     resource: str
 
     def covers(self, *, verb: str, resource: str) -> bool:
-        """Say whether the rule is about this request; resource may be `plural/subresource`."""
-        return self.verb in {"*", verb} and self.resource in {"*", resource}
+        """Say whether the rule is about this request; resource may be `plural/subresource`.
+
+        A review may ask for `*`, of which every rule takes a part.
+        """
+        if self.resource == "*":
+            is_about = resource != resources.SELF_REVIEWS.plural
+        else:
+            is_about = resource in {"*", self.resource}
+        return is_about and ("*" in {self.verb, verb} or self.verb == verb)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,12 @@ class Entry:
     content_type: str
     agent: str
     disturbed: bool = False
+
+    @property
+    def is_write(self) -> bool:
+        """Say whether it is a write that succeeded; reviews and dry runs, as their query tells, store nothing."""
+        stores_nothing = self.resource == resources.SELF_REVIEWS.plural or "dryRun=All" in self.path
+        return self.verb in _WRITES and self.code < 300 and not stores_nothing
 
 
 class Access:

@@ -20,6 +20,7 @@ from include.simulator import (
     parameters,
     patches,
     resources,
+    reviews,
     scales,
     status,
     targets,
@@ -87,7 +88,7 @@ class Api:
         except status.ApiError as error:
             response = JSONResponse(error.body(), status_code=error.code)
         if target.verb == "create" and not target.subresource and response.status_code == 201:
-            target = replace(target, name=json.loads(bytes(response.body))["metadata"]["name"])
+            target = replace(target, name=json.loads(bytes(response.body))["metadata"].get("name", ""))
         self.record(
             user or "",
             target=target,
@@ -145,11 +146,17 @@ class Api:
                 namespace=target.namespace or (target.name if resource == resources.NAMESPACES else ""),
                 subresource=target.subresource,
             )
+        if resource == resources.SELF_REVIEWS:
+            return await self._review(request, target=target, user=user)
         if target.subresource:
             if target.subresource in resource.subresources:
                 return await self._serve_subresource(request, target=target)
             if target.subresource != "status" or not resource.status:
                 raise status.not_found(resource, name=target.name) if resource.custom else status.no_such_resource()
+        return await self._serve_object(request, target=target, resource=resource)
+
+    async def _serve_object(self, request: Request, *, target: Target, resource: Resource) -> Response:
+        """Answer for an object, its status or a collection."""
         handlers: dict[str, Callable[[Request, Target, Resource], Any]] = {
             "get": self._get,
             "list": self._list,
@@ -247,9 +254,31 @@ class Api:
         )
         return JSONResponse(created, status_code=201)
 
+    async def _review(self, request: Request, *, target: Target, user: str) -> Response:
+        if target.name:
+            raise status.no_such_resource()
+        if target.verb != "create":
+            raise status.method_not_allowed()
+        content = await parameters.read_object(request, resource=resources.SELF_REVIEWS)
+        parameters.check_body(content, resource=resources.SELF_REVIEWS, name="", namespace="")
+        parameters.is_dry_run(request, kind="CreateOptions")
+        read = self._store.read(resources.SELF_REVIEWS, content=content, strict=parameters.is_strict(request))
+        return JSONResponse(reviews.answer(read, user=user, access=self._access), status_code=201)
+
     async def _update(self, request: Request, target: Target, resource: Resource) -> Response:
         content = await parameters.read_object(request, resource=resource)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
+        dry_run, strict = parameters.is_dry_run(request, kind="UpdateOptions"), parameters.is_strict(request)
+        if resource.upserted and not target.subresource:
+            stored, is_new = self._store.upsert(
+                resource,
+                name=target.name,
+                content=content,
+                namespace=target.namespace,
+                dry_run=dry_run,
+                strict=strict,
+            )
+            return JSONResponse(stored, status_code=201 if is_new else 200)
         return JSONResponse(
             self._store.replace(
                 resource,
@@ -257,8 +286,8 @@ class Api:
                 content=content,
                 namespace=target.namespace,
                 subresource=target.subresource,
-                dry_run=parameters.is_dry_run(request, kind="UpdateOptions"),
-                strict=parameters.is_strict(request),
+                dry_run=dry_run,
+                strict=strict,
             )
         )
 

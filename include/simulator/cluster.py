@@ -35,7 +35,6 @@ from include.simulator.targets import Target
 
 API_PORT: Final = 6443
 KUBE_CONTROLLER_MANAGER: Final = "system:kube-controller-manager"
-WRITES: Final = ("create", "update", "patch", "delete")
 
 Result = TypeVar("Result")
 
@@ -205,7 +204,7 @@ class Cluster:
 
     def writes(self, user: str = "airflow") -> list[Entry]:
         """Return the entries of a user's writes that succeeded."""
-        return [entry for entry in self.audit() if entry.user == user and entry.verb in WRITES and entry.code < 300]
+        return [entry for entry in self.audit() if entry.user == user and entry.is_write]
 
     def objects(self, plural: str, namespace: str | None = None) -> list[Object]:
         """Return copies of the objects of a kind."""

@@ -327,6 +327,7 @@ LAYOUTS: Final[dict[Resource, Layout]] = {
         _AGE,
     ),
     resources.SERVICEACCOUNTS: _named((Column(name="Secrets"), lambda item: len(item.get("secrets") or [])), _AGE),
+    resources.LEASES: _named((Column(name="Holder"), lambda item: item["spec"].get("holderIdentity", "")), _AGE),
     resources.CLUSTERROLES: DATED,
     resources.DEFINITIONS: DATED,
 }

@@ -30,6 +30,15 @@ class Allocator:
         return next(self._ports)
 
 
+class DryAllocator(Allocator):
+    """Hands out what nobody gets, always the same from the start: of a dry run nothing is taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._addresses = (f"10.233.0.{number}" for number in itertools.count())
+        self._ports = itertools.count(32769)
+
+
 def complete(resource: Resource, *, content: Object, old: Object | None, allocator: Allocator) -> None:
     """Fill in what a new object, or a new version of an old one, leaves out; in place."""
     if resource == resources.NAMESPACES:
@@ -47,6 +56,8 @@ def complete(resource: Resource, *, content: Object, old: Object | None, allocat
         _complete_service(content, old=old, allocator=allocator)
     elif resource == resources.DEPLOYMENTS:
         _complete_deployment(content.setdefault("spec", {}))
+    elif resource == resources.LEASES:
+        content.setdefault("spec", {})
     elif resource == resources.DEFINITIONS:
         _establish(content)
 

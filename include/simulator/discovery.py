@@ -87,7 +87,7 @@ def _entries(resource: Resource) -> list[dict[str, Any]]:
         "singularName": resource.singular if resource.custom else "",
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": [verb for verb in resources.VERBS if verb not in kept],
+        "verbs": [verb for verb in resource.verbs if verb not in kept],
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)

@@ -41,12 +41,14 @@ def describe(path: list[str], *, store: Store) -> dict[str, Any] | None:
 
 
 def _path(resource: Resource) -> str:
-    return resource.path("{name}", namespace="{namespace}")
+    return resource.path("{name}" if "get" in resource.verbs else None, namespace="{namespace}")
 
 
 def _operations(resource: Resource) -> dict[str, Any]:
     answer = {"description": "OK", "content": {"application/json": {"schema": _reference(resource)}}}
     responses = {"200": answer}
+    if "patch" not in resource.verbs:
+        return {"post": {"responses": responses, "x-kubernetes-action": "post", **_kind(resource)}}
     return {
         "get": {"responses": responses, "x-kubernetes-action": "get", **_kind(resource)},
         "patch": {

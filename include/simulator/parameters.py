@@ -180,7 +180,8 @@ def check_body(content: dict[str, Any], *, resource: Resource, name: str, namesp
     if not isinstance(metadata, dict):
         problem = f"json: cannot unmarshal into Go struct field {resource.kind}.metadata of type v1.ObjectMeta"
         raise status.unreadable(resource, content=content, problem=problem)
-    if metadata.get("namespace", namespace) != namespace:
+    # Nobody minds the namespace of an object that is in none.
+    if namespace and metadata.get("namespace", namespace) != namespace:
         raise status.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )

@@ -24,7 +24,9 @@ class Resource:
     `generation` says what raises metadata.generation: "none" for kinds without one, "spec" where a status subresource
     (or Kubernetes itself) keeps status apart, "content" for custom kinds without a status subresource, where every
     change outside metadata counts. `columns` are the additionalPrinterColumns of a custom kind: name, type, path.
-    `categories` are names for several kinds at once, as in `kubectl get all`.
+    `categories` are names for several kinds at once, as in `kubectl get all`. Of a kind without other verbs than
+    `create` nothing is ever stored. `versioned` says that an update has to tell the version that it replaces, which
+    holds for custom kinds as well; `upserted` that it makes an object that is not there.
     """
 
     group: str
@@ -39,6 +41,9 @@ class Resource:
     subresources: tuple[str, ...] = field(default=())
     columns: tuple[tuple[str, str, str], ...] = ()
     categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = VERBS
+    versioned: bool = False
+    upserted: bool = False
 
     @property
     def singular(self) -> str:
@@ -141,6 +146,23 @@ STORAGECLASSES: Final = Resource(
     kind="StorageClass",
     namespaced=False,
     short_names=("sc",),
+)
+LEASES: Final = Resource(
+    group="coordination.k8s.io",
+    version="v1",
+    plural="leases",
+    kind="Lease",
+    namespaced=True,
+    versioned=True,
+    upserted=True,
+)
+SELF_REVIEWS: Final = Resource(
+    group="authorization.k8s.io",
+    version="v1",
+    plural="selfsubjectaccessreviews",
+    kind="SelfSubjectAccessReview",
+    namespaced=False,
+    verbs=("create",),
 )
 DEFINITIONS: Final = Resource(
     group="apiextensions.k8s.io",
@@ -262,6 +284,8 @@ ALL: Final = (
     CLUSTERROLES,
     CLUSTERROLEBINDINGS,
     STORAGECLASSES,
+    LEASES,
+    SELF_REVIEWS,
     DEFINITIONS,
     *KUBESPHERE_KINDS,
     *KUBEFED_KINDS,

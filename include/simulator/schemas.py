@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from kubernetes_asyncio.client import models
 
+from include.simulator import times
 from include.simulator.resources import Resource
 from include.simulator.status import Problem
 
@@ -21,7 +22,7 @@ Object = dict[str, Any]
 
 _NAMES: Final = {"Event": "CoreV1Event"}
 """Of models that are not called as their kind."""
-_GO_TYPES: Final = {"str": "string", "int": "int32", "float": "float64", "bool": "bool", "datetime": "v1.Time"}
+_GO_TYPES: Final = {"str": "string", "int": "int32", "float": "float64", "bool": "bool", "datetime": "string"}
 _PYTHON_TYPES: Final[dict[str, tuple[type, ...]]] = {
     "str": (str,),
     "int": (int,),
@@ -32,6 +33,8 @@ _PYTHON_TYPES: Final[dict[str, tuple[type, ...]]] = {
 _QUANTITIES: Final = {"limits", "requests", "capacity", "allocatable", "overhead"}
 """Maps of texts that may be numbers too."""
 _BYTES: Final = {("V1Secret", "data"), ("V1ConfigMap", "binaryData")}
+_MICRO: Final = {("V1LeaseSpec", "acquireTime"), ("V1LeaseSpec", "renewTime"), ("CoreV1Event", "eventTime")}
+"""Moments of which the client's models do not tell that they are MicroTimes."""
 _LIST: Final = re.compile(r"list\[(.*)\]")
 _MAP: Final = re.compile(r"dict\(str, (.*)\)")
 
@@ -85,11 +88,16 @@ def _decode_model(value: Object, *, model: str, path: tuple[str, ...]) -> Object
         if key not in types:
             continue
         if entry is None:
-            # Go leaves out what is empty, but for times.
-            if types[key] == "datetime":
+            # Go leaves out what is empty, but for times that are no pointers.
+            if types[key] == "datetime" and model != "V1LeaseSpec":
                 decoded[key] = None
             continue
         decoded[key] = _decode(entry, type_=types[key], path=(*path, key), struct=struct)
+        if (model, key) in _MICRO:
+            try:
+                decoded[key] = times.read_micro(entry)
+            except ValueError as error:
+                raise DecodeError(str(error)) from error
         if (model, key) in _BYTES:
             for text in decoded[key].values():
                 _check_base64(text)

@@ -134,6 +134,12 @@ def _invalid(subject: str, *, problems: Sequence[Problem], details: dict[str, An
     )
 
 
+def invalid_review(problems: Sequence[Problem]) -> ApiError:
+    """Return the error for an access review that cannot be answered; a real server does not name its kind either."""
+    group = "authorization.k8s.io"
+    return _invalid(f'.{group} ""', problems=problems, details={"group": group})
+
+
 def impossible_patch() -> ApiError:
     """Return the error for a JSON patch that does not fit the object; a real server does not say why either."""
     return ApiError(

@@ -159,7 +159,7 @@ class Store:
         Raises ApiError 400 (no object of this kind), 403 (namespace is going), 404 (no such namespace), 409 (name
         taken), 422 (refused), 500 (has a version).
         """
-        created = self._read(resource, content=copy.deepcopy(content), strict=strict)
+        created = self.read(resource, content=copy.deepcopy(content), strict=strict)
         metadata = created["metadata"] = created.get("metadata") or {}
         if metadata.get("resourceVersion"):
             raise status.failure("resourceVersion should not be set on objects to be created")
@@ -178,7 +178,7 @@ class Store:
         if resource.status:
             created.pop("status", None)
         _drop_empty(metadata)
-        defaults.complete(resource, content=created, old=None, allocator=self._allocator)
+        defaults.complete(resource, content=created, old=None, allocator=self._choose_allocator(dry_run))
         self._check(resource, content=created, old=None)
         existing = self.find(resource, name=name, namespace=namespace)
         if existing is not None:
@@ -205,23 +205,16 @@ class Store:
         old = self.get(resource, name=name, namespace=namespace)
         before, given = old["metadata"], content.get("metadata") or {}
         if given.get("uid") and given["uid"] != before["uid"]:
-            key = "/" + "/".join(filter(None, ("registry", resource.group, resource.plural, namespace, name)))
-            raise status.conflict(
-                resource,
-                name=name,
-                cause=f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
-                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {given['uid']}, UID in object meta: "
-                f"{before['uid']}",
-            )
+            raise _other_object(resource, name=name, namespace=namespace, wanted=given["uid"], held=before["uid"])
         if given.get("resourceVersion") and given["resourceVersion"] != before["resourceVersion"]:
             raise status.conflict(resource, name=name)
-        if not given.get("resourceVersion") and resource.custom:
+        if not given.get("resourceVersion") and (resource.custom or resource.versioned):
             problem = Problem(
                 field="metadata.resourceVersion", text="Invalid value: 0x0: must be specified for an update"
             )
             raise status.invalid(resource, name=name, problems=[problem], kind=resource.plural)
-        read = self._read(resource, content=copy.deepcopy(content), strict=strict)
-        new = self._next_version(resource, old=old, content=read, subresource=subresource)
+        read = self.read(resource, content=copy.deepcopy(content), strict=strict)
+        new = self._next_version(resource, old=old, content=read, subresource=subresource, dry_run=dry_run)
         if new == old:
             return old
         metadata = new["metadata"]
@@ -232,6 +225,29 @@ class Store:
         if dry_run:
             return new
         return self._commit("MODIFIED", resource=resource, new=new, previous=old)
+
+    def upsert(
+        self,
+        resource: Resource,
+        *,
+        name: str,
+        content: Object,
+        namespace: str = "",
+        dry_run: bool = False,
+        strict: bool = False,
+    ) -> tuple[Object, bool]:
+        """Store a new version of an object, or a new object of a kind whose updates make one.
+
+        Returns the object and whether it is new. Raises what `replace` and `create` raise.
+        """
+        options: dict[str, Any] = {"namespace": namespace, "dry_run": dry_run, "strict": strict}
+        if self.find(resource, name=name, namespace=namespace) is not None:
+            return self.replace(resource, name=name, content=content, **options), False
+        given = dict(content.get("metadata") or {})
+        if given.get("uid"):
+            raise _other_object(resource, name=name, namespace=namespace, wanted=given["uid"], held="")
+        given.pop("resourceVersion", None)
+        return self.create(resource, content={**content, "metadata": given}, **options), True
 
     def patch(
         self,
@@ -298,7 +314,7 @@ class Store:
             if not dry_run:
                 self._remove(resource, old=old)
             return old, True
-        if "deletionTimestamp" in metadata or dry_run:
+        if "deletionTimestamp" in metadata:
             return old, False
         marked = copy.deepcopy(old)
         marked["metadata"]["deletionTimestamp"] = timestamp()
@@ -308,9 +324,11 @@ class Store:
             marked["metadata"]["deletionGracePeriodSeconds"] = 30 if on_node else 0
         if "generation" in metadata:
             marked["metadata"]["generation"] += 1
+        if dry_run:
+            return marked, False
         return self._commit("MODIFIED", resource=resource, new=marked, previous=old), False
 
-    def _read(self, resource: Resource, *, content: Object, strict: bool) -> Object:
+    def read(self, resource: Resource, *, content: Object, strict: bool) -> Object:
         """Return an object without what its kind does not have. Raises ApiError 400."""
         try:
             return self._decode(resource, content=content, strict=strict)
@@ -366,7 +384,12 @@ class Store:
             cause = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise status.forbidden_for_reason(resource, name=name, cause=cause)
 
-    def _next_version(self, resource: Resource, *, old: Object, content: Object, subresource: str) -> Object:
+    def _choose_allocator(self, dry_run: bool) -> defaults.Allocator:
+        return defaults.DryAllocator() if dry_run else self._allocator
+
+    def _next_version(
+        self, resource: Resource, *, old: Object, content: Object, subresource: str, dry_run: bool
+    ) -> Object:
         before = old["metadata"]
         if subresource in {"status", "finalize"}:
             part = "spec" if subresource == "finalize" else "status"
@@ -390,7 +413,7 @@ class Store:
                 new["status"] = old["status"]
         if resource == resources.NAMESPACES:
             new["spec"] = old["spec"]
-        defaults.complete(resource, content=new, old=old, allocator=self._allocator)
+        defaults.complete(resource, content=new, old=old, allocator=self._choose_allocator(dry_run))
         self._check(resource, content=new, old=old)
         if resource.generation != "none" and _raises_generation(resource, old=old, new=new):
             metadata["generation"] = before.get("generation", 0) + 1
@@ -422,6 +445,16 @@ class Store:
         self._history.append(event)
         for queue in self._watches:
             queue.put_nowait(event)
+
+
+def _other_object(resource: Resource, *, name: str, namespace: str, wanted: str, held: str) -> status.ApiError:
+    """Return the error for an update of an object that is gone; `held` is the uid of what has its name now, if any."""
+    key = "/" + "/".join(filter(None, ("registry", resource.group, resource.plural, namespace, name)))
+    cause = (
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition "
+        f"failed: UID in precondition: {wanted}, UID in object meta: {held}"
+    )
+    return status.conflict(resource, name=name, cause=cause)
 
 
 def _key(item: Object) -> tuple[str, str]:

@@ -154,6 +154,17 @@ def _deployment(content: Object, old: Object | None) -> Iterator[Problem]:
         yield Problem(field="spec.selector", text=f"Invalid value: {selector}: {_IMMUTABLE}")
 
 
+def _lease(content: Object, _old: Object | None) -> Iterator[Problem]:
+    spec = content["spec"]
+    if spec.get("leaseDurationSeconds", 1) <= 0:
+        yield Problem(
+            field="spec.leaseDurationSeconds",
+            text=f"Invalid value: {spec['leaseDurationSeconds']}: must be greater than 0",
+        )
+    if spec.get("leaseTransitions", 0) < 0:
+        yield _number("spec.leaseTransitions", spec["leaseTransitions"])
+
+
 def _pod(content: Object, _old: Object | None) -> Iterator[Problem]:
     return _pod_spec(content.get("spec") or {}, path="spec")
 
@@ -172,6 +183,7 @@ _KINDS: Final[dict[Resource, Callable[[Object, Object | None], Iterator[Problem]
     resources.SECRETS: _secret,
     resources.SERVICES: _service,
     resources.DEPLOYMENTS: _deployment,
+    resources.LEASES: _lease,
     resources.PODS: _pod,
 }
 

@@ -26,7 +26,7 @@ from include.simulator.actors.installer_run import Faults
 from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.scheduler import Scheduler
 from include.simulator.certificates import Authority
-from include.simulator.cluster import API_PORT, WRITES
+from include.simulator.cluster import API_PORT
 from include.simulator.manifests import FEDERATION_NAMESPACE
 from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Server, tls_context
 from include.simulator.scenario import HOST_CLUSTER
@@ -201,7 +201,7 @@ class RealCluster:
 
     def writes(self, user="airflow"):
         """Return the entries of a user's writes that succeeded."""
-        return [entry for entry in self.audit() if entry.user == user and entry.verb in WRITES and entry.code < 300]
+        return [entry for entry in self.audit() if entry.user == user and entry.is_write]
 
     def objects(self, plural, namespace=None):
         """Return the objects of a kind."""

@@ -1,6 +1,8 @@
 """The command that grants the rights of deploy/rbac and prints the connection, with a real kubectl and API server."""
 
+import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,8 +10,10 @@ import subprocess
 import kubernetes
 import pytest
 
+from include.fleet import clusters, kinds, settings
 from include.simulator.actors import kubeconfigs
 from include.simulator.certificates import Authority
+from tests.deploy import rules
 from tests.envtest.control_plane import ControlPlane, User, running
 from tests.envtest.pair import ACCOUNT, COMMAND, KUBECTL
 
@@ -145,3 +149,28 @@ def test_a_secret_without_a_token_ends_the_command(command, tmp_path):
     finished = command("host", "--context", "host", kubectl=kubectl, TOKEN_TIMEOUT="1")
     assert (finished.returncode, finished.stdout) == (1, "")
     assert "has no token after 1 s" in finished.stderr
+
+
+@pytest.mark.parametrize("side", rules.SIDES)
+def test_the_account_is_told_that_it_has_the_rights_of_the_file_and_no_other(command, monkeypatch, side):
+    """A review agrees with RBAC: of each right on a name, that on any name is not granted."""
+    connection = command(side, "--context", "host").stdout
+    monkeypatch.setenv("AIRFLOW_CONN_ACCOUNT", connection)
+    granted = {_right(part) for rule in rules.read(side) for part in rule.parts}
+    named = {dataclasses.replace(right, name=None) for right in granted if right.name}
+
+    async def ask():
+        async with clusters.connect("account", role=side, limits=settings.Settings()) as cluster:
+            return await cluster.may_all([*granted, *named])
+
+    told = asyncio.run(ask())
+    assert [str(right) for right in granted if not told[right]] == []
+    assert [str(right) for right in named - granted if told[right]] == []
+
+
+def _right(part):
+    """The right that a part of a rule grants."""
+    ((plural, _, subresource),) = [resource.partition("/") for resource in part.resources]
+    kind = kinds.Kind(plural, part.groups[0], "", "", namespaced=bool(part.namespace))
+    name = part.names[0] if part.names else None
+    return kinds.Right(part.verbs[0], kind, part.namespace or None, name, subresource or None)

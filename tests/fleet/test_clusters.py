@@ -112,6 +112,110 @@ def test_creating_what_is_there_is_a_conflict(connections):
         ask("m1", lambda cluster: cluster.create(ref, manifest))
 
 
+def test_a_dry_run_returns_what_would_be_notes_it_and_stores_nothing(simulation, connections):
+    ref = kinds.Ref(kinds.CONFIG_MAP, "dry", "default")
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "dry"}, "data": {"a": "1"}}
+
+    async def run():
+        async with (
+            clusters.connect("m1", role="member", limits=LIMITS, dry=True) as dry,
+            clusters.connect("m1", role="member", limits=LIMITS) as cluster,
+        ):
+            tried = await dry.create(ref, body)
+            assert await cluster.read(ref) is None
+            made = await cluster.create(ref, body)
+            with pytest.raises(errors.ConflictError):
+                await dry.create(ref, body)
+            changed = await dry.patch(ref, {"data": {"a": "2"}})
+            assert await cluster.get(ref) == made
+            await cluster.delete(ref)
+            return tried["data"], changed["data"], [(write.verb, write.before) for write in dry.planned], made
+
+    tried, changed, planned, made = asyncio.run(run())
+    assert (tried, changed) == ({"a": "1"}, {"a": "2"})
+    assert planned == [("create", None), ("patch", made)]
+    written = [entry for entry in simulation.clusters["m1"].writes() if entry.name == "dry"]
+    assert [entry.verb for entry in written if "dryRun" not in entry.path] == ["create", "delete"]
+
+
+RIGHTS = {
+    kinds.Right("get", kinds.SECRET, "kubesphere-system", "kubesphere-secret"): False,
+    kinds.Right("list", kinds.SECRET, "kubesphere-system"): True,
+    kinds.Right("get", kinds.POD, "kubesphere-system", subresource="log"): True,
+    kinds.Right("get", kinds.NAMESPACE, name="kube-system"): True,
+}
+
+
+def test_what_a_connection_may_is_what_its_requests_get(simulation, connections):
+    async def question(cluster):
+        told = await cluster.may_all(RIGHTS)
+        assert await cluster.may("get", kinds.SECRET, namespace="kubesphere-system") is False
+        with pytest.raises(errors.ForbiddenError) as caught:
+            await cluster.get(kubesphere.SECRET)
+        assert await cluster.list(kinds.SECRET, namespace="kubesphere-system")
+        return told, caught.value.lacking
+
+    before = simulation.clusters["m1"].writes()
+    told, lacking = ask("m1", question)
+    assert told == RIGHTS
+    assert lacking == "connection m1 may not get secrets in kubesphere-system on the member cluster"
+    assert simulation.clusters["m1"].writes() == before, "asking stores nothing"
+
+
+def test_who_may_not_even_ask_is_told_so(simulation, connections):
+    document = copy.deepcopy(simulation.clusters["m1"].kubeconfig())
+    document["users"][0]["user"] = {}
+    connections("m1", {"conn_type": "kubernetes", "extra": {"kube_config": document}})
+    says = r"ask for the right to get nodes on the member cluster .*cannot create resource \"selfsubjectaccessreviews\""
+    with pytest.raises(errors.ForbiddenError, match=says):
+        ask("m1", lambda cluster: cluster.may("get", kinds.Kind("nodes", "", "v1", "Node", namespaced=False)))
+
+
+LEASE = kinds.Ref(kinds.LEASE, "turn", "default")
+
+
+@pytest.fixture
+def lease(connections):
+    """A Lease, as it is after it was made."""
+    body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE.name}, "spec": {}}
+    yield ask("m1", lambda cluster: cluster.create(LEASE, body))["metadata"]
+    with contextlib.suppress(errors.NotFoundError):
+        ask("m1", lambda cluster: cluster.delete(LEASE))
+
+
+def test_what_is_deleted_is_gone_and_cannot_be_deleted_again(lease):
+    known = {"uid": lease["uid"], "version": lease["resourceVersion"]}
+    assert ask("m1", lambda cluster: cluster.delete(LEASE, **known)) is None
+    assert ask("m1", lambda cluster: cluster.read(LEASE)) is None
+    with pytest.raises(errors.NotFoundError, match=r"delete leases/turn in default on the member cluster .*404"):
+        ask("m1", lambda cluster: cluster.delete(LEASE))
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [({"uid": "other"}, "UID in the precondition"), ({"version": "1"}, "ResourceVersion in the precondition")],
+    ids=["another object", "a newer version"],
+)
+def test_what_is_not_as_it_was_known_is_not_deleted(lease, known, says):
+    with pytest.raises(errors.ConflictError, match=f"409.*{says}"):
+        ask("m1", lambda cluster: cluster.delete(LEASE, **known))
+    assert ask("m1", lambda cluster: cluster.get(LEASE))["metadata"] == lease
+
+
+def test_what_we_have_deleted_is_read_from_the_server(member):
+    async def question(cluster):
+        async with watch(cluster) as changes:
+            await anext(changes)
+            assert (await cluster.get(WATCHED))["data"] == {"a": "1"}
+            await cluster.delete(WATCHED)
+            assert await cluster.read(WATCHED) is None
+        assert reads(member) == before + 1
+
+    put(member, a="1")
+    before = reads(member)
+    ask("m1", question)
+
+
 def test_a_wrong_token_is_told_and_is_permanent(simulation, connections):
     document = copy.deepcopy(simulation.clusters["m1"].kubeconfig())
     document["users"][0]["user"]["token"] = "n0-such-t0ken"

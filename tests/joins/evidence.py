@@ -6,6 +6,8 @@ import time
 import yaml
 from kubernetes import client, config
 
+from include.simulator import resources
+
 
 def wait_for(happened, *, seconds=30):
     """Wait until something holds; it never takes as long as this."""
@@ -31,9 +33,22 @@ def is_ready(cluster):
 
 
 def writes(cluster):
-    """What the run wrote. Its user is not enough: the host's controller uses the credential that it was given."""
-    entries = [entry for entry in cluster.writes(user="airflow") if entry.agent == "join-member-cluster"]
+    """What the run wrote, but for dry runs and the Leases that it holds meanwhile.
+
+    Its user is not enough: the host's controller uses the credential that it was given.
+    """
+    sent = [entry for entry in cluster.writes(user="airflow") if entry.agent.startswith("join-member-cluster")]
+    entries = [entry for entry in sent if entry.resource != "leases" and "dryRun=All" not in entry.path]
     return [f"{entry.verb} {entry.resource} {entry.name}" for entry in entries]
+
+
+def everything(cluster):
+    """All objects of a simulated cluster, by kind, namespace and name."""
+    return {
+        (kind.plural, item["metadata"].get("namespace"), item["metadata"]["name"]): item
+        for kind in resources.ALL
+        for item in cluster.objects(kind.plural)
+    }
 
 
 def before_join(cluster):

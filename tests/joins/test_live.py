@@ -23,6 +23,8 @@ SCENARIO = {
         {"name": "broken", "installer": {"fail": "silent"}},
         {"name": "lost", "reaches_tower": False},
         {"name": "twice"},
+        {"name": "asked"},
+        {"name": "changed"},
     ],
 }
 BY_PROXY = ("proxied", "lost")
@@ -141,15 +143,68 @@ def test_the_search_finds_what_is_there(airflow, simulation, runs):
     assert simulation.clusters["direct"].pod_server in text
 
 
-def test_a_second_run_for_the_same_member_is_refused_with_the_id_of_the_first(airflow, simulation):
+def test_a_second_run_for_the_same_member_waits_for_the_first_and_ends_joined(airflow, simulation, runs):
     conf = conf_of(simulation, "twice")
-    first = airflow.trigger(DAG, conf=conf, run_id="first")
-    second = airflow.trigger(DAG, conf=conf, run_id="second")
-    ended = {run_id: airflow.wait(DAG, run_id=run_id, seconds=180) for run_id in (first, second)}
-    assert sorted(ended.values()) == ["failed", "success"]
-    winner, loser = sorted(ended, key=lambda run_id: ended[run_id] == "failed")
-    assert states(airflow, loser)["preflight"] == "failed"
-    assert f"run {winner} is joining this member" in error_of(airflow, loser, "preflight")
+    triggered = [airflow.trigger(DAG, conf=conf, run_id=name) for name in ("first", "second")]
+    ended = {run_id: airflow.wait(DAG, run_id=run_id, seconds=180) for run_id in triggered}
+    assert set(ended.values()) == {"success"}
+    results = [airflow.xcom(DAG, run_id=run_id, task_id="verify_join")["result"] for run_id in triggered]
+    assert sorted(results) == ["joined already, nothing was written", "joined by this run"]
+    winner, waiter = sorted(triggered, key=lambda run_id: results[triggered.index(run_id)] != "joined by this run")
+    assert f"run {winner} of 20" in error_of(airflow, waiter, "take_turn")
+    assert simulation.clusters["host"].objects("leases") == []
+
+
+def await_question(airflow, run_id):
+    """Wait until a person is asked; return what is shown."""
+    evidence.wait_for(lambda: states(airflow, run_id).get("approve_plan") == "awaiting_input", seconds=120)
+    return airflow.get(f"dags/{DAG}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails")
+
+
+def answer(airflow, run_id, option):
+    path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails"
+    body = {"chosen_options": [option], "params_input": {}}
+    assert airflow.client.patch(path, json=body).status_code == 200
+
+
+def test_a_plan_is_shown_and_nothing_is_written_until_a_person_approves(airflow, simulation, runs):
+    run_id = airflow.trigger(DAG, conf={**conf_of(simulation, "asked"), "approve": True})
+    shown = await_question(airflow, run_id)
+    assert "Join asked to its host (direct)" in shown["subject"]
+    assert "| `spec.multicluster.clusterRole` | `none` | `member` |" in shown["body"]
+    assert evidence.writes(simulation.clusters["asked"]) == []
+    assert simulation.clusters["host"].objects("leases") == []
+    assert not [secret for secret in simulation.clusters["asked"].secrets() if secret in str(shown)]
+    answer(airflow, run_id, "Approve")
+    assert airflow.wait(DAG, run_id=run_id, seconds=120) == "success", states(airflow, run_id)
+    evidence.assert_joined(simulation, name="asked", member="asked")
+
+
+def test_a_rejected_plan_writes_nothing(airflow, simulation, runs):
+    run_id = airflow.trigger(DAG, conf={**conf_of(simulation, "changed"), "approve": True})
+    await_question(airflow, run_id)
+    answer(airflow, run_id, "Reject")
+    assert airflow.wait(DAG, run_id=run_id, seconds=60) == "failed"
+    assert states(airflow, run_id)["take_turn"] == "upstream_failed"
+    assert evidence.writes(simulation.clusters["changed"]) == []
+
+
+def test_a_plan_that_nobody_answers_is_rejected_in_time(airflow, simulation, runs):
+    run_id = airflow.trigger(DAG, conf={**conf_of(simulation, "changed"), "approve": True, "approve_timeout": 2})
+    assert airflow.wait(DAG, run_id=run_id, seconds=120) == "failed"
+    assert states(airflow, run_id)["approve_plan"] == "failed"
+    assert evidence.writes(simulation.clusters["changed"]) == []
+
+
+def test_an_approved_plan_that_is_no_longer_true_is_not_carried_out(airflow, simulation, runs):
+    run_id = airflow.trigger(DAG, conf={**conf_of(simulation, "changed"), "approve": True})
+    await_question(airflow, run_id)
+    patch = {"spec": {"multicluster": {"clusterRole": "member"}}}
+    simulation.clusters["changed"].edit("clusterconfigurations", "ks-installer", patch, "kubesphere-system")
+    answer(airflow, run_id, "Approve")
+    assert airflow.wait(DAG, run_id=run_id, seconds=60) == "failed"
+    assert "the clusters have changed since the plan was approved" in error_of(airflow, run_id, "take_turn")
+    assert evidence.writes(simulation.clusters["changed"]) == []
 
 
 def test_a_conf_that_does_not_fit_the_form_is_refused_by_the_api(airflow):

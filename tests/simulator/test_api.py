@@ -159,3 +159,53 @@ def test_every_request_is_in_the_audit_log(host, send):
     assert host.audit()[-1].path == f"{CONFIG_MAPS}?labelSelector=a"
     assert entry in host.writes()
     assert host.audit()[-1] not in host.writes()
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [
+        ("patch", CONFIGURATION),
+        ("get", CONFIGURATION),
+        ("list", "/api/v1/pods"),
+        ("get", "/api/v1/namespaces/default/pods/x/log"),
+        ("list", "/apis/storage.k8s.io/v1/storageclasses"),
+        ("patch", "/apis/storage.k8s.io/v1/storageclasses/x"),
+    ],
+)
+def test_a_review_says_what_a_request_gets(host, call, connect, verb, path):
+    resource = next(kind for kind in ("clusterconfigurations", "pods", "storageclasses") if f"/{kind}" in path)
+    subresource = "log" if path.endswith("/log") else ""
+    method, body = ("PATCH", {}) if verb == "patch" else ("GET", None)
+    for user in ("airflow", "admin"):
+        client = connect(host, user)
+        code, _ = call(client, method, path, body=body, headers=MERGE)
+        assert code in {200, 403, 404}
+        assert review(call, client, verb=verb, resource=resource, subresource=subresource) == (code != 403)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "allowed"),
+    [
+        ({"verb": "*", "resource": "storageclasses"}, False),
+        ({"verb": "patch", "resource": "*"}, False),
+        ({"verb": "*", "resource": "pods"}, True),
+        ({"verb": "list", "resource": "nodes"}, True),
+    ],
+)
+def test_who_lacks_a_part_of_everything_lacks_everything(client, call, attributes, allowed):
+    assert review(call, client, **attributes) == allowed
+
+
+def review(call, client, **attributes):
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    code, text = call(client, "POST", path, body={"spec": {"resourceAttributes": attributes}})
+    assert code == 201
+    return json.loads(text)["status"]["allowed"]
+
+
+def test_what_stores_nothing_is_no_write(host, client, call, send):
+    review(call, client, verb="get", resource="secrets")
+    send("POST", CONFIG_MAPS, config_map("dry"), dryRun="All")
+    reviewed, tried = host.audit()[-2:]
+    assert (reviewed.resource, tried.resource) == ("selfsubjectaccessreviews", "configmaps")
+    assert not {reviewed, tried} & set(host.writes())

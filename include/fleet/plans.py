@@ -1,0 +1,179 @@
+"""What a join would write, field by field, old against new; secrets are fingerprints.
+
+Pure: the writes that a dry run of the join's own steps has noted, turned into what people read and runs compare. The
+same clusters and the same conf give the same plan, byte for byte: times and run ids are left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from include.fleet import kinds, redaction
+
+_UNSHOWN = frozenset({"apiVersion", "kind", "metadata.name", "metadata.namespace", "metadata.resourceVersion"})
+"""Said by the object's name, or not about it."""
+_VARYING = frozenset({"data.recordedAt", "data.recordedBy"})
+"""What differs from run to run in Secret before-join."""
+_LONGEST = 200
+
+Entry = dict[str, Any]
+"""One object that would be written: `cluster` (host or member), `verb` (create or change), `object` and `fields`, a
+list of `field`, `old` (absent where there is none) and `new`."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write that a dry run has not sent."""
+
+    verb: str
+    ref: kinds.Ref
+    before: Mapping[str, Any] | None = field(repr=False)
+    """The object as it is; None if there is none."""
+    body: Mapping[str, Any] = field(repr=False)
+    """A manifest, or a merge patch."""
+
+
+def entry(cluster: str, write: Write, *, hide: Callable[[str], str]) -> Entry:
+    """Return what a write on the host or the member would change; *hide* takes secrets out of a text."""
+    old = dict(_flat(write.before or {}))
+    fields: list[dict[str, str]] = []
+    for path, value in _flat(write.body):
+        if path in _UNSHOWN or old.get(path, _ABSENT) == value:
+            continue
+        change = {"field": path, "new": _shown(write.ref.kind, path, value, hide)}
+        if path in old:
+            change["old"] = _shown(write.ref.kind, path, old[path], hide)
+        fields.append(change)
+    if write.before is not None:
+        fields += _gone(old, write, hide)
+    verb = "create" if write.before is None else "change"
+    return {"cluster": cluster, "verb": verb, "object": str(write.ref), "fields": fields}
+
+
+def _gone(old: Mapping[str, Any], write: Write, hide: Callable[[str], str]) -> list[dict[str, str]]:
+    """Return the items of lists that a shorter list replaces: a merge patch replaces lists as a whole."""
+    found = []
+    for path, items in _lists(write.body):
+        for former in old:
+            index, closed, _ = former.removeprefix(f"{path}[").partition("]")
+            if former.startswith(f"{path}[") and closed and int(index) >= items:
+                shown = _shown(write.ref.kind, former, old[former], hide)
+                found.append({"field": former, "old": shown, "new": "(removed)"})
+    return found
+
+
+_ABSENT = object()
+
+
+def _flat(value: object, path: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield the path and value of every leaf."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and value:
+        for index, inner in enumerate(value):
+            yield from _flat(inner, f"{path}[{index}]")
+    elif path:
+        yield path, value
+
+
+def _lists(value: object, path: str = "") -> Iterable[tuple[str, int]]:
+    """Yield the path and length of every list."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _lists(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        yield path, len(value)
+        for index, inner in enumerate(value):
+            yield from _lists(inner, f"{path}[{index}]")
+
+
+def _shown(kind: kinds.Kind, path: str, value: Any, hide: Callable[[str], str]) -> str:
+    if kind == kinds.SECRET and path.startswith(("data.", "stringData.")):
+        if path in _VARYING:
+            return "(of the run that writes it)"
+        return redaction.fingerprint(_decoded(value)) if value else '""'
+    if path.endswith("spec.connection.kubeconfig") and value:
+        return f"kubeconfig {redaction.fingerprint(_decoded(value))}"
+    if path.lower().endswith(("secret", "token", "password")) and value:
+        return redaction.fingerprint(str(value))
+    text = value if isinstance(value, str) and value else json.dumps(value)
+    return hide(text)[:_LONGEST]
+
+
+def _decoded(value: object) -> str:
+    try:
+        return base64.b64decode(str(value), validate=True).decode()
+    except ValueError:
+        return str(value)
+
+
+def consequences(entries: Iterable[Entry], *, name: str, connection: str) -> list[str]:
+    """Return what KubeSphere itself does once these are written (kubesphere-facts 2.3, 2.5, 6.4, 6.5)."""
+    written = {(item["cluster"], item["verb"], item["object"].partition("/")[0]): item for item in entries}
+    found = []
+    for side in ("host", "member"):
+        asked = written.get((side, "change", kinds.CLUSTER_CONFIGURATION.plural))
+        if asked is None:
+            continue
+        found.append(f"ks-installer runs on the {side}, for minutes; KubeSphere there restarts or reloads.")
+        changed = {change["field"]: change for change in asked["fields"]}
+        if side == "host" and "spec.multicluster.clusterRole" in changed:
+            found.append("The host gets tower, kubefed and a Cluster of its own; ks-installer cannot undo that.")
+        if side == "member" and "spec.authentication.jwtSecret" in changed:
+            found.append("The member's users are logged out, and log in through the host from then on.")
+    if ("host", "create", kinds.CLUSTER.plural) in written:
+        found.append(
+            f"The host makes KubeFedCluster {name} and Secret {name}-secret in its kube-federation-system; on the "
+            f"member it makes namespace kube-federation-system with account {name}-kubesphere and the token of it, "
+            f"and ClusterRole and ClusterRoleBinding kubefed-controller-manager:{name}-kubesphere."
+        )
+        if connection == "proxy":
+            found.append(f"Tower makes Service mc-{name} in kubesphere-system of the host.")
+    return found
+
+
+def digest(entries: Sequence[Entry]) -> str:
+    """Return what is the same for two plans exactly if they are the same."""
+    return redaction.fingerprint(json.dumps(entries, sort_keys=True))
+
+
+def lines(entries: Iterable[Entry]) -> list[str]:
+    """Return the plan as lines of a log."""
+    found = []
+    for item in entries:
+        found.append(f"{item['verb']} {item['object']} on the {item['cluster']}")
+        for change in item["fields"]:
+            old = f"{change['old']} -> " if "old" in change else ""
+            found.append(f"    {change['field']}: {old}{change['new']}")
+    return found
+
+
+def markdown(heading: str, entries: Sequence[Entry], consequences: Sequence[str], notes: Sequence[str]) -> str:
+    """Return the plan as a person reads it in Airflow."""
+    parts = [f"### {heading}"]
+    if not entries:
+        parts.append("Nothing would be written: all that this run asks for is there.")
+    for item in entries:
+        parts.append(f"**{item['cluster']}: {item['verb']} {item['object']}**")
+        rows = [(change["field"], change.get("old", ""), change["new"]) for change in item["fields"]]
+        table = [
+            "| field | old | new |",
+            "| --- | --- | --- |",
+            *(f"| {' | '.join(map(_cell, row))} |" for row in rows),
+        ]
+        parts.append("\n".join(table))
+    for title, sentences in (("What KubeSphere does then", consequences), ("To know", notes)):
+        if sentences:
+            parts.append(f"**{title}**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
+    return "\n\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    """Return text that breaks no table and is shown as it is."""
+    quoted = text.replace("`", "'").replace("|", "\\|").replace("\n", " ")
+    return f"`{quoted}`" if quoted else ""

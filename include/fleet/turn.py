@@ -1,0 +1,277 @@
+"""One at a time: who changes a member, or the host's configuration, holds a Lease on the host meanwhile.
+
+It holds across Airflow installations, since it is on the cluster that they have in common. A run renews its Leases
+while one of its steps is at work, in the worker or in the triggerer; between two steps they simply last. Nobody trusts
+another's clock: a Lease has expired when one has seen it unchanged for as long as it lasts, and who cannot renew stops
+long before that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from include.fleet import clusters, errors, kinds, kubesphere, settings, waits
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "join-member-cluster"
+HOST = f"{_PREFIX}-host"
+"""Name of the Lease on the host's own configuration."""
+_RENEW_AFTER = 0.25
+"""Of its duration: then a Lease is renewed."""
+_LOST_AFTER = 0.5
+"""Of its duration: who has not been able to renew a Lease for so long has lost it, and stops."""
+_TRY_AGAIN = 0.1
+"""Seconds after which to look again at a Lease that somebody else was faster to take; at least half of them."""
+_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+Result = TypeVar("Result")
+
+
+def of_member(uid: str) -> str:
+    """Return the name of the Lease on a member, which is its kube-system UID whatever it is called."""
+    return f"{_PREFIX}-{uid}"
+
+
+class Turns:
+    """The Leases that one run holds on one host.
+
+    :param holder: names the run, in this and in every other Airflow
+    :param member: what the run calls the member, for others to read
+    """
+
+    def __init__(self, host: clusters.Cluster, *, holder: str, member: str, limits: settings.Settings) -> None:
+        self._host = host
+        self._holder = holder
+        self._member = member
+        self._limits = limits
+        self._renewed: dict[kinds.Ref, float] = {}
+        """The Leases that are held, and when each was certainly renewed, in seconds of `time.monotonic`."""
+
+    async def take(
+        self,
+        name: str,
+        *,
+        limit: waits.Limit,
+        seconds: float,
+        unless: Callable[[], Awaitable[bool]] | None = None,
+        bells: Sequence[waits.Bell] = (),
+    ) -> bool:
+        """Wait until this run holds the Lease; at once if it does already. From then on `working` renews it.
+
+        *unless* is asked at each look, which *bells* can ring for: once it is true there is no need to hold it any
+        more, and False is returned.
+        Raises DeadlineError with the holder's name after *seconds* in all, as *limit* says, Longer when the wait has to
+        leave the worker, and what requests raise.
+        """
+        ref = _ref(name)
+        what = "the host's configuration" if name == HOST else f"member {self._member}"
+        waiting = _Waiting(self._host, ref, spec=self._spec, limits=self._limits, what=what)
+        needless = False
+
+        async def look() -> waits.Pending | None:
+            nonlocal needless
+            needless = unless is not None and await unless()
+            return None if needless else await waiting.look()
+
+        await waits.until(
+            look,
+            what=f"the turn of this run ({self._holder}) to change {what}",
+            bells=[waits.changes(self._host, ref), *bells],
+            limit=limit,
+            seconds=seconds,
+            hint=f"Wait for that run to end, then clear this task. If it is dead, {ref} on the {self._host} expires by "
+            "itself.",
+            limits=self._limits,
+        )
+        if not needless:
+            self._renewed[ref] = time.monotonic()
+        return not needless
+
+    async def keep(self, name: str) -> bool:
+        """Go on holding a Lease that an earlier step of this run has taken; False if this run does not hold it."""
+        ref = _ref(name)
+        lease = await self._host.read(ref)
+        if lease is None or holder_of(lease) != self._holder:
+            return False
+        age = _age(lease)
+        if age >= _RENEW_AFTER * self._limits.turn_duration:
+            try:
+                await _renewed(self._host, ref, lease)
+            except (errors.ConflictError, errors.NotFoundError):
+                return False
+            age = 0.0
+        self._renewed[ref] = time.monotonic() - age
+        return True
+
+    async def give_back(self, name: str) -> None:
+        """Let the next run in; nothing happens if the Lease is not this run's any more."""
+        ref = _ref(name)
+        self._renewed.pop(ref, None)
+        while True:
+            lease = await self._host.read(ref)
+            if lease is None or holder_of(lease) != self._holder:
+                return
+            with contextlib.suppress(errors.ConflictError):
+                await self._delete(ref, lease)
+                return
+
+    async def _delete(self, ref: kinds.Ref, lease: Mapping[str, Any]) -> None:
+        with contextlib.suppress(errors.NotFoundError):
+            await self._host.delete(ref, version=lease["metadata"]["resourceVersion"])
+            log.info("%s has been given back", ref)
+
+    async def working(self, work: Awaitable[Result]) -> Result:
+        """Do *work* and renew the Leases meanwhile; raises LostTurnError if that fails, and *work* is cut off."""
+        working = asyncio.ensure_future(work)
+        renewing = asyncio.ensure_future(self._renew())
+        try:
+            await asyncio.wait((working, renewing), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                renewing.result()
+        finally:
+            for task in (working, renewing):
+                task.cancel()
+            await asyncio.gather(working, renewing, return_exceptions=True)
+        return working.result()
+
+    async def _renew(self) -> NoReturn:
+        pause = _RENEW_AFTER * self._limits.turn_duration
+        while True:
+            await asyncio.sleep(pause * random.uniform(0.8, 1.0))  # noqa: S311 - no secret
+            for ref in list(self._renewed):
+                await self._renew_one(ref)
+
+    async def _renew_one(self, ref: kinds.Ref) -> None:
+        while ref in self._renewed:
+            asked = time.monotonic()
+            try:
+                lease = await self._host.get(ref)
+                if holder_of(lease) != self._holder:
+                    raise errors.LostTurnError(
+                        f"{ref} on the {self._host} is held by run {holder_of(lease)} now: this run could not renew it "
+                        "in time. It stops here, and waits for its turn again."
+                    )
+                await _renewed(self._host, ref, lease)
+            except errors.NotFoundError:
+                raise errors.LostTurnError(
+                    f"{ref} on the {self._host} was deleted. This run stops here, and waits for its turn again."
+                ) from None
+            except errors.TemporaryError as error:
+                if isinstance(error, errors.LostTurnError):
+                    raise
+                lasted = time.monotonic() - self._renewed[ref]
+                if lasted >= _LOST_AFTER * self._limits.turn_duration:
+                    raise errors.LostTurnError(
+                        f"{ref} on the {self._host} could not be renewed for {lasted:.0f} s ({error}). This run stops "
+                        "here before another one may begin, and waits for its turn again."
+                    ) from None
+                await asyncio.sleep(_TRY_AGAIN if isinstance(error, errors.ConflictError) else self._limits.poll / 2)
+            else:
+                self._renewed[ref] = asked
+                return
+
+    def _spec(self, transitions: int) -> dict[str, Any]:
+        now = _now()
+        return {
+            "holderIdentity": self._holder,
+            "leaseDurationSeconds": max(1, round(self._limits.turn_duration)),
+            "acquireTime": now,
+            "renewTime": now,
+            "leaseTransitions": transitions,
+        }
+
+
+class _Waiting:
+    """The looks at one Lease until it is ours. It remembers since when the Lease has not changed."""
+
+    def __init__(
+        self, host: clusters.Cluster, ref: kinds.Ref, *, spec: Any, limits: settings.Settings, what: str
+    ) -> None:
+        self._host = host
+        self._ref = ref
+        self._spec = spec
+        self._limits = limits
+        self._what = what
+        self._unchanged: tuple[str, float] = ("", time.monotonic())
+
+    async def look(self) -> waits.Pending | None:
+        """Look once, and take the Lease if nobody holds it."""
+        lease = await self._host.read(self._ref)
+        try:
+            return await self._taken(lease)
+        except (errors.ConflictError, errors.NotFoundError):
+            again = _TRY_AGAIN * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            return waits.Pending("another run is taking its turn", again)
+
+    async def _taken(self, lease: dict[str, Any] | None) -> waits.Pending | None:
+        """Return None if the Lease is ours now; raises ConflictError or NotFoundError if somebody was faster."""
+        mine = self._spec(0)["holderIdentity"]
+        if lease is None:
+            metadata = {"name": self._ref.name, "namespace": self._ref.namespace, "annotations": {_FOR: self._what}}
+            await self._host.create(
+                self._ref,
+                {
+                    "apiVersion": kinds.LEASE.api_version,
+                    "kind": kinds.LEASE.name,
+                    "metadata": metadata,
+                    "spec": self._spec(0),
+                },
+            )
+            return None
+        spec = lease.get("spec") or {}
+        if holder_of(lease) == mine:
+            await _renewed(self._host, self._ref, lease)
+            return None
+        version = str(lease["metadata"]["resourceVersion"])
+        if version != self._unchanged[0]:
+            self._unchanged = (version, time.monotonic())
+        lasted = time.monotonic() - self._unchanged[1]
+        left = float(spec.get("leaseDurationSeconds") or 1) - lasted
+        if holder_of(lease) and left > 0:
+            since = str(spec.get("acquireTime") or "")[:19]
+            return waits.Pending(f"run {holder_of(lease)} is changing {self._what} since {since}Z", left)
+        log.warning(
+            "Run %s has not renewed %s on the %s for %.0f s: it is dead, and this run takes its turn",
+            holder_of(lease),
+            self._ref,
+            self._host,
+            lasted,
+        )
+        taken = self._spec(int(spec.get("leaseTransitions") or 0) + 1)
+        await self._host.patch(self._ref, {"metadata": {"resourceVersion": version}, "spec": taken})
+        return None
+
+
+_FOR = f"{_PREFIX}/turn-for"
+
+
+def _ref(name: str) -> kinds.Ref:
+    return kinds.Ref(kinds.LEASE, name, kubesphere.NAMESPACE)
+
+
+def holder_of(lease: Mapping[str, Any]) -> str:
+    """Return who holds a Lease, or ""."""
+    return str((lease.get("spec") or {}).get("holderIdentity") or "")
+
+
+async def _renewed(host: clusters.Cluster, ref: kinds.Ref, lease: Mapping[str, Any]) -> None:
+    version = lease["metadata"]["resourceVersion"]
+    await host.patch(ref, {"metadata": {"resourceVersion": version}, "spec": {"renewTime": _now()}})
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime(_FORM)
+
+
+def _age(lease: Mapping[str, Any]) -> float:
+    """Return how many seconds ago a Lease was renewed, by the clocks of this run's own machines."""
+    renewed = datetime.datetime.fromisoformat(str(lease["spec"].get("renewTime") or "1970-01-01T00:00:00Z"))
+    return (datetime.datetime.now(datetime.UTC) - renewed).total_seconds()
