@@ -105,7 +105,7 @@ def test_a_port_that_another_member_has_is_drawn_anew_before_the_agent_comes(sim
     report = run.reports["verify_join"]
     assert report["identity"] == Identity.FORWARDED.value
     line = "clusters/m1 on the host: tower's port 6100 given up, which m2 has too"
-    assert report["changed"].count(line) == 2
+    assert line in report["changed"]
     assert report["warnings"] == []
     assert {finding["answer"] for finding in report["acceptance"]} == {"ok"}
 
