@@ -57,8 +57,9 @@ def describe(call: Entry | disturbances.Call) -> tuple[str, str]:
     query = dict(urllib.parse.parse_qsl(call.path.partition("?")[2]))
     name = call.name or query.get("fieldSelector", "").partition("=")[2] or query.get("labelSelector", "")
     name = re.sub(r"^(ks-installer|cluster-agent)-[-0-9a-z]+", r"\1-…", name)
+    name = re.sub(r"^(join-member-cluster)-[-0-9a-f]{36}$", r"\1-…", name)
     resource = call.resource + (f"/{call.subresource}" if call.subresource else "")
-    verb = "follow" if query.get("follow") else call.verb
+    verb = "follow" if query.get("follow") else f"try to {call.verb}" if query.get("dryRun") else call.verb
     return verb, f"{resource} {name}".strip()
 
 

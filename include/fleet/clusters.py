@@ -178,7 +178,8 @@ class Cluster:
     async def _plan(self, verb: str, ref: kinds.Ref, body: Mapping[str, Any]) -> None:
         """Note what a dry run would have written."""
         if self._dry:
-            self.planned.append(plans.Write(verb, ref, await self.read(ref), body))
+            before = await self.read(ref) if verb == "patch" else None
+            self.planned.append(plans.Write(verb, ref, before, body))
 
     async def delete(self, ref: kinds.Ref, *, uid: str | None = None, version: str | None = None) -> None:
         """Delete the object, and in the background what belongs to it; finalizers may hold it for some time.

@@ -216,7 +216,7 @@ class _Waiting:
         mine = self._spec(0)["holderIdentity"]
         if lease is None:
             metadata = {"name": self._ref.name, "namespace": self._ref.namespace, "annotations": {_FOR: self._what}}
-            await self._host.create(
+            made = await self._host.create(
                 self._ref,
                 {
                     "apiVersion": kinds.LEASE.api_version,
@@ -225,6 +225,8 @@ class _Waiting:
                     "spec": self._spec(0),
                 },
             )
+            # Who may make a Lease and not renew it is to learn that now, and not in the middle of its work.
+            await _renewed(self._host, self._ref, made)
             return None
         spec = lease.get("spec") or {}
         if holder_of(lease) == mine:

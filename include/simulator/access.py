@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import hmac
+import ssl
 from dataclasses import dataclass
 from typing import Any, Final
 
-from include.simulator import resources, tokens
+from include.simulator import clock, resources, tokens
 from include.simulator.store import Store
 
 ANONYMOUS: Final = "system:anonymous"
@@ -17,7 +18,7 @@ _FOR_EVERYBODY: Final = ("/healthz", "/livez", "/readyz", "/version", "/version/
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Takes one verb on one resource from the user `airflow`; `*` stands for every verb or resource.
+    """Takes one verb on one resource from a user; `*` stands for every verb or resource.
 
     Reviews of one's own rights are no part of every resource: a cluster leaves them to everybody (`system:basic-user`).
     """
@@ -78,6 +79,10 @@ class Access:
         """Make a bearer token known."""
         self._users[token] = user
 
+    def restrict(self, user: str, rules: tuple[Rule, ...]) -> None:
+        """Take rights from a user."""
+        self._rules[user] = rules
+
     def remove_token(self, token: str) -> None:
         """Forget a bearer token; safe to repeat."""
         self._users.pop(token, None)
@@ -85,6 +90,8 @@ class Access:
     def identify(self, *, certificate: dict[str, Any] | None, authorization: str) -> str | None:
         """Return the user, ANONYMOUS for a request without a credential, or None for one that is not known."""
         if certificate:
+            if ssl.cert_time_to_seconds(certificate["notAfter"]) < clock.now().timestamp():
+                return None
             for attribute in certificate.get("subject", ()):
                 for key, value in attribute:
                     if key == "commonName":
@@ -111,6 +118,8 @@ class Access:
         try:
             claims = tokens.verify(token, key=self._signing_key)
         except tokens.TokenError:
+            return None
+        if "exp" in claims and claims["exp"] < clock.now().timestamp():
             return None
         user = str(claims.get("sub", ""))
         namespace, _, name = user.removeprefix("system:serviceaccount:").partition(":")

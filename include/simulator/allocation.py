@@ -21,7 +21,7 @@ def service_name(cluster: str) -> str:
     return f"mc-{cluster}"
 
 
-class Ports:
+class Draws:
     """The ports that are drawn for the members of one host: chance decides, after the ones that a scenario names.
 
     Two members can get the same: the controllers' test for that compares the wrong ports.

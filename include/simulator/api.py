@@ -30,8 +30,9 @@ from include.simulator.access import Access, Entry
 from include.simulator.disturbances import Call, Disturbances, Refusal
 from include.simulator.proxy import Proxy
 from include.simulator.resources import Resource
-from include.simulator.store import Store
+from include.simulator.store import Object, Store
 from include.simulator.targets import Target
+from include.simulator.webhooks import Webhooks, Write
 
 _OF_ONE_NAMESPACE: Final = ("create", "deletecollection")
 _TOLD_AS_THEY_WERE: Final = (resources.PODS, resources.SERVICES)
@@ -45,10 +46,11 @@ class Api:
     are what goes wrong with single ones.
     """
 
-    def __init__(self, store: Store, *, access: Access, proxy: Proxy, version: str) -> None:
+    def __init__(self, store: Store, *, access: Access, proxy: Proxy, webhooks: Webhooks, version: str) -> None:
         self._store = store
         self._access = access
         self._proxy = proxy
+        self._webhooks = webhooks
         self._version = version
         self.audit: list[Entry] = []
         self.disturbances = Disturbances()
@@ -59,6 +61,7 @@ class Api:
         target = targets.locate(request, store=self._store)
         certificate, authorization = scope["state"]["certificate"], request.headers.get("authorization", "")
         user = self._access.identify(certificate=certificate, authorization=authorization)
+        scope["state"]["user"] = user or ""
         process = functools.partial(self._answer, request, target=target, user=user)
         try:
             if self.disturbances:
@@ -244,15 +247,20 @@ class Api:
     async def _create(self, request: Request, target: Target, resource: Resource) -> Response:
         content = await parameters.read_object(request, resource=resource)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
-        dry_run = parameters.is_dry_run(request, kind="CreateOptions")
-        created = self._store.create(
+        create = functools.partial(
+            self._store.create,
             resource,
             content=content,
             namespace=target.namespace,
-            dry_run=dry_run,
             strict=parameters.is_strict(request),
         )
-        return JSONResponse(created, status_code=201)
+        dry_run = parameters.is_dry_run(request, kind="CreateOptions")
+        hooks = self._webhooks.find(resource, operation="CREATE")
+        if hooks:
+            user = _user(request)
+            new = create(dry_run=True)
+            await self._webhooks.review(hooks, Write(resource=resource, user=user, dry_run=dry_run, new=new, old=None))
+        return JSONResponse(create(dry_run=dry_run), status_code=201)
 
     async def _review(self, request: Request, *, target: Target, user: str) -> Response:
         if target.name:
@@ -269,42 +277,46 @@ class Api:
         content = await parameters.read_object(request, resource=resource)
         parameters.check_body(content, resource=resource, name=target.name, namespace=target.namespace)
         dry_run, strict = parameters.is_dry_run(request, kind="UpdateOptions"), parameters.is_strict(request)
+        named: dict[str, Any] = {"name": target.name, "namespace": target.namespace, "content": content}
         if resource.upserted and not target.subresource:
-            stored, is_new = self._store.upsert(
-                resource,
-                name=target.name,
-                content=content,
-                namespace=target.namespace,
-                dry_run=dry_run,
-                strict=strict,
-            )
+            stored, is_new = self._store.upsert(resource, **named, dry_run=dry_run, strict=strict)
             return JSONResponse(stored, status_code=201 if is_new else 200)
-        return JSONResponse(
-            self._store.replace(
-                resource,
-                name=target.name,
-                content=content,
-                namespace=target.namespace,
-                subresource=target.subresource,
-                dry_run=dry_run,
-                strict=strict,
-            )
+        replace = functools.partial(
+            self._store.replace, resource, **named, subresource=target.subresource, strict=strict
         )
+        return JSONResponse(await self.write(replace, target=target, user=_user(request), dry_run=dry_run))
 
     async def _patch(self, request: Request, target: Target, resource: Resource) -> Response:
         apply = patches.choose(request.headers.get("content-type", ""), custom=resource.custom)
-        return JSONResponse(
-            self._store.patch(
-                resource,
-                name=target.name,
-                patch=patches.parse(await request.body(), patch=apply),
-                namespace=target.namespace,
-                subresource=target.subresource,
-                apply=apply,
-                dry_run=parameters.is_dry_run(request, kind="PatchOptions"),
-                strict=parameters.is_strict(request),
-            )
+        patch = functools.partial(
+            self._store.patch,
+            resource,
+            name=target.name,
+            patch=patches.parse(await request.body(), patch=apply),
+            namespace=target.namespace,
+            subresource=target.subresource,
+            apply=apply,
+            strict=parameters.is_strict(request),
         )
+        dry_run = parameters.is_dry_run(request, kind="PatchOptions")
+        return JSONResponse(await self.write(patch, target=target, user=_user(request), dry_run=dry_run))
+
+    async def write(self, change: Callable[..., Object], *, target: Target, user: str, dry_run: bool = False) -> Object:
+        """Store a new version of an object after its webhooks have seen it, and return it. Raises ApiError.
+
+        Who has written meanwhile makes them look again, as in reality. `change` takes `dry_run`.
+        """
+        resource = target.resource
+        while resource is not None and not target.subresource:
+            hooks = self._webhooks.find(resource, operation="UPDATE")
+            if not hooks:
+                break
+            old = self._store.get(resource, name=target.name, namespace=target.namespace)
+            write = Write(resource=resource, user=user, dry_run=dry_run, new=change(dry_run=True), old=old)
+            await self._webhooks.review(hooks, write)
+            if self._store.find(resource, name=target.name, namespace=target.namespace) is old:
+                break
+        return change(dry_run=dry_run)
 
     async def _delete(self, request: Request, target: Target, resource: Resource) -> Response:
         options = await parameters.read_options(request)
@@ -337,6 +349,10 @@ class Api:
                 resource, name=metadata["name"], namespace=metadata.get("namespace", ""), dry_run=dry_run
             )
         return JSONResponse(forms.Form().show_list(listed.items, resource=resource, metadata=listed.metadata))
+
+
+def _user(request: Request) -> str:
+    return str(request.scope["state"]["user"])
 
 
 async def _describe(request: Request, *, target: Target, user: str | None) -> Call:

@@ -41,34 +41,49 @@ class Authority:
     """The certificate authority of one cluster."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = _usage(signs_certificates=True)
         builder = (
-            self._builder(self._name, key=self._key.public_key())
+            self._builder(self._subject, key=self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(usage, critical=True)
         )
         certificate = builder.sign(self._key, hashes.SHA256())
         self.certificate = certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def issue_server(self, common_name: str, *, names: Iterable[str], addresses: Iterable[str]) -> Pair:
-        """Return a server certificate for these host names and addresses."""
+    def issue_server(
+        self,
+        common_name: str,
+        *,
+        names: Iterable[str],
+        addresses: Iterable[str],
+        lifetime: datetime.timedelta = YEAR,
+    ) -> Pair:
+        """Return a server certificate for these host names and addresses; one that has expired if lifetime says so."""
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        return self._issue(subject, usage=ExtendedKeyUsageOID.SERVER_AUTH, alternatives=alternatives)
+        return self._issue(subject, usage=ExtendedKeyUsageOID.SERVER_AUTH, alternatives=alternatives, lifetime=lifetime)
 
-    def issue_client(self, user: str, *, groups: list[str]) -> Pair:
+    def issue_client(self, user: str, *, groups: list[str], lifetime: datetime.timedelta = YEAR) -> Pair:
         """Return a client certificate: the user is the common name, each group an organisation."""
         attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, user)])
-        return self._issue(subject, usage=ExtendedKeyUsageOID.CLIENT_AUTH, alternatives=[])
+        return self._issue(subject, usage=ExtendedKeyUsageOID.CLIENT_AUTH, alternatives=[], lifetime=lifetime)
 
-    def _issue(self, subject: x509.Name, *, usage: x509.ObjectIdentifier, alternatives: list[x509.GeneralName]) -> Pair:
+    def _issue(
+        self,
+        subject: x509.Name,
+        *,
+        usage: x509.ObjectIdentifier,
+        alternatives: list[x509.GeneralName],
+        lifetime: datetime.timedelta,
+    ) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            self._builder(subject, key=key.public_key())
+            self._builder(subject, key=key.public_key(), lifetime=lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -83,16 +98,19 @@ class Authority:
             ).decode(),
         )
 
-    def _builder(self, subject: x509.Name, *, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, *, key: ec.EllipticCurvePublicKey, lifetime: datetime.timedelta = YEAR
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
+        end = now + lifetime
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(self._name)
+            .issuer_name(self._subject)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + YEAR)
+            .not_valid_before(min(now - datetime.timedelta(minutes=5), end - YEAR))
+            .not_valid_after(end)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )

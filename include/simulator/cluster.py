@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-import ipaddress
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
-from include.simulator import accounts, credentials, resources, status
+import httpx
+
+from include.simulator import accounts, clock, credentials, manifests, ports, resources, status, workload_states
+from include.simulator import issued as issued_kubeconfigs
 from include.simulator.access import Entry, Rule
 from include.simulator.accounts import Accounts
 from include.simulator.actors import kubeconfigs
@@ -19,21 +21,24 @@ from include.simulator.actors.installer_run import Faults
 from include.simulator.actors.namespaces import Namespaces
 from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.workloads import Workloads
-from include.simulator.allocation import Ports
+from include.simulator.allocation import Draws
 from include.simulator.api import Api
 from include.simulator.certificates import Authority
 from include.simulator.disturbances import Disturbance
-from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Network, Server, tls_context
+from include.simulator.foundation import Issuer, Kubernetes
+from include.simulator.issued import Kubeconfig
+from include.simulator.network import SERVICE_ADDRESS, Network, tls_context
+from include.simulator.ports import API_PORT, Ports
 from include.simulator.proxy import Proxy
 from include.simulator.published import Address, LoadBalancer
 from include.simulator.release import Release
 from include.simulator.scenario import Fault, Timing
-from include.simulator.server import HttpsServer
 from include.simulator.states import Machine, State
 from include.simulator.store import Object, Store
 from include.simulator.targets import Target
+from include.simulator.webhooks import Webhooks
+from include.simulator.workload_states import Workload
 
-API_PORT: Final = 6443
 KUBE_CONTROLLER_MANAGER: Final = "system:kube-controller-manager"
 
 Result = TypeVar("Result")
@@ -59,22 +64,31 @@ class Cluster:
         fault: Fault | None,
         load_balancer: LoadBalancer | None,
         published: tuple[Address, ...],
-        ports: Ports,
+        draws: Draws,
+        kubernetes: Kubernetes,
+        workloads: Mapping[str, Workload],
     ) -> None:
         self.name = name
         self._address = address
         self._network = network
         self._timing = timing
         self._release = release
+        self._kubernetes = kubernetes
+        self._crashing = workload_states.crashing(workloads, release=release)
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
-        self._ports = ports
+        self._draws = draws
         self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self.store = Store()
         self.state = State(
-            store=self.store, machine=self._machine, authority=self._authority.certificate, release=release
+            store=self.store,
+            machine=self._machine,
+            authority=self._authority.certificate,
+            release=release,
+            kubernetes=kubernetes,
+            workloads={**workloads, **dict.fromkeys(self._crashing, Workload.CRASHING)},
         )
         node = f"system:node:{self._machine.name}"
         self._accounts = Accounts(
@@ -84,42 +98,41 @@ class Cluster:
             rules=rules,
         )
         self._proxy = Proxy(self.store, network=network, cluster=name)
-        self._api = Api(self.store, access=self._accounts.access, proxy=self._proxy, version=release.kubernetes)
-        names = ["localhost", *sorted(SERVICE_NAMES)]
-        addresses = ["127.0.0.1", self._machine.address, SERVICE_ADDRESS]
-        known = addresses if _is_address(address) else names
-        if address not in known:
-            known.append(address)
-        self._server_pair = self._authority.issue_server("kube-apiserver", names=names, addresses=addresses)
-        self._https = HttpsServer(
-            self._api, pair=self._server_pair, authority=self._authority.certificate, host=address
+        self._webhooks = Webhooks(self.store, network=network, cluster=name)
+        self._api = Api(
+            self.store,
+            access=self._accounts.access,
+            proxy=self._proxy,
+            webhooks=self._webhooks,
+            version=release.kubernetes,
         )
-        network.add_server(
-            Server(
-                cluster=name,
-                address=self._machine.address,
-                port=API_PORT,
-                real_host=address,
-                real_port=self._https.port,
-                reachable=reachable,
-                names=tuple(names),
-                addresses=tuple(addresses),
-            )
+        self._ports = Ports(
+            self._api,
+            cluster=name,
+            authority=self._authority,
+            machine=self._machine.address,
+            address=address,
+            reachable=reachable,
+            certificate=kubernetes.certificate,
+            firewall=kubernetes.firewall,
         )
+        network.add_server(self._ports.server)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: list[Client] = []
         self._node: Node | None = None
 
     async def start_server(self) -> None:
         """Open the port."""
+        clock.set_ahead(self._kubernetes.clock)
         self._loop = asyncio.get_running_loop()
-        await self._https.open()
+        await self._ports.open()
 
     async def start_actors(self) -> None:
         """Start what acts by itself, except for KubeSphere's controllers.
 
         Returns when the Services work and the pods that were laid down as running do run.
         """
+        clock.set_ahead(self._kubernetes.clock)
         laid = self.store.find(resources.CLUSTERCONFIGURATIONS, name="ks-installer", namespace="kubesphere-system")
         manager = self._connect_as(KUBE_CONTROLLER_MANAGER)
         workloads = Workloads(manager, node=self._machine.name, signing_key=self._accounts.signing_key)
@@ -132,12 +145,14 @@ class Cluster:
             load_balancer=self._load_balancer,
             published=self._published,
             faults=self._faults,
-            ports=self._ports,
+            draws=self._draws,
             seen=checksum(laid["spec"]) if laid else None,
             logs=self.state.logs,
             connect_as=self._connect_as,
             connect=self._connect_account,
             others=(workloads, Namespaces(manager)),
+            crashing=self._crashing,
+            unpullable=self._kubernetes.unpullable,
         )
         await self._node.start()
 
@@ -155,7 +170,8 @@ class Cluster:
         for client in self._clients:
             await client.close()
         await self._proxy.close()
-        await self._https.stop()
+        await self._webhooks.close()
+        await self._ports.stop()
         self._loop = None
 
     def _connect(self, token: str) -> Client:
@@ -181,7 +197,7 @@ class Cluster:
     @property
     def server(self) -> str:
         """The address of the API server as this machine reaches it."""
-        return f"https://{self._address}:{self._https.port}"
+        return f"https://{self._address}:{self._ports.port}"
 
     @property
     def pod_server(self) -> str:
@@ -197,6 +213,32 @@ class Cluster:
             user_name=user,
             authority=self._authority.certificate,
         )
+
+    def issue_kubeconfig(self, name: str, issued: Kubeconfig) -> dict[str, Any]:
+        """Return a kubeconfig of a new user of that name, as a person might have got it. Once a name."""
+        servers = {issued_kubeconfigs.MACHINE: self.server, issued_kubeconfigs.PODS: self.pod_server}
+
+        def issue() -> dict[str, Any]:
+            return self._accounts.issue_user(issued, name=name, add_account=self._add_administrator)
+
+        document = kubeconfigs.build(
+            name=self.name,
+            server=servers.get(issued.server, issued.server),
+            user=self._in_loop(issue),
+            user_name=name,
+            authority=ports.choose_authority(issued.authority or Issuer.OWN, own=self._authority).certificate,
+        )
+        if issued.authority is None:
+            entry = document["clusters"][0]["cluster"]
+            document["clusters"][0]["cluster"] = {"server": entry["server"], "insecure-skip-tls-verify": True}
+        return document
+
+    def _add_administrator(self, name: str) -> None:
+        """Make a service account that is a cluster administrator."""
+        namespace = "kube-system"
+        self.store.create(resources.SERVICEACCOUNTS, content={"metadata": {"name": name}}, namespace=namespace)
+        binding = manifests.administrator(name, namespace=namespace)
+        self.store.create(resources.CLUSTERROLEBINDINGS, content=binding)
 
     def audit(self) -> list[Entry]:
         """Return an entry for each answered request, oldest first."""
@@ -227,16 +269,18 @@ class Cluster:
             self._api.record, "person", target=target, content_type="", path=resource.path(name, namespace=namespace)
         )
 
-        def change() -> Object:
+        write = functools.partial(self.store.patch, resource, name=name, patch=patch, namespace=namespace or "")
+
+        async def change() -> Object:
             try:
-                changed = self.store.patch(resource, name=name, patch=patch, namespace=namespace or "")
+                changed = await self._api.write(write, target=target, user="person")
             except status.ApiError as error:
                 record(code=error.code)
                 raise
             record(code=200)
             return copy.deepcopy(changed)
 
-        return self._in_loop(change)
+        return self._await_in_loop(change())
 
     def put(self, plural: str, content: Object, namespace: str | None = None) -> Object:
         """Create an object as a person would with kubectl. Raises ApiError."""
@@ -277,8 +321,9 @@ class Cluster:
         """
 
         async def restart() -> None:
+            clock.set_ahead(self._kubernetes.clock)
             self._api.disturbances.interrupt()
-            await self._https.restart(seconds)
+            await self._ports.restart(seconds)
 
         self._await_in_loop(restart())
 
@@ -303,6 +348,16 @@ class Cluster:
         """Answer 401 to the present token of `airflow` for some time, as a server that starts may do."""
         self._in_loop(lambda: self._accounts.refuse_token(seconds))
 
+    def fetch(self, url: str) -> httpx.Response:
+        """Return what a pod of this cluster gets from a URL. Raises DialError."""
+
+        async def fetch() -> httpx.Response:
+            async with self._network.client(self.name) as client:
+                return await client.get(url)
+
+        answer: httpx.Response = self._await_in_loop(fetch())
+        return answer
+
     def cut_tunnel(self, seconds: float) -> None:
         """Cut this cluster's pods off from the others for some time: what the agent dials times out."""
 
@@ -317,11 +372,11 @@ class Cluster:
         return self._in_loop(self._collect_secrets)
 
     def _collect_secrets(self) -> list[str]:
-        key = self._server_pair.key
+        keys = {text for key in self._ports.keys for text in (key, accounts.encode(key))}
         kinds = credentials.KINDS
         items = [(event.resource, event.object) for event in self.store.history()]
         items += [(kind, item) for kind in kinds for item in self.store.select(kind)]
-        found = self._accounts.secrets() | {key, accounts.encode(key)} | credentials.find_all(items)
+        found = self._accounts.secrets() | keys | credentials.find_all(items)
         return sorted(found - {""})
 
     def _in_loop(self, function: Callable[[], Result]) -> Result:
@@ -341,11 +396,3 @@ class Cluster:
             work.close()
             raise RuntimeError(f"the simulation of {self.name} has ended")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from include.simulator import resources
+from include.simulator import clock, resources
 from include.simulator.resources import Resource
 
 Object = dict[str, Any]
@@ -57,7 +57,7 @@ def human_age(time: str | None) -> str:
         moment = datetime.datetime.fromisoformat(time)
     except ValueError:
         return "<invalid>"
-    return human_duration(int((datetime.datetime.now(datetime.UTC) - moment).total_seconds()))
+    return human_duration(int((clock.now() - moment).total_seconds()))
 
 
 def human_duration(seconds: int) -> str:
@@ -328,6 +328,9 @@ LAYOUTS: Final[dict[Resource, Layout]] = {
     ),
     resources.SERVICEACCOUNTS: _named((Column(name="Secrets"), lambda item: len(item.get("secrets") or [])), _AGE),
     resources.LEASES: _named((Column(name="Holder"), lambda item: item["spec"].get("holderIdentity", "")), _AGE),
+    resources.WEBHOOK_CONFIGURATIONS: _named(
+        (Column(name="Webhooks", type="integer"), lambda item: len(item.get("webhooks") or [])), _AGE
+    ),
     resources.CLUSTERROLES: DATED,
     resources.DEFINITIONS: DATED,
 }

@@ -58,6 +58,8 @@ def complete(resource: Resource, *, content: Object, old: Object | None, allocat
         _complete_deployment(content.setdefault("spec", {}))
     elif resource == resources.LEASES:
         content.setdefault("spec", {})
+    elif resource == resources.WEBHOOK_CONFIGURATIONS:
+        _complete_webhooks(content)
     elif resource == resources.DEFINITIONS:
         _establish(content)
 
@@ -130,6 +132,25 @@ def _complete_pod_spec(spec: Object) -> None:
         container.setdefault("imagePullPolicy", "Always" if tag in {"", "latest"} else "IfNotPresent")
         for port in container.get("ports") or []:
             port.setdefault("protocol", "TCP")
+
+
+def _complete_webhooks(content: Object) -> None:
+    for hook in content.get("webhooks") or []:
+        for field, value in (
+            ("failurePolicy", "Fail"),
+            ("matchPolicy", "Equivalent"),
+            ("namespaceSelector", {}),
+            ("objectSelector", {}),
+            ("timeoutSeconds", 10),
+        ):
+            hook.setdefault(field, value)
+        service = (hook.get("clientConfig") or {}).get("service")
+        if service is not None:
+            service.setdefault("port", 443)
+        for rule in hook.get("rules") or []:
+            rule.setdefault("scope", "*")
+    if not content.get("webhooks"):
+        content.pop("webhooks", None)
 
 
 def _establish(content: Object) -> None:

@@ -7,6 +7,7 @@ import secrets
 from typing import Any, Final
 
 from include.simulator import resources, tokens
+from include.simulator.certificates import Authority
 from include.simulator.release import Release
 from include.simulator.resources import Resource
 
@@ -14,6 +15,9 @@ Object = dict[str, Any]
 
 SYSTEM_NAMESPACE: Final = "kubesphere-system"
 FEDERATION_NAMESPACE: Final = "kube-federation-system"
+WEBHOOK_PATH: Final = "/validate-cluster-kubesphere-io-v1alpha1"
+WEBHOOK_PORT: Final = 8443
+WEBHOOK_SECRET: Final = "ks-controller-manager-webhook-cert"  # noqa: S105 - a name
 MONITORING_NAMESPACE: Final = "kubesphere-monitoring-system"
 PROMETHEUS: Final = "prometheus-operated"
 KUBEFED_COMMANDS: Final = {
@@ -75,6 +79,43 @@ def service(
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"type": type_, "selector": labels, "ports": [{"port": port, "targetPort": target, "protocol": "TCP"}]},
     }
+
+
+def webhook_secret(authority: Authority) -> Object:
+    """Return the Secret with the certificate that ks-controller-manager serves its webhooks with."""
+    name = f"ks-controller-manager.{SYSTEM_NAMESPACE}"
+    pair = authority.issue_server("ks-core-admission-webhook", names=[name, f"{name}.svc"], addresses=[])
+    data = {"ca.crt": authority.certificate, "tls.crt": pair.certificate, "tls.key": pair.key}
+    return {
+        "metadata": {"name": WEBHOOK_SECRET, "namespace": SYSTEM_NAMESPACE},
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
+    }
+
+
+def webhook_configuration(authority: str) -> Object:
+    """Return what makes the API server ask ks-controller-manager about Clusters (kubesphere-facts 6.9).
+
+    The authority is the PEM of who has signed the certificate that is to be trusted.
+    """
+    service = {"name": "ks-controller-manager", "namespace": SYSTEM_NAMESPACE, "path": WEBHOOK_PATH, "port": 443}
+    rule = {
+        "apiGroups": [resources.CLUSTERS.group],
+        "apiVersions": [resources.CLUSTERS.version],
+        "operations": ["UPDATE"],
+        "resources": [resources.CLUSTERS.plural],
+        "scope": "*",
+    }
+    hook = {
+        "name": "validating-cluster.kubesphere.io",
+        "admissionReviewVersions": ["v1beta1"],
+        "clientConfig": {"caBundle": base64.b64encode(authority.encode()).decode(), "service": service},
+        "failurePolicy": "Fail",
+        "matchPolicy": "Exact",
+        "rules": [rule],
+        "sideEffects": "None",
+        "timeoutSeconds": 30,
+    }
+    return {"metadata": {"name": "cluster.kubesphere.io"}, "webhooks": [hook]}
 
 
 def secret(value: str, *, release: Release) -> Object:
@@ -151,15 +192,15 @@ def cluster(name: str, *, kubeconfig: str, host: bool = False) -> Object:
     }
 
 
-def administrator(account: str) -> Object:
-    """Return the ClusterRoleBinding that makes an account of KubeSphere's own namespace a cluster administrator.
+def administrator(account: str, *, namespace: str = SYSTEM_NAMESPACE) -> Object:
+    """Return the ClusterRoleBinding that makes an account, by default of KubeSphere's, a cluster administrator.
 
     `kubesphere` is one (kubesphere-facts 8); ks-installer has a long list of rights instead, which is none shorter.
     """
     return {
         "metadata": {"name": account},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": SYSTEM_NAMESPACE}],
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }
 
 

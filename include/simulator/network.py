@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import datetime
 import ipaddress
 import ssl
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from starlette.types import ASGIApp
 
+from include.simulator import elsewhere
 from include.simulator.applications import Applications
-from include.simulator.published import Address
+from include.simulator.elsewhere import Listener
+from include.simulator.published import TOWER_PORT, Address
 from include.simulator.tunnel import Acceptor, Tunnel
 
 SERVICE_ADDRESS = "10.233.0.1"
+_TOWER = "tower.kubesphere-system.svc"
 SERVICE_NAMES = frozenset(
     {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
 )
@@ -38,7 +42,9 @@ class DialError(Exception):
 class Server:
     """An API server as others see it: its pod-side address, its real socket, and whether other clusters reach it.
 
-    `names` and `addresses` are those in its certificate.
+    `names` and `addresses` are those in its certificate, `expiry` is its end, `issuer` the name of its authority.
+    `outside` is the same server as it is seen at its address, where that differs: with another certificate. A
+    `firewall` drops what the pods of other clusters send.
     """
 
     cluster: str
@@ -49,6 +55,10 @@ class Server:
     reachable: bool
     names: tuple[str, ...]
     addresses: tuple[str, ...]
+    expiry: datetime.datetime | None = None
+    issuer: str = ""
+    outside: Server | None = None
+    firewall: bool = False
 
 
 class Network:
@@ -56,6 +66,8 @@ class Network:
 
     def __init__(self) -> None:
         self._servers: dict[str, Server] = {}
+        self._elsewhere: Mapping[Address, Listener] = {}
+        self._gateway_to = ""
         self._applications: dict[tuple[str, str, int], ASGIApp] = {}
         self._inside: dict[str, Mapping[Address, Address | None]] = {}
         self._outside: dict[str, Mapping[Address, Address | None]] = {}
@@ -84,6 +96,10 @@ class Network:
         `inside` holds for the cluster's own pods, `outside` for everybody. Replaces what was said before.
         """
         self._inside[cluster], self._outside[cluster] = inside, outside
+
+    def answer_elsewhere(self, cluster: str, *, listeners: Mapping[Address, Listener]) -> None:
+        """Let somebody answer at further addresses; a gateway leads to the tower of that cluster."""
+        self._gateway_to, self._elsewhere = cluster, listeners
 
     def isolate(self, cluster: str) -> None:
         """Let no packet of a cluster's pods leave the cluster; its tunnels break. To be undone as often as done."""
@@ -119,14 +135,22 @@ class Network:
             return self._find(cluster, host=host, port=port, target=inside[host, port])
         if self._isolated[cluster] > 0 and not self._is_own(cluster, host=host):
             raise DialError(f"dial tcp {_shown(host, port=port)}: i/o timeout")
+        if (host, port) in self._elsewhere:
+            return self._meet(self._elsewhere[host, port], host=host, port=port)
         for owner, outside in self._outside.items():
             if (host, port) in outside:
                 return self._find(owner, host=host, port=port, target=outside[host, port])
+        return self._reach_server(cluster, host=host, port=port)
+
+    def _reach_server(self, cluster: str, *, host: str, port: int) -> Server:
+        """Return the API server at an address of a machine. Raises DialError."""
         for server in self._servers.values():
             if server.address != host:
                 continue
+            if server.firewall and server.cluster != cluster:
+                raise DialError(f"dial tcp {host}:{port}: i/o timeout")
             if server.port == port and (server.reachable or server.cluster == cluster):
-                return server
+                return server.outside or server
             raise DialError(f"dial tcp {host}:{port}: connect: connection refused")
         raise DialError(self._explain_absence(host, port=port))
 
@@ -135,6 +159,15 @@ class Network:
         if application is None:
             raise DialError(f"dial tcp {_shown(host, port=port)}: connect: connection refused")
         return application
+
+    def _meet(self, listener: Listener, *, host: str, port: int) -> ASGIApp:
+        """Return what answers there. Raises DialError."""
+        if listener is Listener.FIREWALL:
+            raise DialError(f"dial tcp {_shown(host, port=port)}: i/o timeout")
+        if listener is Listener.WEBSITE:
+            return elsewhere.website
+        found = self.route(self._gateway_to, host=_TOWER, port=TOWER_PORT)
+        return elsewhere.website if isinstance(found, Server) else elsewhere.gateway(found)
 
     def _is_own(self, cluster: str, *, host: str) -> bool:
         return host in {self._servers[cluster].address, "localhost"} or host.startswith(("127.", "10.233."))
@@ -182,7 +215,8 @@ class _Transport(httpx.AsyncBaseTransport):
         self._cluster = cluster
         self._applications = Applications()
         limits = httpx.Limits(max_connections=None)
-        self._sockets = httpx.AsyncHTTPTransport(verify=context or tls_context(), trust_env=False, limits=limits)
+        self._context = context or tls_context()
+        self._sockets = httpx.AsyncHTTPTransport(verify=self._context, trust_env=False, limits=limits)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host
@@ -203,7 +237,8 @@ class _Transport(httpx.AsyncBaseTransport):
             response = await asyncio.shield(sending)
         except httpx.ConnectError as error:
             self._under_way.discard(sending)
-            raise DialError(explain(error, server=found, name=self._server_name or host)) from error
+            trusted = _trusted_names(self._context)
+            raise DialError(explain(error, server=found, name=self._server_name or host, trusted=trusted)) from error
         except httpx.HTTPError:
             self._under_way.discard(sending)
             raise
@@ -230,8 +265,18 @@ def tls_context(*, authority: str | None = None) -> ssl.SSLContext:
     return context
 
 
-def explain(error: BaseException, *, server: Server, name: str) -> str:
-    """Return Go's words for a failed connection to a server that was to be verified as `name`."""
+def _trusted_names(context: ssl.SSLContext) -> set[str]:
+    """Return the common names of the authorities that a context trusts."""
+    subjects: Any = [entry["subject"] for entry in context.get_ca_certs()]
+    return {value for subject in subjects for part in subject for key, value in part if key == "commonName"}
+
+
+def explain(error: BaseException, *, server: Server, name: str, trusted: Collection[str] = ()) -> str:
+    """Return Go's words for a failed connection to a server that was to be verified as `name`.
+
+    `trusted` are the names of the authorities that the client knows: one of the issuer's name, and with another key,
+    is mentioned.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -240,9 +285,21 @@ def explain(error: BaseException, *, server: Server, name: str) -> str:
                 valid = server.names if cause.verify_code == 62 else server.addresses
                 return f"x509: certificate is valid for {', '.join(valid)}, not {name}"
             if cause.verify_code == 10:
-                return "x509: certificate has expired or is not yet valid"
-            return "x509: certificate signed by unknown authority"
+                return _explain_expiry(server)
+            hint = (
+                ' (possibly because of "x509: ECDSA verification failure" while trying to verify candidate authority '
+                f'certificate "{server.issuer}")'
+            )
+            return "x509: certificate signed by unknown authority" + (hint if server.issuer in trusted else "")
         if isinstance(cause, ssl.SSLError):
             return f"remote error: tls: {cause.reason or 'handshake failure'}"
         cause = cause.__cause__ or cause.__context__
     return f"dial tcp {server.address}:{server.port}: connect: connection refused"
+
+
+def _explain_expiry(server: Server) -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    text = "x509: certificate has expired or is not yet valid"
+    if server.expiry is None:
+        return text
+    return f"{text}: current time {now:%Y-%m-%dT%H:%M:%SZ} is after {server.expiry:%Y-%m-%dT%H:%M:%SZ}"

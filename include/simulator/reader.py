@@ -39,6 +39,19 @@ class Reader:
         self.problems.append(f"{path}.{key}: expected true or false, got {value!r}")
         return default
 
+    def _names(self, source: Any, *, path: str) -> tuple[str, ...]:
+        if isinstance(source, list) and all(isinstance(name, str) and _NAME.fullmatch(name) for name in source):
+            return tuple(source)
+        self.problems.append(f"{path}: expected a list of names, got {source!r}")
+        return ()
+
+    def _days(self, known: dict[str, Any], key: str, *, path: str) -> float | None:
+        value = known.get(key)
+        if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value != 0):
+            return value
+        self.problems.append(f"{path}.{key}: expected days, negative for an end in the past, got {value!r}")
+        return None
+
     def _name(self, known: dict[str, Any], *, path: str, default: str) -> str:
         value = known.get("name", default)
         if value == "" or (isinstance(value, str) and _NAME.fullmatch(value) and len(value) <= 60):

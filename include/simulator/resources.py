@@ -164,6 +164,16 @@ SELF_REVIEWS: Final = Resource(
     namespaced=False,
     verbs=("create",),
 )
+WEBHOOK_CONFIGURATIONS: Final = Resource(
+    group="admissionregistration.k8s.io",
+    version="v1",
+    plural="validatingwebhookconfigurations",
+    kind="ValidatingWebhookConfiguration",
+    namespaced=False,
+    generation="content",
+    categories=("api-extensions",),
+    versioned=True,
+)
 DEFINITIONS: Final = Resource(
     group="apiextensions.k8s.io",
     version="v1",
@@ -286,6 +296,7 @@ ALL: Final = (
     STORAGECLASSES,
     LEASES,
     SELF_REVIEWS,
+    WEBHOOK_CONFIGURATIONS,
     DEFINITIONS,
     *KUBESPHERE_KINDS,
     *KUBEFED_KINDS,

@@ -9,12 +9,15 @@ import struct
 from typing import Any, Final
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from include.simulator import clock
 from include.simulator.certificates import Pair
 
 _CLOSED: Final = "closed"
+_NO_CHECK_TIME: Final = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for."""
 
 
 class _Protocol(H11Protocol):
@@ -29,6 +32,21 @@ class _Protocol(H11Protocol):
         self.app_state: dict[str, Any] = {**self.app_state, "certificate": certificate, "transport": transport}
 
 
+class _Dated:
+    """Adds the time of the cluster's own clock to each answer of an application."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"date", clock.http_date().encode())]
+            await send(message)
+
+        await self._application(scope, receive, send_dated)
+
+
 def reset(transport: asyncio.Transport) -> None:
     """Close a connection at once with a TCP reset: what was sent and not read yet is lost to the other end."""
     if not transport.is_closing():
@@ -40,7 +58,8 @@ def reset(transport: asyncio.Transport) -> None:
 class HttpsServer:
     """Serves an application with TLS; client certificates of the given authority are taken, not demanded.
 
-    A certificate of another authority fails the handshake; a real API server would answer 401. The port stays the same
+    A certificate of another authority fails the handshake; a real API server would answer 401, as one here does to a
+    certificate that has expired, which is up to the application. The port stays the same
     when it is closed and opened again, and nobody else gets it meanwhile.
     """
 
@@ -53,9 +72,11 @@ class HttpsServer:
         pair.load_into(context)
         context.load_verify_locations(cadata=authority)
         context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= _NO_CHECK_TIME
         self._config = uvicorn.Config(
-            application,
+            _Dated(application),
             http=_Protocol,
+            date_header=False,
             ws="none",
             lifespan="off",
             log_config=None,

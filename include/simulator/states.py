@@ -11,18 +11,22 @@ import datetime
 import secrets
 import string
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.simulator import configuration, definitions, manifests, resources, store
+from include.simulator import clock, configuration, definitions, manifests, resources, store
 from include.simulator.actors import cluster_controller, installer_log, kubelet, workloads
 from include.simulator.actors.container_log import Line
+from include.simulator.certificates import Authority
+from include.simulator.foundation import Kubernetes
 from include.simulator.manifests import FEDERATION_NAMESPACE, MONITORING_NAMESPACE, PROMETHEUS, SYSTEM_NAMESPACE
 from include.simulator.proxy import KUBELET_PORT
 from include.simulator.release import Release
 from include.simulator.resources import Resource
-from include.simulator.scenario import HOST_CLUSTER
+from include.simulator.scenario import HOST_CLUSTER, Webhook
 from include.simulator.store import Store
+from include.simulator.workload_states import Workload
 
 Object = dict[str, Any]
 
@@ -43,12 +47,17 @@ class Machine:
 
 @dataclass(kw_only=True)
 class State:
-    """Lays objects down in the store of one cluster; `logs` is what containers wrote before, by pod name."""
+    """Lays objects down in the store of one cluster; `logs` is what containers wrote before, by pod name.
+
+    `workloads` are Deployments that do not run as they should, by name.
+    """
 
     store: Store
     machine: Machine
     authority: str
     release: Release
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
     logs: dict[str, list[Line]] = field(default_factory=dict)
     _pods: int = 1
 
@@ -83,7 +92,14 @@ class State:
         self.put(
             resources.STORAGECLASSES,
             {
-                "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+                "metadata": {
+                    "name": "local",
+                    "annotations": {
+                        "storageclass.kubernetes.io/is-default-class": str(
+                            self.kubernetes.default_storage_class
+                        ).lower()
+                    },
+                },
                 "provisioner": "openebs.io/local",
             },
         )
@@ -120,7 +136,7 @@ class State:
                         "kernelVersion": "5.4.0",
                         "kubeProxyVersion": self.release.kubernetes,
                         "kubeletVersion": self.release.kubernetes,
-                        "machineID": uuid.uuid4().hex,
+                        "machineID": self.kubernetes.machine_id or uuid.uuid4().hex,
                         "operatingSystem": "linux",
                         "osImage": "Ubuntu 20.04.6 LTS",
                         "systemUUID": str(uuid.uuid4()),
@@ -137,7 +153,7 @@ class State:
             },
         )
 
-    def lay_kubesphere(self, spec: Object, *, secret: str, settings: str) -> None:
+    def lay_kubesphere(self, spec: Object, *, secret: str, settings: str, webhook: Webhook = Webhook.NONE) -> None:
         """Lay down an installed KubeSphere: `spec` of its ClusterConfiguration, secret in force, ConfigMap text."""
         for name in (SYSTEM_NAMESPACE, "kubesphere-controls-system", MONITORING_NAMESPACE):
             self.put(resources.NAMESPACES, {"metadata": {"name": name}})
@@ -174,11 +190,14 @@ class State:
                 },
             },
         )
-        self.put(
-            resources.SERVICES,
-            namespace=SYSTEM_NAMESPACE,
-            content=manifests.service("ks-apiserver", namespace=SYSTEM_NAMESPACE, port=80, target=9090),
-        )
+        if self.workloads.get("ks-apiserver") is not Workload.MISSING:
+            self.put(
+                resources.SERVICES,
+                namespace=SYSTEM_NAMESPACE,
+                content=manifests.service("ks-apiserver", namespace=SYSTEM_NAMESPACE, port=80, target=9090),
+            )
+        if self.release.validates_clusters:
+            self._lay_webhook(webhook)
         prometheus = manifests.service(PROMETHEUS, namespace=MONITORING_NAMESPACE, port=9090, target=9090)
         self.put(resources.SERVICES, namespace=MONITORING_NAMESPACE, content=prometheus)
         for name, image, account, container in (
@@ -197,12 +216,33 @@ class State:
             self.lay_deployment(manifest, namespace=SYSTEM_NAMESPACE)
         self._log_installer(installer_log.banner(node=self.machine.address, moment=_earlier(90)), minutes=90)
 
+    def _lay_webhook(self, webhook: Webhook) -> None:
+        """Lay down what the webhook on Clusters is served with, and what makes the API server ask it."""
+        authority = Authority("ks-controller-manager-ca")
+        self.put(resources.SECRETS, manifests.webhook_secret(authority), namespace=SYSTEM_NAMESPACE)
+        served = manifests.service(
+            "ks-controller-manager", namespace=SYSTEM_NAMESPACE, port=443, target=manifests.WEBHOOK_PORT
+        )
+        self.put(resources.SERVICES, served, namespace=SYSTEM_NAMESPACE)
+        if webhook is Webhook.STALE:
+            authority = Authority("ks-controller-manager-ca")
+        if webhook is not Webhook.NONE:
+            self.put(resources.WEBHOOK_CONFIGURATIONS, manifests.webhook_configuration(authority.certificate))
+
     def lay_deployment(self, manifest: Object, *, namespace: str) -> None:
-        """Lay down a Deployment with its pod running."""
+        """Lay down a Deployment with its pod running, or as the scenario says that it is."""
+        workload = self.workloads.get(manifest["metadata"]["name"])
+        if workload is Workload.MISSING:
+            return
+        if workload is Workload.STOPPED:
+            manifest = {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
         created = self.put(resources.DEPLOYMENTS, manifest, namespace=namespace)
+        if workload is Workload.STOPPED:
+            return
         self._pods += 1
         pod = workloads.build_pod(created, node=self.machine.name)
-        pod["status"] = kubelet.running_status(
+        describe = kubelet.crashing_status if workload is Workload.CRASHING else kubelet.running_status
+        pod["status"] = describe(
             pod["spec"]["containers"], address=f"{self.machine.pod_prefix}.{self._pods}", host=self.machine.address
         )
         laid = self.put(resources.PODS, pod, namespace=namespace)
@@ -228,6 +268,8 @@ class State:
         self.put(resources.NAMESPACES, {"metadata": {"name": FEDERATION_NAMESPACE}})
         # Services first, so that their endpoints are known with the pods.
         for resource, namespace, manifest in reversed(manifests.multicluster(self.release)):
+            if self.workloads.get(manifest["metadata"]["name"]) is Workload.MISSING:
+                continue
             if resource == resources.DEPLOYMENTS:
                 self.lay_deployment(manifest, namespace=namespace or "")
             else:
@@ -258,33 +300,17 @@ class State:
 
         `token` is the token of the member's service account, `expiry` that of the kubeconfig's client certificate.
         """
-        if member is not self:
-            member.put(resources.NAMESPACES, {"metadata": {"name": FEDERATION_NAMESPACE}})
-        account, token_name = manifests.federation_account(name), secrets.token_hex(3)
-        secret = manifests.federation_token_secret(name, suffix=token_name)
-        secret["data"] = {
-            "token": _encode(token),
-            "ca.crt": _encode(member.authority),
-            "namespace": _encode(FEDERATION_NAMESPACE),
-        }
-        member.put(
-            resources.SERVICEACCOUNTS,
-            namespace=FEDERATION_NAMESPACE,
-            content={"metadata": {"name": account}, "secrets": [{"name": secret["metadata"]["name"]}]},
-        )
-        member.put(resources.SECRETS, secret, namespace=FEDERATION_NAMESPACE)
-        member.put(resources.CLUSTERROLES, manifests.federation_role(name))
-        member.put(resources.CLUSTERROLEBINDINGS, manifests.federation_binding(name))
+        member.lay_membership(name, token=token)
         cluster = manifests.cluster(name, kubeconfig=kubeconfig, host=member is self)
         cluster["metadata"]["finalizers"] = [cluster_controller.FINALIZER]
         cluster["spec"]["connection"]["kubernetesAPIEndpoint"] = server
         cluster["status"] = {
-            "kubernetesVersion": self.release.kubernetes,
+            "kubernetesVersion": member.release.kubernetes,
             "nodeCount": 1,
             "conditions": _conditions(expiry if self.release.federates_by_condition else None),
         }
         if self.release.federates_by_condition:
-            cluster["status"]["kubeSphereVersion"] = self.release.version
+            cluster["status"]["kubeSphereVersion"] = member.release.version
             cluster["status"]["uid"] = member.store.get(resources.NAMESPACES, name="kube-system")["metadata"]["uid"]
         self.put(resources.CLUSTERS, cluster)
         self.put(
@@ -300,6 +326,30 @@ class State:
                 labels=cluster["metadata"].get("labels", {}),
             ),
         )
+
+    def ensure_namespace(self, name: str) -> None:
+        """Lay down a Namespace unless it is there."""
+        if self.store.find(resources.NAMESPACES, name=name) is None:
+            self.put(resources.NAMESPACES, {"metadata": {"name": name}})
+
+    def lay_membership(self, name: str, *, token: str) -> None:
+        """Lay down what joining under a name puts on the cluster itself; `token` is that of the service account."""
+        self.ensure_namespace(FEDERATION_NAMESPACE)
+        account, token_name = manifests.federation_account(name), secrets.token_hex(3)
+        secret = manifests.federation_token_secret(name, suffix=token_name)
+        secret["data"] = {
+            "token": _encode(token),
+            "ca.crt": _encode(self.authority),
+            "namespace": _encode(FEDERATION_NAMESPACE),
+        }
+        self.put(
+            resources.SERVICEACCOUNTS,
+            namespace=FEDERATION_NAMESPACE,
+            content={"metadata": {"name": account}, "secrets": [{"name": secret["metadata"]["name"]}]},
+        )
+        self.put(resources.SECRETS, secret, namespace=FEDERATION_NAMESPACE)
+        self.put(resources.CLUSTERROLES, manifests.federation_role(name))
+        self.put(resources.CLUSTERROLEBINDINGS, manifests.federation_binding(name))
 
     def log_failed_run(self, secret: str) -> None:
         """Lay down the log of a run that ended silently with this secret in its spec."""
@@ -353,8 +403,10 @@ def _conditions(expiry: datetime.datetime | None) -> list[Object]:
     ]
     if expiry is not None:
         kind = "KubeConfigCertExpiresInSevenDays"
+        soon = expiry < clock.now() + datetime.timedelta(days=7)
         text = expiry.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
-        conditions.append({"type": kind, "status": "False", "reason": kind, "message": text, **times})
+        value = "True" if soon else "False"
+        conditions.append({"type": kind, "status": value, "reason": kind, "message": text, **times})
     return conditions
 
 
@@ -368,4 +420,4 @@ def _encode(text: str) -> str:
 
 
 def _earlier(minutes: float) -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=minutes)
+    return clock.now() - datetime.timedelta(minutes=minutes)

@@ -204,6 +204,27 @@ def failure(message: str) -> ApiError:
     return ApiError(500, reason="", message=message)
 
 
+def denied_by_webhook(name: str, *, result: dict[str, Any]) -> ApiError:
+    """Return the error for what an admission webhook denies; code and reason are the webhook's own."""
+    said = result.get("message") or result.get("reason")
+    return ApiError(
+        max(int(result.get("code", 0)), 400),
+        reason=str(result.get("reason", "")),
+        message=f'admission webhook "{name}" denied the request' + (f": {said}" if said else " without explanation"),
+    )
+
+
+def webhook_failure(name: str, *, problem: str) -> ApiError:
+    """Return the error for an admission webhook that cannot be asked."""
+    cause = f'failed calling webhook "{name}": failed to call webhook: {problem}'
+    return ApiError(
+        500,
+        reason="InternalError",
+        message=f"Internal error occurred: {cause}",
+        details={"causes": [{"message": cause}]},
+    )
+
+
 def too_new(asked: int, *, current: int) -> ApiError:
     """Return the error for a version that is yet to come."""
     return ApiError(

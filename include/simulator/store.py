@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from include.simulator import defaults, patches, resources, schemas, status, validation
+from include.simulator import clock, defaults, patches, resources, schemas, status, validation
 from include.simulator.resources import Resource
 from include.simulator.status import Problem
 
@@ -39,7 +39,7 @@ _KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
 def timestamp(moment: datetime.datetime | None = None) -> str:
     """Return a moment, or now, as Kubernetes writes it: UTC, whole seconds."""
-    moment = moment or datetime.datetime.now(datetime.UTC)
+    moment = moment or clock.now()
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -60,10 +60,11 @@ def static_admin_token(secret: str) -> str:
     return sign({"email": "admin@kubesphere.io", "username": "admin", "token_type": "static_token"}, key=secret)
 
 
-def service_account_token(*, namespace: str, name: str, key: str) -> str:
-    """Return a token for a service account of the cluster that holds this key."""
+def service_account_token(*, namespace: str, name: str, key: str, expiry: float | None = None) -> str:
+    """Return a token for a service account of the cluster that holds this key; `expiry` is in seconds since 1970."""
     return sign(
         {
+            **({} if expiry is None else {"exp": int(expiry)}),
             "iss": "kubernetes/serviceaccount",
             "kubernetes.io/serviceaccount/namespace": namespace,
             "kubernetes.io/serviceaccount/service-account.name": name,

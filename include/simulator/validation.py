@@ -39,6 +39,7 @@ _DATA_KEY_TEXT: Final = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
     "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 )
+_SIDE_EFFECTS: Final = ("None", "NoneOnDryRun")
 _SERVICE_TYPES: Final = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 
 
@@ -165,6 +166,34 @@ def _lease(content: Object, _old: Object | None) -> Iterator[Problem]:
         yield _number("spec.leaseTransitions", spec["leaseTransitions"])
 
 
+def _webhooks(content: Object, _old: Object | None) -> Iterator[Problem]:
+    for position, hook in enumerate(content.get("webhooks") or []):
+        yield from _webhook(hook, path=f"webhooks[{position}]")
+
+
+def _webhook(hook: Object, *, path: str) -> Iterator[Problem]:
+    name = str(hook.get("name") or "")
+    if len(name.split(".")) < 3 or not resources.SUBDOMAIN.fullmatch(name):
+        yield _bad(f"{path}.name", name, "should be a domain with at least three segments separated by dots")
+    if not hook.get("admissionReviewVersions"):
+        yield _must_be_one_of(f"{path}.admissionReviewVersions", ("v1", "v1beta1"))
+    effects = hook.get("sideEffects")
+    if effects is None:
+        yield _must_be_one_of(f"{path}.sideEffects", _SIDE_EFFECTS)
+    for field, value, known in (
+        ("sideEffects", effects, _SIDE_EFFECTS),
+        ("failurePolicy", hook.get("failurePolicy"), ("Fail", "Ignore")),
+    ):
+        if value is not None and value not in known:
+            shown = ", ".join(f'"{entry}"' for entry in known)
+            text = f'Unsupported value: "{value}": supported values: {shown}'
+            yield Problem(field=f"{path}.{field}", text=text, reason="FieldValueNotSupported")
+    config = hook.get("clientConfig") or {}
+    if ("url" in config) == ("service" in config):
+        text = "Required value: exactly one of url or service is required"
+        yield Problem(field=f"{path}.clientConfig", text=text, reason="FieldValueRequired")
+
+
 def _pod(content: Object, _old: Object | None) -> Iterator[Problem]:
     return _pod_spec(content.get("spec") or {}, path="spec")
 
@@ -184,6 +213,7 @@ _KINDS: Final[dict[Resource, Callable[[Object, Object | None], Iterator[Problem]
     resources.SERVICES: _service,
     resources.DEPLOYMENTS: _deployment,
     resources.LEASES: _lease,
+    resources.WEBHOOK_CONFIGURATIONS: _webhooks,
     resources.PODS: _pod,
 }
 
@@ -194,6 +224,12 @@ def _bad(field: str, value: Any, text: str) -> Problem:
 
 def _required(field: str) -> Problem:
     return Problem(field=field, text="Required value", reason="FieldValueRequired")
+
+
+def _must_be_one_of(field: str, known: tuple[str, ...]) -> Problem:
+    return Problem(
+        field=field, text=f"Required value: must specify one of {', '.join(known)}", reason="FieldValueRequired"
+    )
 
 
 def _number(field: str, value: int) -> Problem:

@@ -39,6 +39,7 @@ SETTINGS = {
     "INLINE_WAIT": 5.0,
     "ACCEPTANCE": 6.0,
     "WATCH_HELD": 0.2,
+    "TURN_DURATION": 3.0,
 }
 """Seconds, in the proportions of the real thing; `failed_after` and `resync` leave room for a loaded machine."""
 STALL = 2.5
@@ -75,7 +76,7 @@ class Request:
 
     @property
     def writes(self):
-        return self.verb in ("create", "patch")
+        return self.verb in ("create", "patch", "delete")
 
     @property
     def faults(self):

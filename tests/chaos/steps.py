@@ -18,6 +18,8 @@ from include.fleet import errors, join, operators, triggers, waits
 ORDER = {
     "direct": (
         "preflight",
+        "plan",
+        "take_turn",
         "fetch_jwt",
         "configure_host",
         "configure_member",
@@ -29,6 +31,8 @@ ORDER = {
     ),
     "proxy": (
         "preflight",
+        "plan",
+        "take_turn",
         "fetch_jwt",
         "configure_host",
         "configure_member",
@@ -45,11 +49,23 @@ HASTE = 20
 
 
 def play(conf, *, run_id):
-    """Run all steps of a join and return their reports by name; raises the error that ends a step for good."""
+    """Run all steps of a join and return their reports by name; raises the error that ends a step for good.
+
+    The turn is given back in any case, as Airflow's teardown does it.
+    """
     reports = {}
-    for step in ORDER[conf["connection"]]:
-        reports[step] = _with_retries(step, conf, run_id=run_id, reports=reports)
+    try:
+        for step in ORDER[conf["connection"]]:
+            reports[step] = _with_retries(step, conf, run_id=run_id, reports=reports)
+    finally:
+        if held(reports) is not None:
+            reports["end_turn"] = _with_retries("end_turn", conf, run_id=run_id, reports=reports)
     return reports
+
+
+def held(reports):
+    """The turn that a run holds after these reports, or None."""
+    return reports.get("take_turn", {}).get("turn")
 
 
 def _with_retries(step, conf, *, run_id, reports):
@@ -70,15 +86,24 @@ async def _once(step, conf, *, attempt, reports):
     try:
         leave_worker = started + limits.inline_wait
         return await join.run(
-            step, conf, limits=limits, attempt=attempt, started=started, leave_worker=leave_worker, reports=reports
+            step,
+            conf,
+            limits=limits,
+            attempt=attempt,
+            started=started,
+            leave_worker=leave_worker,
+            reports=reports,
+            held=held(reports),
         )
     except waits.Longer:
-        trigger = triggers.StepTrigger(step=step, conf=conf, attempt=attempt, started=started)
+        trigger = triggers.StepTrigger(step=step, conf=conf, attempt=attempt, started=started, held=held(reports))
         event = (await anext(trigger.run())).payload
     if "message" in event:
         raise errors.restored(event["permanent"], event["message"], retry_after=event.get("retry_after"))
-    if step == join.verify_join.__name__:
-        return await join.run(step, conf, limits=limits, attempt=attempt, started=started, reports=reports)
+    if step in (join.verify_join.__name__, join.take_turn.__name__):
+        return await join.run(
+            step, conf, limits=limits, attempt=attempt, started=started, reports=reports, held=held(reports)
+        )
     return event["report"]
 
 

@@ -63,4 +63,6 @@ def test_a_request_that_fails_once_leaves_the_join_to_end_as_it_must(airflow_hom
 def test_the_sweep_has_a_case_for_every_write_of_a_join(airflow_home, way):
     requests, written = cases.undisturbed(way, times=1)
     swept = [f"{request.verb} {request.what}" for request in requests if request.writes]
-    assert sorted(swept) == written
+    turns = [line for line in swept if "leases" in line]
+    assert {line.split()[0] for line in turns} == {"create", "patch", "delete"}
+    assert sorted(line for line in swept if line not in turns) == written

@@ -12,7 +12,19 @@ from include.fleet import join
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("host", "member")
-CASES = frozenset({"direct", "proxy", "3.0", "failed run", "again", "shared port", "not forwarded", "no address yet"})
+CASES = frozenset(
+    {
+        "direct",
+        "proxy",
+        "3.0",
+        "dead run",
+        "failed run",
+        "again",
+        "shared port",
+        "not forwarded",
+        "no address yet",
+    }
+)
 """What a comment may have in brackets: in which joins a rule is needed, if not in all."""
 _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
 _RULE = re.compile(r"((?:^  #.*\n)*)^  - apiGroups:", re.MULTILINE)

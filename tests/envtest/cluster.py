@@ -26,9 +26,10 @@ from include.simulator.actors.installer_run import Faults
 from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.scheduler import Scheduler
 from include.simulator.certificates import Authority
-from include.simulator.cluster import API_PORT
+from include.simulator.foundation import Kubernetes
 from include.simulator.manifests import FEDERATION_NAMESPACE
 from include.simulator.network import SERVICE_ADDRESS, SERVICE_NAMES, Server, tls_context
+from include.simulator.ports import API_PORT
 from include.simulator.scenario import HOST_CLUSTER
 from include.simulator.states import Machine, State
 from include.simulator.store import Store
@@ -37,6 +38,8 @@ from tests.envtest.egress import Egress
 
 _MADE_BY_KUBERNETES = (resources.PODS, resources.ENDPOINTS, resources.EVENTS)
 _MADE_BY_CONTROLLERS = (resources.CLUSTERS, resources.KUBEFEDCLUSTERS)
+_NOT_SERVED = (resources.WEBHOOK_CONFIGURATIONS,)
+"""Programs of pods have no TLS, which a real API server wants of a webhook."""
 _PATIENCE = 60
 """Seconds."""
 _TOKEN_SECONDS = 3600
@@ -59,8 +62,14 @@ class RealCluster:
         fault,
         load_balancer,
         published,
-        ports,
+        draws,
+        kubernetes,
+        workloads,
     ):
+        if workloads:
+            raise ValueError(f"{name}: a Deployment that is laid down comes up")
+        if kubernetes != Kubernetes():
+            raise ValueError(f"{name}: this Kubernetes is as it should be")
         if rules:
             raise ValueError(f"{name}: a scenario cannot take rights away where RBAC does")
         self.name = name
@@ -70,7 +79,7 @@ class RealCluster:
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
-        self._ports = ports
+        self._draws = draws
         self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self._admin = self._authority.issue_client("admin", groups=["system:masters"])
@@ -138,7 +147,7 @@ class RealCluster:
             load_balancer=self._load_balancer,
             published=self._published,
             faults=self._faults,
-            ports=self._ports,
+            draws=self._draws,
             seen=None,
             logs={},
             connect_as=self._connect_as,
@@ -253,7 +262,7 @@ class RealCluster:
         if joined:
             raise ValueError(f"{self.name}: {', '.join(joined)} cannot be joined at the start")
         for resource in resources.ALL:
-            if resource not in {*_MADE_BY_KUBERNETES, *_MADE_BY_CONTROLLERS}:
+            if resource not in {*_MADE_BY_KUBERNETES, *_MADE_BY_CONTROLLERS, *_NOT_SERVED}:
                 for item in self.state.store.select(resource):
                     if not _joins_federation(resource, item):
                         await self._lay(resource, item)

@@ -159,6 +159,8 @@ class Pair:
         if not cases & {"again", "failed run", "no address yet"}:
             if self._joined != "":
                 self._undo()
+            if "dead run" in cases:
+                self._leave_lease()
             return
         if self._joined != way:
             if self._joined != "":
@@ -177,6 +179,12 @@ class Pair:
         lost = {"proxyPublishAddress": "http://lost"} if side == "host" else {"clusterRole": "none"}
         config["multicluster"] |= lost
         cluster.edit("configmaps", "kubesphere-config", {"data": {"kubesphere.yaml": yaml.safe_dump(config)}}, KS)
+
+    def _leave_lease(self):
+        """Leave the turn of a run that has died."""
+        uid = self.clusters["member"].object("namespaces", "kube-system")["metadata"]["uid"]
+        spec = {"holderIdentity": "a dead run", "leaseDurationSeconds": 2}
+        self.clusters["host"].put("leases", {"metadata": {"name": f"join-member-cluster-{uid}"}, "spec": spec}, KS)
 
     def _undo(self):
         host, member = self.clusters["host"], self.clusters["member"]

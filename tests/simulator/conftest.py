@@ -1,5 +1,6 @@
 """Simulations with near-zero durations, and the official clients to talk to them."""
 
+import base64
 import contextlib
 import os
 import subprocess
@@ -248,3 +249,56 @@ def agent_log(connect):
         return answer.data.decode()
 
     return read
+
+
+@pytest.fixture
+def create(connect):
+    """Create a Cluster on the host for a kubeconfig."""
+
+    def send(host, name, kubeconfig, **spec):
+        text = kubeconfig if isinstance(kubeconfig, str) else yaml.safe_dump(kubeconfig)
+        kubernetes.client.CustomObjectsApi(connect(host)).create_cluster_custom_object(
+            group="cluster.kubesphere.io",
+            version="v1alpha1",
+            plural="clusters",
+            body={
+                "apiVersion": "cluster.kubesphere.io/v1alpha1",
+                "kind": "Cluster",
+                "metadata": {"name": name},
+                "spec": {
+                    "joinFederation": True,
+                    **spec,
+                    "connection": {"type": "direct", "kubeconfig": base64.b64encode(text.encode()).decode()},
+                },
+            },
+        )
+
+    return send
+
+
+@pytest.fixture
+def reason(wait_for):
+    """Wait for condition Federated=False and return its reason."""
+
+    def read(host, name):
+        def find():
+            listed = (host.object("clusters", name).get("status") or {}).get("conditions") or []
+            return next(
+                (entry["reason"] for entry in listed if entry["type"] == "Federated" and entry["status"] == "False"),
+                None,
+            )
+
+        return wait_for(find)
+
+    return read
+
+
+@pytest.fixture
+def join(create, wait_for, conditions):
+    """Join a member directly as m1, and wait until it is Ready."""
+
+    def send(host, member):
+        create(host, "m1", member.kubeconfig("admin", server=member.pod_server))
+        wait_for(lambda: conditions(host.object("clusters", "m1")).get("Ready") == "True")
+
+    return send

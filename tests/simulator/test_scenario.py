@@ -66,6 +66,94 @@ REFUSED = [
         {"host": {"role": "host", "proxy_address": "http://1.2.3.4:80"}, "members": [BEHIND_TOWER]},
         "members[0].connection: nothing leads from host.proxy_address to tower at the start",
     ),
+    ({"host": {"kubernetes": {"speed": 1}}}, "host.kubernetes: expected a mapping with certificate"),
+    ({"host": {"kubernetes": {"clock": "late"}}}, "host.kubernetes: clock: expected seconds"),
+    ({"host": {"kubernetes": {"certificate": {"days": 0}}}}, "host.kubernetes: certificate: days: expected days"),
+    ({"host": {"kubernetes": {"certificate": {"issuer": "me"}}}}, "issuer: expected own or reinstalled or"),
+    (
+        {"members": [{"name": "a", "kubernetes": {"certificate": {"shown_to": "everybody"}}}]},
+        "members[0].kubernetes: certificate: is that of any cluster; say what differs",
+    ),
+    (
+        {"members": [{"name": "a", "kubeconfig_days": 3}]},
+        "members[0].kubeconfig_days: nothing was imported of a member that is not joined",
+    ),
+    (
+        {"host": {"role": "host"}, "members": [{**BEHIND_TOWER, "kubeconfig_days": 3}]},
+        "members[0].kubeconfig_days: tower makes the kubeconfig of a member that is joined by proxy",
+    ),
+    ({"connections": {"x": {}}}, "connections.x.cluster: there is no cluster ''"),
+    ({"connections": {"host": {"cluster": "host"}}}, "connections.host.cluster: that connection id is taken"),
+    ({"connections": {"x": {"cluster": "host", "identity": "me"}}}, "connections.x.identity: expected certificate or"),
+    ({"connections": {"x": {"cluster": "host", "authority": "me"}}}, "connections.x.authority: expected own or"),
+    (
+        {"connections": {"x": {"cluster": "host", "days": 3}}},
+        "x.days: nothing ends in a kubeconfig with identity",
+    ),
+    (
+        {
+            "connections": {
+                "x": {"cluster": "host", "identity": "empty", "forbid": [{"verb": "get", "resource": "pods"}]}
+            }
+        },
+        "connections.x.forbid: nobody is known by identity empty",
+    ),
+    ({"members": [{"name": "a", "left": {"accounts": "x"}}]}, "members[0].left.accounts: expected a list of names"),
+    (
+        {"host": {"role": "host"}, "members": [{"name": "a", "joined": "a", "left": {"accounts": ["a"]}}]},
+        "members[0].left.accounts: it is joined as 'a'",
+    ),
+    (
+        {"host": {"role": "host"}, "members": [{"name": "a", "joined": "a", "left": {"namespace_terminating": True}}]},
+        "left.namespace_terminating: a joined member's service account is in that namespace",
+    ),
+    (
+        {"members": [{"name": "a", "installed": False, "left": {"workspaces": ["x"]}}]},
+        "members[0].left.workspaces and cluster_name: are KubeSphere's, which is not installed",
+    ),
+    (
+        {"members": [{"name": "a", "role": "member", "other_host": "x", "left": {"cluster_name": "x"}}]},
+        "left.cluster_name: the ConfigMap holds one host's name for the cluster",
+    ),
+    (
+        {"kubesphere": "v3.0.0", "members": [{"name": "a", "left": {"cluster_name": "x"}}]},
+        "members[0].left.cluster_name: KubeSphere v3.0.0 writes no clusterName anywhere",
+    ),
+    ({"host": {"workspaces": {"x": []}}}, "host.workspaces: are federated, and host.role is none"),
+    ({"host": {"kubernetes": {"version": "1.22"}}}, "host.kubernetes: version: expected a version like v1.22.12"),
+    ({"host": {"kubernetes": {"machine_id": "x"}}}, "host.kubernetes: machine_id: expected 32 hexadecimal digits"),
+    ({"host": {"kubernetes": {"default_storage_class": "x"}}}, "default_storage_class: expected true or false"),
+    ({"host": {"kubernetes": {"unpullable": "tower"}}}, "unpullable: expected a list of images"),
+    ({"host": {"workloads": {"tower": "stopped"}}}, "host.workloads.tower: is not there at the start anyway"),
+    ({"host": {"workloads": {"tower": "slow"}}}, "host.workloads.tower: expected stopped or missing or crashing"),
+    ({"host": {"workloads": {"etcd": "stopped"}}}, "host.workloads.etcd: expected one of ks-apiserver"),
+    (
+        {"host": {"role": "host", "workloads": {"tower": "missing"}}, "members": [BEHIND_TOWER]},
+        "members[0].connection: without tower's Service and host.proxy_address its agent has no address",
+    ),
+    ({"members": [{"name": "a", "kubesphere": "v3.2.1"}]}, "members[0].kubesphere: expected v3.4.1 or v3.0.0"),
+    ({"members": [{"name": "a", "access_token_max_age": "2h"}]}, "access_token_max_age: without a 0 there"),
+    (
+        {"members": [{"name": "a", "role": "member", "access_token_max_age": "0"}]},
+        "members[0].access_token_max_age: expected a duration like 2h",
+    ),
+    (
+        {"host": {"role": "host"}, "members": [{"name": "a", "role": "host", "joined": "a"}]},
+        "members[0].role: a host with tower and kubefed of its own is nobody's member",
+    ),
+    ({"host": {"kubernetes": {"firewall": "x"}}}, "host.kubernetes: firewall: expected true or false"),
+    ({"host": {"elsewhere": {"1.2.3.4": "website"}}}, "host.elsewhere: expected a list of host:port"),
+    ({"host": {"elsewhere": {"1.2.3.4:80": "cat"}}}, "host.elsewhere: expected website or gateway or firewall"),
+    (
+        {"host": {"elsewhere": {"1.2.3.4:80": "website"}, "published": ["1.2.3.4:80"]}},
+        "host.elsewhere: what answers at an address of host.published is tower",
+    ),
+    ({"host": {"clusters": {"x": {}}}}, "host.clusters: were made by hand on a host, and host.role is none"),
+    (
+        {"host": {"role": "host", "clusters": {"a": {}}}, "members": [{"name": "m", "joined": "a"}]},
+        "host.clusters.a: there is a Cluster of that name",
+    ),
+    ({"host": {"role": "host", "clusters": {"a": {"of": "b"}}}}, "host.clusters.a.of: there is no cluster 'b'"),
     ({"aliases": {"other": "nobody"}}, "aliases.other: there is no cluster 'nobody'"),
     ({"members": [{"name": "a"}], "aliases": {"a": "host"}}, "aliases.a: is a cluster's own connection id"),
 ]

@@ -7,7 +7,6 @@ failures only.
 from __future__ import annotations
 
 import asyncio
-import datetime
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -16,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from include.simulator import clock
 from include.simulator.actors.client import Client, RequestError
 from include.simulator.actors.kubelet import Container
 from include.simulator.network import DialError, tls_context
@@ -195,5 +195,5 @@ def format_duration(seconds: float) -> str:
 
 def _log(container: Container, text: str, *, level: str = "I") -> None:
     """Write a line with the header that klog gives it."""
-    now = datetime.datetime.now(datetime.UTC)
+    now = clock.now()
     container.log(f"{level}{now.strftime('%m%d %H:%M:%S.%f')}       1 agent.go:155] {text}")

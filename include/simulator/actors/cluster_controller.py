@@ -12,7 +12,7 @@ import datetime
 import logging
 from typing import Any, Final
 
-from include.simulator import certificates, configuration, manifests, resources, store
+from include.simulator import certificates, clock, configuration, manifests, resources, store
 from include.simulator.actors import federation, kubeconfigs
 from include.simulator.actors.client import Change, Client, Object, RequestError
 from include.simulator.actors.kubelet import Container
@@ -128,17 +128,11 @@ class ClusterController:
         if not spec.get("joinFederation") or not connection.get("kubeconfig"):
             return
         access = kubeconfigs.parse(kubeconfigs.decode(connection["kubeconfig"]))
-        member = self._connect(access)
+        member = connect(self._container, access)
         try:
             await self._join(cluster, member=member, access=access)
         finally:
             await member.close()
-
-    def _connect(self, access: kubeconfigs.Access) -> Client:
-        """Return a client for a kubeconfig; one that refers to this pod's own account gets this pod's client."""
-        if access.server == f"https://{SERVICE_ADDRESS}:443" and access.token is None and access.certificate is None:
-            return self._container.connect()
-        return kubeconfigs.connect(access, network=self._container.network, cluster=self._container.cluster)
 
     async def _join(self, cluster: Object, *, member: Client, access: kubeconfigs.Access) -> None:
         name = cluster["metadata"]["name"]
@@ -189,7 +183,9 @@ class ClusterController:
         status = cluster["status"]
         version = await _read_proxied(member, path="/kapis/version")
         if version is not None:
-            status["kubeSphereVersion"] = version.get("gitVersion") or "unknown"
+            reported = version.get("gitVersion") or "unknown"
+            # What the builds of 3.0 say of themselves (kubesphere-facts 5.1).
+            status["kubeSphereVersion"] = "v3.0.0" if reported == "v0.0.0" else reported
         system = await member.get(resources.NAMESPACES, name="kube-system")
         status["uid"] = system["metadata"]["uid"]
 
@@ -225,7 +221,7 @@ class ClusterController:
             except ValueError as error:
                 self._container.log(f"sync KubeConfig expiration date failed: {error}")
                 return
-            soon = expiry < datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=7)
+            soon = expiry < clock.now() + datetime.timedelta(days=7)
             text = expiry.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
         kind = "KubeConfigCertExpiresInSevenDays"
         set_condition(status, type_=kind, value="True" if soon else "False", reason=kind, message=text)
@@ -242,6 +238,13 @@ class ClusterController:
 
     async def _write(self, cluster: Object) -> Object:
         return await self._client.replace(resources.CLUSTERS, content=marshal(cluster))
+
+
+def connect(container: Container, access: kubeconfigs.Access) -> Client:
+    """Return a client for a kubeconfig; one that refers to this pod's own account gets this pod's client."""
+    if access.server == f"https://{SERVICE_ADDRESS}:443" and access.token is None and access.certificate is None:
+        return container.connect()
+    return kubeconfigs.connect(access, network=container.network, cluster=container.cluster)
 
 
 def marshal(cluster: Object) -> Object:

@@ -6,6 +6,8 @@ import asyncio
 import datetime
 from collections.abc import AsyncIterator, Iterable, Mapping
 
+from include.simulator import clock
+
 Line = tuple[datetime.datetime, str]
 
 
@@ -20,7 +22,7 @@ class Log:
 
     def write(self, text: str) -> None:
         """Add lines with the present time."""
-        now = datetime.datetime.now(datetime.UTC)
+        now = clock.now()
         self._lines.extend((now, line) for line in text.split("\n"))
         self._wake()
 
@@ -60,7 +62,7 @@ class Log:
 
 def _select(lines: list[Line], *, query: Mapping[str, str]) -> list[Line]:
     if query.get("sinceSeconds"):
-        earliest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=int(query["sinceSeconds"]))
+        earliest = clock.now() - datetime.timedelta(seconds=int(query["sinceSeconds"]))
         lines = [line for line in lines if line[0] >= earliest]
     if query.get("sinceTime"):
         earliest = datetime.datetime.fromisoformat(query["sinceTime"])

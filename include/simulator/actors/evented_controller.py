@@ -11,7 +11,7 @@ import copy
 from typing import Final
 
 from include.simulator import allocation, resources, store
-from include.simulator.actors import federation, kubeconfigs
+from include.simulator.actors import cluster_controller, federation, kubeconfigs
 from include.simulator.actors.client import Change, Client, Object, RequestError
 from include.simulator.actors.cluster_controller import FINALIZER, HOST_LABEL, ClusterController
 from include.simulator.actors.kubelet import Container
@@ -24,9 +24,9 @@ COMPONENT: Final = "cluster-controller"
 class EventedController(ClusterController):
     """Reconciles the Clusters of a host as 3.0 does."""
 
-    def __init__(self, container: Container, *, host_name: str, ports: allocation.Ports) -> None:
+    def __init__(self, container: Container, *, host_name: str, draws: allocation.Draws) -> None:
         super().__init__(container, host_name=host_name)
-        self._ports = ports
+        self._draws = draws
         self._recorder = Recorder(container.client, component=COMPONENT)
 
     def _matters(self, change: Change) -> bool:
@@ -51,7 +51,7 @@ class EventedController(ClusterController):
         if not connection.get("kubeconfig"):
             return
         access = kubeconfigs.parse(kubeconfigs.decode(connection["kubeconfig"]))
-        member = self._connect(access)
+        member = cluster_controller.connect(self._container, access)
         try:
             await self._join(cluster, member=member, access=access)
         finally:
@@ -65,7 +65,7 @@ class EventedController(ClusterController):
         name, connection = cluster["metadata"]["name"], cluster["spec"]["connection"]
         before = copy.deepcopy(cluster)
         if not connection.get("kubernetesAPIServerPort") or not connection.get("kubesphereAPIServerPort"):
-            connection |= self._ports.draw()
+            connection |= self._draws.draw()
         if not connection.get("token"):
             connection["token"] = allocation.new_token()
         wanted = allocation.build_service(name, connection=connection)
@@ -136,7 +136,15 @@ class EventedController(ClusterController):
         try:
             if joins:
                 await federation.join(
-                    host=self._client, member=member, access=access, name=name, labels=labels, checks_workspaces=False
+                    host=self._client,
+                    member=member,
+                    access=access,
+                    name=name,
+                    labels=labels,
+                    checks_workspaces=False,
+                    makes_token=False,
+                    # Of 30 seconds, where the resync comes every 120.
+                    patience=self._container.timing.resync / 4,
                 )
             else:
                 await federation.leave(self._client, name=name)

@@ -12,6 +12,7 @@ from include.simulator import manifests, resources
 from include.simulator.actors.client import Client, Object, RequestError
 from include.simulator.actors.kubeconfigs import Access
 from include.simulator.manifests import FEDERATION_NAMESPACE
+from include.simulator.workload_states import minor_version
 
 _TOKEN_WAIT_SECONDS: Final = 30
 
@@ -21,12 +22,21 @@ class WorkspaceConflictError(Exception):
 
 
 async def join(
-    *, host: Client, member: Client, access: Access, name: str, labels: dict[str, str], checks_workspaces: bool = True
+    *,
+    host: Client,
+    member: Client,
+    access: Access,
+    name: str,
+    labels: dict[str, str],
+    checks_workspaces: bool = True,
+    makes_token: bool = True,
+    patience: float = _TOKEN_WAIT_SECONDS,
 ) -> None:
     """Create or update everything that federation needs, on the member first.
 
     Raises RequestError and WorkspaceConflictError; their text becomes the reason of condition Federated.
-    KubeSphere 3.0 does not check workspaces, and so joins a cluster without KubeSphere.
+    KubeSphere 3.0 does not check workspaces, and so joins a cluster without KubeSphere. It also waits, `patience`
+    seconds, for Kubernetes to make the account's token by itself, as Kubernetes did before 1.24.
     """
     account = manifests.federation_account(name)
     found = await member.find(resources.SERVICEACCOUNTS, name=account, namespace=FEDERATION_NAMESPACE)
@@ -37,7 +47,8 @@ async def join(
             namespace=FEDERATION_NAMESPACE,
             content={"metadata": {"name": account, "namespace": FEDERATION_NAMESPACE}},
         )
-    found = await _ensure_token_secret(member, account=found, name=name)
+    if makes_token or minor_version(await _read_version(member)) < 24:
+        found = await _ensure_token_secret(member, account=found, name=name)
     for resource, content in (
         (resources.CLUSTERROLES, manifests.federation_role(name)),
         (resources.CLUSTERROLEBINDINGS, manifests.federation_binding(name)),
@@ -47,11 +58,19 @@ async def join(
             await member.create(resource, content=content)
         else:
             await member.replace(resource, content={**existing, **content, "metadata": existing["metadata"]})
+    if not found.get("secrets"):
+        await asyncio.sleep(patience)
+        raise RequestError("timed out waiting for the condition")
     token = await _read_token(member, account=found)
     await _write_host_secret(host, name=name, token=token)
     await _ensure_kubefed_cluster(
         host, member=member, access=access, name=name, labels=labels, checks_workspaces=checks_workspaces
     )
+
+
+async def _read_version(member: Client) -> str:
+    answer = await member.request("GET", path="/version")
+    return str(answer.json()["gitVersion"])
 
 
 async def leave(host: Client, *, name: str) -> None:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from include.simulator import resources
+from include.simulator import clock, resources
 from include.simulator.actors import installer_log
 from include.simulator.actors.installer_run import Faults, HookFailedError, Run
 from include.simulator.actors.kubelet import Container
@@ -118,4 +118,4 @@ class Installer:
 
 
 def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+    return clock.now()

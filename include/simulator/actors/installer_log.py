@@ -91,6 +91,13 @@ def undefined_lines(task: str, *, error: str) -> str:
     return f"\n{title}{'*' * max(79 - len(title), 3)}\n{fatal}\n{recap(ok=23, failed=1)}"
 
 
+def failed_check_lines(task: str, *, message: str) -> str:
+    """Return the end of a playbook that found something that it cannot do without."""
+    fatal = f"fatal: [localhost]: FAILED! => {json.dumps({'assertion': False, 'changed': False, 'msg': message})}"
+    title = f"TASK [{task}] "
+    return f"\n{title}{'*' * max(79 - len(title), 3)}\n{fatal}\n{recap(ok=6, failed=1)}"
+
+
 def crash_lines(release: Release) -> str:
     """Return the traceback of a hook that exits with code 1."""
     if release.records_version:

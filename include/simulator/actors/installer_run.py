@@ -9,13 +9,14 @@ import re
 import secrets
 import string
 import uuid
-from typing import Any
+from typing import Any, NoReturn
 
-from include.simulator import configuration, definitions, manifests, resources
+from include.simulator import clock, configuration, definitions, manifests, resources
 from include.simulator.actors import installer_log
 from include.simulator.actors.client import Object, RequestError
 from include.simulator.actors.kubelet import Container
 from include.simulator.scenario import Failure, Fault
+from include.simulator.workload_states import minor_version
 
 NAMESPACE = "kubesphere-system"
 CREDENTIALS = "kubesphere-secret"
@@ -23,6 +24,10 @@ CREDENTIALS = "kubesphere-secret"
 # Characters that survive an unquoted place in a shell command (kubesphere-facts 2.4).
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_.+/=@:,%-]*")
 _TRIES = 50
+_DEFAULT_CLASS = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 
@@ -119,9 +124,28 @@ class Run:
         else:
             self._container.log(installer_log.failed_component_lines(failed, moment=_now()))
 
+    async def _precheck(self, spec: Object) -> None:
+        """Role preinstall/precheck: a default StorageClass, and a version of Kubernetes (kubesphere-facts 2.6)."""
+        classes = await self._client.select(resources.STORAGECLASSES)
+        annotations = [item["metadata"].get("annotations") or {} for item in classes]
+        has_default = any(each.get(key) == "true" for each in annotations for key in _DEFAULT_CLASS)
+        if not has_default and not (spec.get("persistence") or {}).get("storageClass"):
+            task = "preinstall : KubeSphere | Stopping if default StorageClass was not found"
+            self._stop(task, message="Default StorageClass was not found !")
+        answer = await self._client.request("GET", path="/version")
+        if minor_version(answer.json()["gitVersion"]) < self._release.oldest_kubernetes:
+            task = "preinstall : KubeSphere | Stopping if Kubernetes version is nonsupport"
+            self._stop(task, message=self._release.unsupported)
+
+    def _stop(self, task: str, *, message: str) -> NoReturn:
+        self._container.log(installer_log.failed_check_lines(task, message=message))
+        raise _StoppedError
+
     async def _preinstall(self, spec: Object, *, status: Object, failure: Failure | None, is_host: bool) -> None:
         for play, share in (("preinstall", 0.1), ("metrics_server", 0.05), ("common", 0.1)):
             self._container.log(installer_log.play_header("localhost"))
+            if play == "preinstall":
+                await self._precheck(spec)
             self._container.log(installer_log.task_lines(f"{play} : {play} | prepare", result="ok"))
             await self._spend(share)
             if play == "common" and is_host:
@@ -267,7 +291,7 @@ class Run:
 
 
 def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+    return clock.now()
 
 
 def _local_time() -> str:

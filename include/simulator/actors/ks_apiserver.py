@@ -17,7 +17,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from include.simulator import configuration, resources, status, tokens
+from include.simulator import clock, configuration, resources, status, tokens
 from include.simulator.actors import kubeconfigs
 from include.simulator.actors.agent_manifest import AgentManifests, ManifestError
 from include.simulator.actors.client import Client, RequestError
@@ -32,6 +32,7 @@ ANONYMOUS: Final = "system:anonymous"
 MEMBER_PATH: Final = "/api/v1/namespaces/kubesphere-system/services/:ks-apiserver:80/proxy"
 _MONITORING: Final = "/kapis/monitoring.kubesphere.io/v1alpha3/cluster"
 _MEASURED: Final = "cluster_node_total"
+_CLOCK_SKEW_SECONDS: Final = 10
 _CLUSTERS: Final = ("cluster.kubesphere.io", "v1alpha1", "clusters")
 _KEPT_HEADERS: Final = ("accept", "content-type", "x-kubesphere-authorization")
 
@@ -139,6 +140,8 @@ class _Application:
             claims = tokens.verify(value.strip(), key=configuration.read_secret(self._loaded))
         except tokens.TokenError as error:
             raise AuthenticationError(str(error)) from error
+        if claims.get("iat", 0) > clock.now().timestamp() + _CLOCK_SKEW_SECONDS:
+            raise AuthenticationError("token used before issued")
         options = (self._loaded.get("authentication") or {}).get("oauthOptions") or {}
         if claims.get("token_type") != "static_token" and str(options.get("accessTokenMaxAge")) not in {"0", "0s"}:
             raise AuthenticationError("token not found in cache")

@@ -10,16 +10,17 @@ from __future__ import annotations
 import base64
 import binascii
 import ssl
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import httpx
 import yaml
 
 from include.simulator.actors.client import Client
 from include.simulator.certificates import Pair
-from include.simulator.network import Network, tls_context
+from include.simulator.network import DialError, Network, tls_context
 
 ACCOUNT_FILE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
@@ -30,7 +31,7 @@ class KubeconfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What a kubeconfig's current context says. The authority is PEM; the rest as in the file."""
+    """What a kubeconfig's current context says. The authority is PEM; `plugin` a command; the rest as in the file."""
 
     server: str
     authority: str | None
@@ -39,6 +40,18 @@ class Access:
     token: str | None
     certificate: str | None
     key: str | None
+    plugin: str | None = None
+
+
+class _MissingPlugin(httpx.Auth):
+    """Fails each request: in a pod there is no such program."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    def auth_flow(self, _request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Raise DialError, as if the request had not got out."""
+        raise DialError(f"getting credentials: exec: executable {self._command} not found")
 
 
 def decode(field: Any) -> bytes:
@@ -65,8 +78,8 @@ def parse(text: bytes) -> Access:
     for where, key in ((cluster, "certificate-authority"), (user, "client-certificate"), (user, "client-key")):
         if where.get(key) and not where.get(f"{key}-data"):
             raise KubeconfigError(f"unable to read {key} {where[key]}: no such file or directory")
-    if user.get("exec") or user.get("auth-provider"):
-        raise KubeconfigError("getting credentials: exec: executable not found")
+    if user.get("auth-provider"):
+        raise KubeconfigError(f'no Auth Provider found for name "{user["auth-provider"].get("name", "")}"')
     token = user.get("token")
     if not token and user.get("tokenFile") and user["tokenFile"] != ACCOUNT_FILE:
         raise KubeconfigError(f"open {user['tokenFile']}: no such file or directory")
@@ -79,6 +92,7 @@ def parse(text: bytes) -> Access:
         token=str(token) if token else None,
         certificate=_decode(user, key="client-certificate-data"),
         key=_decode(user, key="client-key-data"),
+        plugin=str(user["exec"].get("command", "")) if user.get("exec") else None,
     )
 
 
@@ -101,6 +115,7 @@ def connect(access: Access, *, network: Network, cluster: str) -> Client:
         server=access.server,
         context=context,
         token=access.token,
+        auth=None if access.plugin is None else _MissingPlugin(access.plugin),
         server_name=access.server_name,
     )
 

@@ -13,7 +13,7 @@ import functools
 import itertools
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -74,7 +74,8 @@ class Kubelet:
     """Runs the pods of one cluster.
 
     `programs` maps image names without their tag to programs, `connect` returns a client for a service account, `logs`
-    is what containers have written before the simulation began, by pod name.
+    is what containers have written before the simulation began, by pod name. `crashing` is what the containers of
+    Deployments say that crash, by the Deployment's name; `unpullable` are images that cannot be pulled.
     """
 
     def __init__(
@@ -91,6 +92,8 @@ class Kubelet:
         programs: Mapping[str, Program],
         connect: Callable[[str, str], Client],
         logs: Mapping[str, list[Line]],
+        crashing: Mapping[str, str],
+        unpullable: Collection[str],
     ) -> None:
         self._client = client
         self._cluster = cluster
@@ -102,6 +105,8 @@ class Kubelet:
         self._release = release
         self._programs = programs
         self._connect = connect
+        self._crashing = crashing
+        self._unpullable = unpullable
         self._logs: dict[tuple[str, str], Log] = {("kubesphere-system", pod): Log(lines) for pod, lines in logs.items()}
         self._numbers = itertools.count(100)
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -128,7 +133,15 @@ class Kubelet:
             await self._started[pod["metadata"]["uid"]].wait()
 
     def _find_program(self, pod: Object) -> Program | None:
-        return self._programs.get(_repository(pod["spec"]["containers"][0].get("image", "")))
+        repository = _repository(pod["spec"]["containers"][0].get("image", ""))
+        if self._find_crash(pod) is not None or (repository in self._unpullable and not pod["status"].get("podIP")):
+            return None
+        return self._programs.get(repository)
+
+    def _find_crash(self, pod: Object) -> str | None:
+        """Return what a container of this pod says when it crashes, if it does."""
+        owners = [owner["name"] for owner in pod["metadata"].get("ownerReferences") or []]
+        return next((self._crashing[name] for name in owners if name in self._crashing), None)
 
     def _handle(self, pod: Object, *, gone: bool, tasks: asyncio.TaskGroup) -> None:
         uid = pod["metadata"]["uid"]
@@ -171,9 +184,15 @@ class Kubelet:
         written = self._logs.setdefault((metadata["namespace"], metadata["name"]), Log())
         resumed = bool(pod["status"].get("podIP"))
         address = pod["status"].get("podIP") or f"{self._pod_prefix}.{next(self._numbers)}"
+        crash = self._find_crash(pod)
+        if crash is not None:
+            written.write(crash)
         if not resumed:
             await asyncio.sleep(self._timing.kubelet)
-            await self._report_running(pod, address=address)
+            describe = running_status if crash is None else crashing_status
+            if _repository(spec["containers"][0].get("image", "")) in self._unpullable:
+                describe = unpulled_status
+            await self._report(pod, describe(spec["containers"], address=address, host=self._address))
         program = self._find_program(pod)
         if program is None:
             return
@@ -208,8 +227,7 @@ class Kubelet:
             self._network.close(self._cluster, address=address)
             await client.close()
 
-    async def _report_running(self, pod: Object, *, address: str) -> None:
-        status = running_status(pod["spec"]["containers"], address=address, host=self._address)
+    async def _report(self, pod: Object, status: Object) -> None:
         while True:
             try:
                 await self._client.patch(
@@ -266,3 +284,36 @@ def running_status(containers: list[Object], *, address: str, host: str) -> Obje
             for container in containers
         ],
     }
+
+
+def crashing_status(containers: list[Object], *, address: str, host: str) -> Object:
+    """Return the status of a pod whose containers crash again and again."""
+    now = store.timestamp()
+    ended = {"exitCode": 2, "reason": "Error", "startedAt": now, "finishedAt": now}
+    described = running_status(containers, address=address, host=host)
+    for container in described["containerStatuses"]:
+        message = f"back-off 5m0s restarting failed container={container['name']}"
+        waiting = {"reason": "CrashLoopBackOff", "message": message}
+        container |= {"ready": False, "started": False, "restartCount": 12}
+        container |= {"state": {"waiting": waiting}, "lastState": {"terminated": ended}}
+    return _not_ready(described, containers)
+
+
+def unpulled_status(containers: list[Object], *, address: str, host: str) -> Object:
+    """Return the status of a pod whose images cannot be pulled."""
+    described = {**running_status(containers, address=address, host=host), "phase": "Pending"}
+    for container in described["containerStatuses"]:
+        waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{container["image"]}"'}
+        container |= {"ready": False, "started": False, "state": {"waiting": waiting}}
+        del container["containerID"]
+    return _not_ready(described, containers)
+
+
+def _not_ready(status: Object, containers: list[Object]) -> Object:
+    """Return the status with the conditions of a pod whose containers do not run."""
+    names = " ".join(container["name"] for container in containers)
+    for condition in status["conditions"]:
+        if condition["type"] in {"Ready", "ContainersReady"}:
+            message = f"containers with unready status: [{names}]"
+            condition |= {"status": "False", "reason": "ContainersNotReady", "message": message}
+    return status

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from include.simulator import resources
@@ -19,7 +20,7 @@ from include.simulator.actors.installer import Installer
 from include.simulator.actors.installer_run import Faults
 from include.simulator.actors.kubelet import Container, Kubelet, Program
 from include.simulator.actors.service_proxy import ServiceProxy
-from include.simulator.allocation import Ports
+from include.simulator.allocation import Draws
 from include.simulator.network import Network
 from include.simulator.published import Address, LoadBalancer
 from include.simulator.release import Release
@@ -43,8 +44,8 @@ class Node:
 
     `connect_as` returns a client that is one of Kubernetes' own users, `connect` one that is a service account.
     `others` act in the place of kube-controller-manager, or beside it. `faults` says which runs of the installer fail,
-    `ports` which ports proxy Clusters get, `seen` what the installer's process saw last that was running before;
-    `logs` is what containers wrote before, by pod name.
+    `draws` give proxy Clusters their ports, `seen` is what the installer's process saw last that was running before,
+    `logs` what containers wrote before, by pod name. `crashing` and `unpullable` are the kubelet's.
     """
 
     def __init__(
@@ -58,15 +59,17 @@ class Node:
         load_balancer: LoadBalancer | None,
         published: tuple[Address, ...],
         faults: Faults,
-        ports: Ports,
+        draws: Draws,
         seen: str | None,
         logs: Mapping[str, list[Line]],
         connect_as: Callable[[str], Client],
         connect: Callable[[str, str], Client],
         others: Sequence[Actor],
+        crashing: Mapping[str, str] = MappingProxyType({}),
+        unpullable: Collection[str] = (),
     ) -> None:
         self._faults = faults
-        self._ports = ports
+        self._draws = draws
         self._seen = seen
         self._others = others
         programs: dict[str, Program] = {
@@ -98,6 +101,8 @@ class Node:
             programs=programs,
             connect=connect,
             logs=logs,
+            crashing=crashing,
+            unpullable=unpullable,
         )
         self._running: list[asyncio.Task[None]] = []
         self._may_control = asyncio.Event()
@@ -136,14 +141,14 @@ class Node:
 
     async def _run_controllers(self, container: Container) -> None:
         await self._may_control.wait()
-        await controller_manager.run(container, ports=self._ports)
+        await controller_manager.run(container, draws=self._draws)
 
     async def _run_tower_image(self, container: Container) -> None:
         """Run what the command names: the image holds tower and its agent."""
         if container.command[:1] == ("/agent",):
             await agent.run(container)
         else:
-            await tower.run(container, ports=self._ports)
+            await tower.run(container, draws=self._draws)
 
 
 def _is_controller(pod: Object) -> bool:

@@ -47,9 +47,9 @@ _RETRY_SECONDS: Final = 0.1
 _ROUTE_WAIT_SECONDS: Final = 2
 
 
-async def run(container: Container, *, ports: allocation.Ports) -> None:
+async def run(container: Container, *, draws: allocation.Draws) -> None:
     """Run tower until cancelled; it then drops its agents and writes nothing, so that what it wrote gets stale."""
-    tower = Tower(container, ports=ports)
+    tower = Tower(container, draws=draws)
     try:
         await tower.run()
     finally:
@@ -82,9 +82,9 @@ def build_kubeconfig(server: str) -> str:
 class Tower(Acceptor):
     """One process of tower."""
 
-    def __init__(self, container: Container, *, ports: allocation.Ports) -> None:
+    def __init__(self, container: Container, *, draws: allocation.Draws) -> None:
         self._container = container
-        self._ports = ports
+        self._draws = draws
         self._listeners: dict[int, str] = {}
         self._client = container.client
         self._clusters: dict[str, Object] = {}
@@ -185,7 +185,7 @@ class Tower(Acceptor):
         name = cluster["metadata"]["name"]
         await asyncio.sleep(self._container.timing.sync)
         connection = cluster["spec"]["connection"]
-        connection |= self._ports.draw()
+        connection |= self._draws.draw()
         connection["token"] = connection.get("token") or allocation.new_token()
         service = await self._ensure_service(name, connection=connection)
         connection |= allocation.endpoints(service)
