@@ -271,7 +271,6 @@ def test_without_the_tunnel_the_next_resync_fails_with_the_dial_error(simulate, 
 
     # What was under way when the tunnel broke is told first.
     wait_for(lambda: reason().endswith(":6443: connect: connection refused"))
-    listed = {entry["type"]: entry for entry in host.object("clusters", "m1")["status"]["conditions"]}
     member.scale("cluster-agent", 1)
     wait_for(lambda: conditions(host.object("clusters", "m1")).get("Ready") == "True")
 
