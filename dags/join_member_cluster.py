@@ -42,7 +42,7 @@ The last error of its log says what was tried, on which object of which cluster,
 - **import_cluster** creates or mends the Cluster on the host. *Fails:* the name or the cluster is taken; the log says by whom.
 - **deploy_agent** brings the agent with its token onto the member. Skipped on a direct connection. *Fails:* does tower run on the host?
 - **wait_agent_ready** waits until the host calls the member Ready. *Fails:* the log has the host's own reason or the agent's, most often an address that cannot be reached.
-- **verify_join** compares secret, role, identity and connection, and reports. *Fails:* the log says which proof is missing.
+- **verify_join** compares secret, role, identity and connection, asks for what a user does next (a failure there is a warning), and reports. *Fails:* the log says which proof is missing.
 - **end_turn** lets the next run in, however this one has ended. *Fails:* the next run waits until the Lease expires.
 
 #### To stop a run

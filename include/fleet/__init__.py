@@ -10,9 +10,10 @@ In layers, each of which may import only what is below it; a linter checks it (p
     rollback               what stood before a run, and undoing what the run has written
     probe                  what the pods of host and member reach
     diagnosing             what is most likely wrong when a step gives up, as both clusters show it
-    joining                what the steps have in common
+    joining, acceptance    what the steps have in common; whether what a user does next works
+    proofs                 the proofs that a member is joined, and which cluster a name leads to
     configuring, membership
-                           what KubeSphere is asked for and has in force; whether a member is joined, and the proofs
+                           what KubeSphere is asked for and has in force; whether the host calls a member joined
     installer              ks-installer's runs
     tunnel, waits          tower and its agent; waiting
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors

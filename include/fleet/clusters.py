@@ -290,7 +290,22 @@ class Cluster:
         # A pod that no node has taken yet is answered with 204, which has no body.
         return str(text or "")
 
-    async def proxied(self, path: str, *, what: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+    async def serves(self, kind: kinds.Kind) -> bool:
+        """Tell whether the API server has a kind of a group, by discovery, for which nobody needs a right."""
+        try:
+            found = await self._call("discover", kind.full_name, "GET", f"/apis/{kind.api_version}")
+        except errors.NotFoundError:
+            return False
+        return any(resource["name"] == kind.plural for resource in found["resources"])
+
+    async def proxied(
+        self,
+        path: str,
+        *,
+        what: str,
+        headers: Mapping[str, str] | None = None,
+        query: Sequence[tuple[str, str]] = (),
+    ) -> tuple[int, str]:
         """Return status and body of a GET behind the API server's proxy to a pod or service.
 
         A Kubernetes Status in the body may come from either side of the proxy, so nothing is raised for it but
@@ -299,17 +314,49 @@ class Cluster:
         """
         try:
             answer = await self._send(
-                path, "GET", header_params=dict(headers or {}), response_types_map={200: "object"}
+                path,
+                "GET",
+                query_params=list(query),
+                header_params=dict(headers or {}),
+                response_types_map={200: "object"},
             )
             # The client parses what looks like JSON, whatever it is asked for.
             return 200, answer[0] if isinstance(answer[0], str) else json.dumps(answer[0])
         except client.ApiException as error:
-            missing = _missing_right(error)
-            if not error.status or (missing and missing["resource"].endswith("/proxy")):
-                self._raise("reach", what, error)
-            return int(error.status), _body(error)
+            return self._refused_behind(what, error)
         except _FAILURES as error:
             self._raise("reach", what, error)
+
+    async def proxied_watch(
+        self, path: str, *, what: str, seconds: float, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Hold a watch behind the API server's proxy open; return its status, and its first event or the refusal.
+
+        Raises what `proxied` raises, and UnavailableError if it shows nothing or ends before *seconds* are over.
+        """
+        query = [("watch", "true"), ("timeoutSeconds", str(round(seconds) + 10))]
+        first = b""
+        try:
+            async with self._stream(path, query=query, opened=asyncio.Event(), headers=headers) as response:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        async for line in response.content:
+                            first = first or line
+                        raise errors.UnavailableError(f"watch {what} on the {self}: it ended within {seconds:.0f} s.")
+        except client.ApiException as error:
+            return self._refused_behind(what, error)
+        except _FAILURES as error:
+            self._raise("watch", what, error)
+        if not first:
+            raise errors.UnavailableError(f"watch {what} on the {self}: it showed nothing in {seconds:.0f} s.")
+        return 200, first.decode(errors="replace")
+
+    def _refused_behind(self, what: str, error: client.ApiException) -> tuple[int, str]:
+        """Return what was refused behind a proxy; raises if it is the API server itself that does not let through."""
+        missing = _missing_right(error)
+        if not error.status or (missing and missing["resource"].endswith("/proxy")):
+            self._raise("reach", what, error)
+        return int(error.status), _body(error)
 
     async def changes(self, ref: kinds.Ref, *, opened: asyncio.Event) -> AsyncGenerator[None, None]:
         """Yield once the object is watched, then whenever it has changed, until the server ends the watch.
@@ -386,14 +433,24 @@ class Cluster:
 
     @contextlib.asynccontextmanager
     async def _stream(
-        self, path: str, *, query: Sequence[tuple[str, str]], opened: asyncio.Event
+        self,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]],
+        opened: asyncio.Event,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Open a response that goes on, and set *opened*."""
         timeout = _timeout(self._limits.connect_timeout, self._limits.watch_timeout + 10)
         # What comes later may be long in coming, the beginning of the answer is not.
         async with asyncio.timeout(self._limits.request_timeout):
             response: aiohttp.ClientResponse = await self._send(
-                path, "GET", query_params=list(query), _preload_content=False, _request_timeout=timeout
+                path,
+                "GET",
+                query_params=list(query),
+                header_params=dict(headers or {}),
+                _preload_content=False,
+                _request_timeout=timeout,
             )
         transport = response.connection.transport if response.connection else None
         opened.set()
@@ -534,6 +591,21 @@ async def connect(
             dry=dry,
         )
         # After what `open` enters has been left.
+        stack.push_async_callback(cluster.part)
+        await cluster.open()
+        yield cluster
+
+
+@contextlib.asynccontextmanager
+async def connect_by(document: Mapping[str, Any], *, role: str, limits: settings.Settings) -> AsyncIterator[Cluster]:
+    """Open the cluster behind a self-contained kubeconfig that no Airflow connection has; raises ConfError."""
+    async with contextlib.AsyncExitStack() as stack:
+        cluster = Cluster(
+            role,
+            conn_id="none, the kubeconfig in its Cluster",
+            limits=limits,
+            access=lambda: stack.enter_async_context(connections.access_by(document)),
+        )
         stack.push_async_callback(cluster.part)
         await cluster.open()
         yield cluster

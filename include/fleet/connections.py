@@ -100,6 +100,24 @@ async def access(conn_id: str) -> AsyncIterator[Access]:
         yield Access(api, frozenset(kubeconfig.secrets(found.document)))
 
 
+@contextlib.asynccontextmanager
+async def access_by(document: Mapping[str, Any]) -> AsyncIterator[Access]:
+    """Make a client from a self-contained kubeconfig, as `kubeconfig.self_contained` leaves one.
+
+    From any other one it would run programs and read files. Raises ConfError if it cannot be loaded.
+    """
+    secrets = frozenset(kubeconfig.secrets(document))
+    for secret in secrets:
+        await amask_secret(secret)
+    configuration = client.Configuration()
+    try:
+        await config.load_kube_config_from_dict(dict(document), client_configuration=configuration)
+    except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        raise errors.ConfError([f"a Cluster's kubeconfig cannot be loaded ({type(error).__name__})"]) from None
+    async with client.ApiClient(configuration) as api:
+        yield Access(api, secrets)
+
+
 async def importable_kubeconfig(conn_id: str, *, server: str | None) -> kubeconfig.Kubeconfig:
     """Return the kubeconfig of a connection in the form that the host cluster receives.
 

@@ -32,6 +32,10 @@ class Sides:
     """The member's address that the host is to use; None by proxy, where tower gives it one."""
     agent_name: str
     """The name under which an agent on the member announces itself, or ""; asked only where the name is there."""
+    leads_to: str = ""
+    """The kube-system UID of the cluster that answers under the name, or "" where none does or can be asked."""
+    leads_to_evidence: str = ""
+    """How that was seen."""
 
     @property
     def named(self) -> kubesphere.Object | None:
@@ -87,6 +91,8 @@ def about_name(sides: Sides) -> list[str]:
                 "take it out of the host first, or join with the type that it has"
             )
         ]
+    if sides.leads_to and sides.leads_to != sides.member_uid:
+        return [_leads_elsewhere(sides)]
     uid, mark = kubesphere.member_uid(named), _mark(named)
     if uid or mark:
         owner = uid or mark
@@ -103,6 +109,15 @@ def about_name(sides: Sides) -> list[str]:
             )
         ]
     return [] if _same_server(named, sides) else [_taken(sides.name, f"server {kubeconfig.server(text)}")]
+
+
+def _leads_elsewhere(sides: Sides) -> str:
+    return (
+        f"the host reaches another cluster under the name {sides.name} (kube-system UID {sides.leads_to} instead of "
+        f"{sides.member_uid}; {sides.leads_to_evidence}); choose another name, or, if it is this member's name, look "
+        "where the Cluster leads: the server in its kubeconfig; by proxy, a spec.connection.kubernetesAPIServerPort "
+        "that another Cluster has too"
+    )
 
 
 def _taken(name: str, owner: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from include.fleet import (
+    acceptance,
     checks,
     choosing,
     clusters,
@@ -33,6 +34,7 @@ from include.fleet import (
     observed,
     plans,
     probe,
+    proofs,
     redaction,
     settings,
     tower,
@@ -45,6 +47,8 @@ from include.fleet import preflight as preflights
 
 log = logging.getLogger(__name__)
 
+_DRAWS = 5
+"""How often tower's ports are drawn anew; among 100 members one draw in ten meets a port that is taken."""
 _GRANT_IMPORTED = "The host receives this credential, and KubeSphere needs it to be cluster-admin on the member."
 
 
@@ -381,7 +385,8 @@ async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> joining.R
 async def deploy_agent(join: joining.Join) -> joining.Report:
     """Bring the agent onto the member, with the token of the Cluster as it is now.
 
-    Waits until the Cluster is initialised: before, its token is empty or changes (kubesphere-facts 6.5, P-18).
+    Waits until the Cluster is initialised: before, its token is empty or changes (kubesphere-facts 6.5, P-18). Ports
+    of tower that another member has too are drawn anew first, since the agent would be called connected all the same.
     """
     conf = join.conf
     ref = kinds.Ref(kinds.CLUSTER, conf.cluster)
@@ -398,14 +403,20 @@ async def deploy_agent(join: joining.Join) -> joining.Report:
         token = str(connection["token"])
         return None
 
-    await joining.until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout)
+    warnings: list[str] = []
+    for drawn in range(_DRAWS + 1):
+        await joining.until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout)
+        again, warnings = await tunnel.part_ports(join.host, conf.cluster, changes=join.changes, last=drawn == _DRAWS)
+        if not again:
+            break
     for side in (join.host, join.member):
         await side.keep_secret(token)
     config = await configuring.in_force(join.host)
     address = await tunnel.address(join.host, config)
     if not address:
         raise errors.UnavailableError(f"Tower on the {join.host} has lost its address since resolve_tower_address.")
-    return await _bring_agent(join, token=token, address=address, config=config)
+    report = await _bring_agent(join, token=token, address=address, config=config)
+    return {**report, "warnings": warnings} if warnings else report
 
 
 async def _bring_agent(join: joining.Join, *, token: str, address: str, config: kubesphere.Config) -> joining.Report:
@@ -429,10 +440,13 @@ async def wait_agent_ready(join: joining.Join) -> joining.Report:
 
 
 async def verify_join(join: joining.Join) -> joining.Report:
-    """Prove the join: secret, role, identity and connection; and report what this run did."""
+    """Prove the join: secret, role, identity and connection; then see what works, and report what this run did.
+
+    What does not work after the proof is a warning: the member is joined, and a user will meet it.
+    """
     who = await joining.membership_of(join)
     name = who.name
-    look = membership.ProofLook(who)
+    look = proofs.ProofLook(who)
     await joining.until_joined(
         join,
         look.look,
@@ -440,6 +454,7 @@ async def verify_join(join: joining.Join) -> joining.Report:
         seconds=join.conf.verify_timeout,
         bells=[waits.changes(side, kubesphere.CONFIG) for side in (join.host, join.member)],
     )
+    accepted = await acceptance.ask(who)
     reports = join.reports.values()
     changed = [line for report in reports for line in report.get("changed", ())]
     for line in changed:
@@ -447,16 +462,19 @@ async def verify_join(join: joining.Join) -> joining.Report:
     warnings = joining.warnings(*reports)
     for line in warnings:
         log.warning("%s", line)
-    log.info("Cluster %s is joined. Proof: %s", name, look.proof.value)
+    identity_proof = look.identity or proofs.Identity.FORWARDED
+    log.info("Cluster %s is joined. Proof: %s. Identity: %s", name, look.proof.value, identity_proof.value)
     return {
         "cluster": name,
         "connection": join.conf.connection.value,
         "result": "joined by this run" if changed else "joined already, nothing was written",
         "member_uid": who.uid,
         "proof": look.proof.value,
+        "identity": identity_proof.value,
+        "acceptance": [finding.report for finding in accepted],
         "changed": changed,
         "unchanged": [line for report in reports for line in report.get("unchanged", ())],
-        "warnings": warnings,
+        "warnings": [*warnings, *acceptance.warnings(accepted)],
         "phase_seconds": {step: report["seconds"] for step, report in join.reports.items() if "seconds" in report},
     }
 

@@ -20,6 +20,7 @@ from include.fleet import (
     kubeconfig,
     kubesphere,
     membership,
+    proofs,
     settings,
     tower,
     tunnel,
@@ -139,7 +140,8 @@ async def sides_of(join: Join) -> identity.Sides:
     host, member = await configuring.in_force(join.host), await configuring.in_force(join.member)
     prepared = await importable(conf)
     found = await join.host.list(kinds.CLUSTER)
-    named = any(item["metadata"]["name"] == conf.cluster for item in found)
+    named = next((item for item in found if item["metadata"]["name"] == conf.cluster), None)
+    behind = await _behind(join, named)
     return identity.Sides(
         name=conf.cluster,
         host_uid=await configuring.uid(join.host),
@@ -151,7 +153,16 @@ async def sides_of(join: Join) -> identity.Sides:
         connection=conf.connection.value,
         server=prepared.server if prepared else None,
         agent_name=await tunnel.agent_name(join.member) if named and prepared is None else "",
+        leads_to=behind.uid,
+        leads_to_evidence=behind.evidence,
     )
+
+
+async def _behind(join: Join, named: kubesphere.Object | None) -> proofs.Behind:
+    """Ask what is behind the name that the member is to get, where the host says that something answers there."""
+    if named is None or "deletionTimestamp" in named["metadata"] or not kubesphere.is_true(named, kubesphere.READY):
+        return proofs.Behind("", "nothing answers under it")
+    return await proofs.behind(join.host, join.conf.cluster, cluster=named)
 
 
 async def _uses_secret_of(host: clusters.Cluster, config: kubesphere.Config, member: kubesphere.Config) -> bool:

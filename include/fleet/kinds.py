@@ -89,6 +89,12 @@ SELF_REVIEW = Kind(
 )
 DEPLOYMENT = Kind("deployments", "apps", "v1", "Deployment")
 CLUSTER_CONFIGURATION = Kind("clusterconfigurations", "installer.kubesphere.io", "v1alpha1", "ClusterConfiguration")
+USER = Kind("users", "iam.kubesphere.io", "v1alpha2", "User", namespaced=False)
+WORKSPACE = Kind("workspaces", "tenant.kubesphere.io", "v1alpha1", "Workspace", namespaced=False)
+KUBEFED_CLUSTER = Kind("kubefedclusters", "core.kubefed.io", "v1beta1", "KubeFedCluster")
+FEDERATED_TYPE = Kind("federatedtypeconfigs", "core.kubefed.io", "v1beta1", "FederatedTypeConfig")
+FEDERATED_USER = Kind("federatedusers", "types.kubefed.io", "v1beta1", "FederatedUser", namespaced=False)
+FEDERATED_WORKSPACE = Kind("federatedworkspaces", "types.kubefed.io", "v1beta1", "FederatedWorkspace", namespaced=False)
 CLUSTER = Kind("clusters", "cluster.kubesphere.io", "v1alpha1", "Cluster", namespaced=False)
 CLUSTER_ROLE = Kind("clusterroles", "rbac.authorization.k8s.io", "v1", "ClusterRole", namespaced=False)
 CLUSTER_ROLE_BINDING = Kind(

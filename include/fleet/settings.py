@@ -36,6 +36,11 @@ class Settings:
     """The Job of a probe has this long to run, from its first pull to its log."""
     probe_image: str = "curlimages/curl:8.10.1"
     """An image with curl 7.75 or newer, where the conf names none."""
+    acceptance: float = 12.0
+    """What a joined member is asked for after the proof is asked for again this long: ks-apiserver reloads right after
+    Ready (kubesphere-facts 7.6), and kubefed looks at a new member within 10 s."""
+    watch_held: float = 2.0
+    """A forwarded watch that lasts this long stays open."""
     turn_duration: float = 300.0
     """A run that died lets the next one in after this long; between two steps nobody renews its Lease, so that an
     Airflow whose scheduler is away for half of this loses its turn."""

@@ -5,8 +5,9 @@ Pure: dictionaries in, values out.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from include.fleet import kinds, kubesphere
@@ -29,6 +30,49 @@ _COMPLAINS = re.compile(
     r"|first path segment in URL|missing protocol scheme|unsupported protocol scheme"
 )
 """What only an agent says that gets no connection (kubesphere-facts 8); `causes` has what it means."""
+
+
+def service_name(cluster: str) -> str:
+    """Return the name of the host's Service that stands for a member behind tower (kubesphere-facts 6.5)."""
+    return f"mc-{cluster}"
+
+
+def shared_ports(clusters: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
+    """Return the pairs of proxy Clusters that have a port of tower in common, and the first such port.
+
+    Whoever draws the ports compares a new one with others' ports of the other kind, so that it never sees that it is
+    taken (kubesphere-facts 6.5). Only one of the two can be listened on: tower logs that and goes on.
+    """
+    drawn = [(str(item["metadata"]["name"]), _ports(item)) for item in clusters]
+    drawn = sorted((name, ports) for name, ports in drawn if ports)
+    return [
+        (one, other, min(set(ports) & set(others)))
+        for (one, ports), (other, others) in itertools.combinations(drawn, 2)
+        if set(ports) & set(others)
+    ]
+
+
+def _ports(cluster: Mapping[str, Any]) -> tuple[int, ...]:
+    connection = (cluster.get("spec") or {}).get("connection") or {}
+    if connection.get("type") != "proxy" or "deletionTimestamp" in cluster["metadata"]:
+        return ()
+    found = (connection.get("kubernetesAPIServerPort"), connection.get("kubesphereAPIServerPort"))
+    return tuple(int(port) for port in found if port)
+
+
+def redraw_patch(cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch after which the ports of a proxy Cluster are drawn anew; its token stays.
+
+    Tower draws as long as Initialized is not True, the controller of 3.0 as long as there are no ports; either then
+    leads the Service to the new ones (kubesphere-facts 6.5). So nothing has to be deleted, and no port and no Service
+    to be written by us, which a tower that is at it would overwrite. There is no status subresource (5).
+    """
+    conditions = (cluster.get("status") or {}).get("conditions") or []
+    return {
+        "metadata": {"resourceVersion": cluster["metadata"]["resourceVersion"]},
+        "spec": {"connection": {"kubernetesAPIServerPort": None, "kubesphereAPIServerPort": None}},
+        "status": {"conditions": [item for item in conditions if item.get("type") != INITIALIZED]},
+    }
 
 
 def load_balancer_address(service: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from include.fleet import clusters, errors, journal, kubesphere, redaction, tower
+from include.fleet import clusters, errors, journal, kinds, kubesphere, redaction, tower
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,43 @@ async def apply_agent(
     with changes.noted(f"{tower.AGENT} changed on the member: {', '.join(differences)}"):
         await member.patch(tower.AGENT, {"metadata": {"resourceVersion": version}, "spec": spec})
     return True
+
+
+async def part_ports(
+    host: clusters.Cluster, name: str, *, changes: journal.Journal, last: bool
+) -> tuple[bool, list[str]]:
+    """See to it that a new proxy Cluster has ports of tower for itself; return whether it has to be waited for again.
+
+    Also returns what is to be told: a port that others share, or that this member shares and an agent of it is
+    connected already, which has to be taken out first. Raises NotReadyError instead of drawing one more time if this
+    was the *last*.
+    """
+    listed = await host.list(kinds.CLUSTER)
+    shared = tower.shared_ports(listed)
+    mine = [(one if other == name else other, port) for one, other, port in shared if name in {one, other}]
+    cluster = next((item for item in listed if item["metadata"]["name"] == name), None)
+    told = [_share(*pair) for pair in shared if name not in pair]
+    if not mine or cluster is None:
+        return False, told
+    other, port = mine[0]
+    if any(item.get("type") == tower.AGENT_AVAILABLE for item in kubesphere.conditions(cluster)):
+        return False, [*told, _share(min(name, other), max(name, other), port)]
+    if last:
+        raise errors.NotReadyError(
+            f"Each port of tower that was drawn for Cluster {name} is another member's; the last one, {port}, is that "
+            f"of {other}. Too many members share one tower, or its ports are not drawn by chance."
+        )
+    log.warning("Tower's port %d was drawn for %s and is that of %s: it is drawn anew", port, name, other)
+    with changes.noted(f"clusters/{name} on the host: tower's port {port} given up, which {other} has too"):
+        await host.patch(kinds.Ref(kinds.CLUSTER, name), tower.redraw_patch(cluster))
+    return True, told
+
+
+def _share(one: str, other: str, port: int) -> str:
+    return (
+        f"Clusters {one} and {other} share tower's port {port} (spec.connection): requests for one of them reach the "
+        "other, or nobody. Take one of them out of the host and join it again."
+    )
 
 
 async def _has_account(member: clusters.Cluster) -> bool:

@@ -61,9 +61,8 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
   cannot be pulled is in ImagePullBackOff at once.
 - Of the version of Kubernetes that a scenario gives: what is served stays that of 1.22. What it changes is that the
   installer refuses it, that KubeSphere 3.0 waits for a token in vain, and that ks-apiserver crashes from 1.25 on.
-- `previous`, `limitBytes` of pod logs; streams through a proxy other than a followed log, which ends when its
-  container does, though the log of the next one goes on in the same place; exec, attach, port-forward; websockets
-  through a proxy.
+- `previous`, `limitBytes` of pod logs; a followed log ends when its container does, though the log of the next one goes
+  on in the same place; exec, attach, port-forward; websockets through a proxy.
 - Of what `disturbances.py` makes go wrong: an answer that breaks off in its middle (streams do), connections that are
   lost without a reset, a TLS handshake that fails. A server that restarts does not forget its audit log, refuses
   nobody while it starts, and is not missed by its own etcd.
@@ -74,10 +73,10 @@ KubeSphere
 - Versions other than 3.4.1 and 3.0.0. Of clusters of both in one scenario it is not known what the controllers of the
   one make of the other's ConfigMap beyond the name that they write into it.
 - Between agent and tower: WebSocket, SSH and keepalive (a lost connection is noticed at once, by both), and proxies
-  of the environment. No TLS on tower's ports for a member: the certificates in a kubeconfig that tower writes are
-  genuine and never looked at. Requests through a tunnel are answered whole, so that a watch cannot go through it.
-- tower's leader election. What happens when two members have the same port (6.5) is not known: the second agent is
-  refused here as a program would be that cannot listen.
+  of the environment. No TLS on tower's ports for a member, except that the address in the certificate is compared: the
+  certificates in a kubeconfig that tower writes are genuine and never looked at.
+- tower's leader election. What happens when two members have the same port (6.5) is played as tower's source reads and
+  was not run: the second one's listener fails, its agent is reported as connected, and its Service leads to the first.
 - KubeSphere's webhooks other than that on Clusters (6.9), which is there from the start on a host of 3.4 unless a
   scenario says otherwise. A run of the installer makes no new certificate for it (2.3), and does not lay its
   configuration down again.
@@ -85,8 +84,11 @@ KubeSphere
   a restart. The account's token Secret, which its Kubernetes makes by itself, is made by the controller as in 3.4.
 - Its Ready=False of a proxy Cluster whose agent is lost also comes when the join fails for that reason, as the facts
   tell (12.6, S-15); by the order of its code the failing join would end the round before (6.3).
-- What keeps a left-over Namespace is a ConfigMap with the finalizer of a FederatedTypeConfig, of which there are none.
-- kubefed: its controllers write no KubeFedCluster status and federate nothing.
+- What keeps a left-over Namespace is a ConfigMap with the finalizer of a FederatedTypeConfig, which nobody takes off.
+- kubefed beyond `actors/kubefed.py`: it says which clusters answer and federates nothing. Of its thirty kinds there are
+  users and workspaces; the Federated objects that KubeSphere makes of its own users and workspaces are not there.
+- Prometheus: ks-apiserver counts the nodes itself as long as there is Prometheus' Service. Reloading does not end what
+  it has begun to answer.
 - ks-apiserver beyond `actors/ks_apiserver.py`; ks-console; users' grants; notification cleanup.
 - The race in which the controller finds no token yet in a member's service account Secret (6.2).
 - Ansible's real playbooks: the log has the lines that tell how a run ended, and few others.

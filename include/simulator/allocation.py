@@ -1,17 +1,18 @@
 """What a proxy Cluster needs before an agent can connect: ports, a token, and a Service that leads to tower's ports.
 
-Given by tower, in KubeSphere 3.0 by the cluster controller (kubesphere-facts 6.5). Pure functions.
+Given by tower, in KubeSphere 3.0 by the cluster controller (kubesphere-facts 6.5).
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
 from include.simulator.manifests import SYSTEM_NAMESPACE
 
-_FIRST_PORT: Final = 6000
-_LAST_PORT: Final = 7000
+FIRST_PORT: Final = 6000
+LAST_PORT: Final = 7000
 _DISTANCE: Final = 10000
 
 
@@ -20,13 +21,20 @@ def service_name(cluster: str) -> str:
     return f"mc-{cluster}"
 
 
-def new_ports() -> dict[str, int]:
-    """Return the two ports that tower is to listen on for a member, as fields of `spec.connection`.
+class Draws:
+    """The ports that are drawn for the members of one host: chance decides, after the ones that a scenario names.
 
     Two members can get the same: the controllers' test for that compares the wrong ports.
     """
-    port = _FIRST_PORT + secrets.randbelow(_LAST_PORT - _FIRST_PORT + 1)
-    return {"kubernetesAPIServerPort": port, "kubesphereAPIServerPort": port + _DISTANCE}
+
+    def __init__(self, first: Sequence[int] = ()) -> None:
+        self._first = list(first)
+
+    def draw(self) -> dict[str, int]:
+        """Return the two ports that tower is to listen on for a member, as fields of `spec.connection`."""
+        drawn = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT + 1)
+        port = self._first.pop(0) if self._first else drawn
+        return {"kubernetesAPIServerPort": port, "kubesphereAPIServerPort": port + _DISTANCE}
 
 
 def new_token() -> str:

@@ -22,6 +22,7 @@ from include.simulator.actors.jobs import Jobs
 from include.simulator.actors.namespaces import Namespaces
 from include.simulator.actors.node import KUBE_PROXY, Node
 from include.simulator.actors.workloads import Workloads
+from include.simulator.allocation import Draws
 from include.simulator.api import Api
 from include.simulator.certificates import Authority
 from include.simulator.disturbances import Disturbance
@@ -64,6 +65,7 @@ class Cluster:
         fault: Fault | None,
         load_balancer: LoadBalancer | None,
         published: tuple[Address, ...],
+        draws: Draws,
         kubernetes: Kubernetes,
         workloads: Mapping[str, Workload],
     ) -> None:
@@ -77,6 +79,7 @@ class Cluster:
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
+        self._draws = draws
         self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self.store = Store()
@@ -143,6 +146,7 @@ class Cluster:
             load_balancer=self._load_balancer,
             published=self._published,
             faults=self._faults,
+            draws=self._draws,
             seen=checksum(laid["spec"]) if laid else None,
             logs=self.state.logs,
             connect_as=self._connect_as,

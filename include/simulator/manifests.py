@@ -18,7 +18,28 @@ FEDERATION_NAMESPACE: Final = "kube-federation-system"
 WEBHOOK_PATH: Final = "/validate-cluster-kubesphere-io-v1alpha1"
 WEBHOOK_PORT: Final = 8443
 WEBHOOK_SECRET: Final = "ks-controller-manager-webhook-cert"  # noqa: S105 - a name
-KUBEFED_DEPLOYMENTS: Final = ("kubefed-controller-manager", "kubefed-admission-webhook")
+MONITORING_NAMESPACE: Final = "kubesphere-monitoring-system"
+PROMETHEUS: Final = "prometheus-operated"
+KUBEFED_COMMANDS: Final = {
+    "kubefed-controller-manager": ("/hyperfed/controller-manager", "--v=2"),
+    "kubefed-admission-webhook": ("/hyperfed/webhook", "--v=8"),
+}
+KUBEFED_DEPLOYMENTS: Final = tuple(KUBEFED_COMMANDS)
+
+
+_KUBEFED_ROLE: Final[Object] = {
+    "metadata": {"name": "kubefed-role"},
+    "rules": [
+        {"apiGroups": ["core.kubefed.io", "types.kubefed.io"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]},
+    ],
+}
+"""What the kubefed chart grants its controller manager, as far as it is needed here."""
+_KUBEFED_BINDING: Final[Object] = {
+    "metadata": {"name": "kubefed-rolebinding"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kubefed-role"},
+    "subjects": [{"kind": "ServiceAccount", "name": "kubefed-controller-manager", "namespace": FEDERATION_NAMESPACE}],
+}
 
 
 def deployment(
@@ -125,11 +146,36 @@ def multicluster(release: Release) -> list[tuple[Resource, str | None, Object]]:
         (resources.DEPLOYMENTS, SYSTEM_NAMESPACE, tower),
         (resources.SERVICES, SYSTEM_NAMESPACE, published),
     ]
-    for name in KUBEFED_DEPLOYMENTS:
+    created += [(resources.CLUSTERROLES, None, _KUBEFED_ROLE), (resources.CLUSTERROLEBINDINGS, None, _KUBEFED_BINDING)]
+    for name, command in KUBEFED_COMMANDS.items():
         created.append((resources.SERVICEACCOUNTS, FEDERATION_NAMESPACE, {"metadata": {"name": name}}))
-        kubefed = deployment(name, namespace=FEDERATION_NAMESPACE, image=release.kubefed_image, account=name)
+        kubefed = deployment(
+            name, namespace=FEDERATION_NAMESPACE, image=release.kubefed_image, account=name, command=list(command)
+        )
         created.append((resources.DEPLOYMENTS, FEDERATION_NAMESPACE, kubefed))
     return created
+
+
+def federated_type(federated: Resource, *, target: Resource) -> Object:
+    """Return the FederatedTypeConfig that has kubefed bring objects of a kind to the clusters."""
+
+    def describe(kind: Resource) -> Object:
+        scope = "Namespaced" if kind.namespaced else "Cluster"
+        described = {"version": kind.version, "kind": kind.kind, "pluralName": kind.plural, "scope": scope}
+        return {"group": kind.group, **described} if kind.group else described
+
+    return {
+        "metadata": {"name": target.qualified, "namespace": FEDERATION_NAMESPACE},
+        "spec": {"federatedType": describe(federated), "targetType": describe(target), "propagation": "Enabled"},
+    }
+
+
+def federated_types() -> list[Object]:
+    """Return the FederatedTypeConfigs of the kinds that there are here; in reality there are more than thirty."""
+    return [
+        federated_type(resources.FEDERATEDUSERS, target=resources.USERS),
+        federated_type(resources.FEDERATEDWORKSPACES, target=resources.WORKSPACES),
+    ]
 
 
 def cluster(name: str, *, kubeconfig: str, host: bool = False) -> Object:

@@ -10,11 +10,10 @@ from include.simulator import parameters, resources, status
 from include.simulator.network import DialError, Network
 from include.simulator.status import Problem
 from include.simulator.store import Store
-from include.simulator.streams import Stream
+from include.simulator.streams import read_what_ends, relay
 
 KUBELET_PORT = 10250
 _DROPPED_REQUEST_HEADERS = {"host", "authorization", "content-length", "connection", "accept-encoding"}
-_DROPPED_RESPONSE_HEADERS = {"content-length", "connection", "transfer-encoding"}
 
 
 class Proxy:
@@ -59,7 +58,7 @@ class Proxy:
         url = f"https://{address}:{KUBELET_PORT}/containerLogs/{namespace}/{name}/{container}"
         sent = self._client.build_request("GET", url, params=dict(request.query_params))
         try:
-            return await self._send(sent, streams=parameters.read_flag(request, name="follow"))
+            return await self._send(sent)
         except (DialError, httpx.HTTPError) as error:
             raise status.failure(f'Get "{sent.url}": {error}') from error
 
@@ -111,12 +110,10 @@ class Proxy:
         except (DialError, httpx.HTTPError) as error:
             raise status.unavailable(f"error trying to reach service: {error}") from error
 
-    async def _send(self, sent: httpx.Request, *, streams: bool = False) -> Response:
-        answer = await self._client.send(sent, stream=streams)
-        kept = {key: value for key, value in answer.headers.items() if key not in _DROPPED_RESPONSE_HEADERS}
-        if streams:
-            return Stream(answer.aiter_raw(), close=answer.aclose, status_code=answer.status_code, headers=kept)
-        return Response(answer.content, status_code=answer.status_code, headers=kept)
+    async def _send(self, sent: httpx.Request) -> Response:
+        answer = await self._client.send(sent, stream=True)
+        await read_what_ends(answer)
+        return relay(answer)
 
 
 def _split(name: str) -> tuple[str, str, str]:

@@ -41,12 +41,12 @@ def lay_agent(member: State, agent: LeftAgent) -> None:
     member.lay_deployment(manifest, namespace=SYSTEM_NAMESPACE)
 
 
-def lay_behind_tower(host: State, member: State, *, name: str, token: str, server: str) -> None:
+def lay_behind_tower(host: State, member: State, *, name: str, token: str, server: str, ports: dict[str, int]) -> None:
     """Lay down a Cluster that is joined through tower, and the agent that is connected to `server`.
 
-    `token` is that of the member's service account for federation.
+    `token` is that of the member's service account for federation, `ports` are those that were drawn for it.
     """
-    connection: Object = {"type": "proxy", "token": allocation.new_token(), **allocation.new_ports()}
+    connection: Object = {"type": "proxy", "token": allocation.new_token(), **ports}
     service = host.put(
         resources.SERVICES, allocation.build_service(name, connection=connection), namespace=SYSTEM_NAMESPACE
     )

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from include.simulator import allocation
+
 Address = tuple[str, int]
 
 TOWER_PORT: Final = 8080
@@ -56,6 +58,14 @@ def read_published(source: Any) -> tuple[Address, ...] | str:
             return f"expected a list of host:port, got {source!r}"
         addresses.append((match["host"], int(match["port"])))
     return tuple(addresses)
+
+
+def read_ports(source: Any) -> tuple[int, ...] | str:
+    """Return the ports that are drawn for members, or what is wrong with them."""
+    drawn = range(allocation.FIRST_PORT, allocation.LAST_PORT + 1)
+    if not isinstance(source, list) or not all(type(port) is int and port in drawn for port in source):
+        return f"expected a list of ports from {drawn.start} to {drawn.stop - 1}, got {source!r}"
+    return tuple(source)
 
 
 def find_address_problem(source: Any) -> str | None:

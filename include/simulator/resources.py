@@ -266,8 +266,30 @@ FEDERATEDWORKSPACES: Final = Resource(
     generation="spec",
 )
 
+FEDERATEDUSERS: Final = Resource(
+    group="types.kubefed.io",
+    version="v1beta1",
+    plural="federatedusers",
+    kind="FederatedUser",
+    namespaced=False,
+    custom=True,
+    status=True,
+    generation="spec",
+)
+FEDERATEDTYPECONFIGS: Final = Resource(
+    group="core.kubefed.io",
+    version="v1beta1",
+    plural="federatedtypeconfigs",
+    kind="FederatedTypeConfig",
+    namespaced=True,
+    short_names=("ftc",),
+    custom=True,
+    status=True,
+    generation="spec",
+)
+
 KUBESPHERE_KINDS: Final = (CLUSTERCONFIGURATIONS, CLUSTERS, USERS, WORKSPACES)
-KUBEFED_KINDS: Final = (KUBEFEDCLUSTERS, FEDERATEDWORKSPACES)
+KUBEFED_KINDS: Final = (KUBEFEDCLUSTERS, FEDERATEDTYPECONFIGS, FEDERATEDUSERS, FEDERATEDWORKSPACES)
 ALL: Final = (
     NAMESPACES,
     NODES,

@@ -118,6 +118,8 @@ class Fault:
 class Host:
     """The host cluster.
 
+    `tower_ports` are what chance draws for the first members by proxy, of which those that are joined at the start come
+    first: the port on which tower stands for a member's API server.
     `elsewhere` is who answers at addresses that are taken for tower's, `clusters` are Clusters that were made by hand,
     `workspaces` are federated ones with the names of the Clusters where they are placed. `webhook` is
     None for what its version of KubeSphere has.
@@ -129,6 +131,7 @@ class Host:
     load_balancer: LoadBalancer | None = None
     proxy_address: str | None = None
     published: tuple[Address, ...] = ()
+    tower_ports: tuple[int, ...] = ()
     elsewhere: Mapping[Address, Listener] = field(default_factory=dict)
     clusters: Mapping[str, ExtraCluster] = field(default_factory=dict)
     workspaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -259,6 +262,7 @@ class _Reader(Reader):
             load_balancer=self._part(reach.read_load_balancer(known.get("load_balancer")), path="host.load_balancer"),
             proxy_address=self._proxy_address(known.get("proxy_address")),
             published=self._part(reach.read_published(known.get("published") or []), path="host.published") or (),
+            tower_ports=self._part(reach.read_ports(known.get("tower_ports") or []), path="host.tower_ports") or (),
             workloads=self._workloads(known, path="host"),
             elsewhere=self._part(elsewhere.read(known.get("elsewhere") or {}), path="host.elsewhere") or {},
             clusters=self._clusters(known.get("clusters") or {}),

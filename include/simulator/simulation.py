@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 import yaml
 
 from include.simulator import (
+    allocation,
     certificates,
     clock,
     configuration,
@@ -62,6 +63,7 @@ class Simulation:
         self._address = address
         self._network = Network()
         self._host_secret = states.new_secret()
+        self._draws = allocation.Draws(self._scenario.host.tower_ports)
         self.clusters: dict[str, Cluster] = {}
         self.connections: dict[str, dict[str, Any]] = {}
         self._issued: dict[str, dict[str, Any]] = {}
@@ -138,6 +140,7 @@ class Simulation:
             reachable=getattr(described, "reachable", True),
             load_balancer=getattr(described, "load_balancer", None),
             published=getattr(described, "published", ()),
+            draws=self._draws,
             kubernetes=described.kubernetes,
             workloads=described.workloads,
             rules=described.forbid,
@@ -205,6 +208,7 @@ class Simulation:
                 name=member.joined,
                 token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(member.joined)),
                 server=self._scenario.host.proxy_address or proxy_states.tower_address(host),
+                ports=self._draws.draw(),
             )
         elif member.joined is not None:
             kubeconfig = cluster.kubeconfig("admin", server=cluster.pod_server)

@@ -20,7 +20,7 @@ from include.simulator.actors import cluster_controller, installer_log, kubelet,
 from include.simulator.actors.container_log import Line
 from include.simulator.certificates import Authority
 from include.simulator.foundation import Kubernetes
-from include.simulator.manifests import FEDERATION_NAMESPACE, SYSTEM_NAMESPACE
+from include.simulator.manifests import FEDERATION_NAMESPACE, MONITORING_NAMESPACE, PROMETHEUS, SYSTEM_NAMESPACE
 from include.simulator.proxy import KUBELET_PORT
 from include.simulator.release import Release
 from include.simulator.resources import Resource
@@ -155,7 +155,7 @@ class State:
 
     def lay_kubesphere(self, spec: Object, *, secret: str, settings: str, webhook: Webhook = Webhook.NONE) -> None:
         """Lay down an installed KubeSphere: `spec` of its ClusterConfiguration, secret in force, ConfigMap text."""
-        for name in (SYSTEM_NAMESPACE, "kubesphere-controls-system"):
+        for name in (SYSTEM_NAMESPACE, "kubesphere-controls-system", MONITORING_NAMESPACE):
             self.put(resources.NAMESPACES, {"metadata": {"name": name}})
         for account in ("ks-installer", "kubesphere", "default"):
             self.put(resources.SERVICEACCOUNTS, {"metadata": {"name": account}}, namespace=SYSTEM_NAMESPACE)
@@ -198,6 +198,8 @@ class State:
             )
         if self.release.validates_clusters:
             self._lay_webhook(webhook)
+        prometheus = manifests.service(PROMETHEUS, namespace=MONITORING_NAMESPACE, port=9090, target=9090)
+        self.put(resources.SERVICES, namespace=MONITORING_NAMESPACE, content=prometheus)
         for name, image, account, container in (
             ("ks-apiserver", "kubesphere/ks-apiserver", "kubesphere", ""),
             ("ks-controller-manager", "kubesphere/ks-controller-manager", "kubesphere", ""),
@@ -274,6 +276,8 @@ class State:
                 self.put(resource, manifest, namespace=namespace or "")
         for kind in resources.KUBEFED_KINDS:
             self.put(resources.DEFINITIONS, definitions.define(kind, release=self.release))
+        for federated in manifests.federated_types():
+            self.put(resources.FEDERATEDTYPECONFIGS, federated, namespace=FEDERATION_NAMESPACE)
         self.store.patch(
             resources.CLUSTERCONFIGURATIONS,
             name="ks-installer",

@@ -10,6 +10,7 @@ import abc
 import asyncio
 from dataclasses import dataclass, field
 
+import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -33,6 +34,23 @@ class Tunnel:
     def close(self) -> None:
         """Close it for both ends; safe to repeat."""
         self.closed.set()
+
+    async def carry(self, application: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a request to one of its applications; what is under way breaks off when the connection does.
+
+        Raises httpx.RemoteProtocolError then.
+        """
+        answering = asyncio.ensure_future(application(scope, receive, send))
+        ending = asyncio.create_task(self.closed.wait())
+        try:
+            await asyncio.wait({answering, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise httpx.RemoteProtocolError("unexpected EOF")
+            answering.result()
+        finally:
+            for task in (answering, ending):
+                task.cancel()
+            await asyncio.gather(answering, ending, return_exceptions=True)
 
 
 class Acceptor(abc.ABC):

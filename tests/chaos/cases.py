@@ -37,6 +37,8 @@ SETTINGS = {
     "QUIET": 1.5,
     "RESYNC": 5.0,
     "INLINE_WAIT": 5.0,
+    "ACCEPTANCE": 6.0,
+    "WATCH_HELD": 0.2,
     "TURN_DURATION": 3.0,
 }
 """Seconds, in the proportions of the real thing; `failed_after` and `resync` leave room for a loaded machine."""

@@ -1,8 +1,11 @@
 """What a server forwards to services and pods."""
 
+import asyncio
+import threading
+
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 
 from tests.contract.conftest import SYSTEM_PODS
 
@@ -68,6 +71,35 @@ def test_the_credential_for_the_api_server_does_not_go_through(connect, echo, us
     """Its authentication takes the header away, so that what is behind sees nobody."""
     answer = connect("host", user)("GET", f"{echo}/200")
     assert "authorization" not in answer.body["headers"]
+
+
+@pytest.fixture(scope="module")
+def ticking(simulation, host):
+    """The path, through the proxy, of an application whose answer goes on: a line is added when the event is set."""
+    going_on = threading.Event()
+
+    async def application(scope, receive, send):
+        async def lines():
+            yield b"first\n"
+            await asyncio.to_thread(going_on.wait, 30)
+            yield b"second\n"
+
+        await StreamingResponse(lines())(scope, receive, send)
+
+    (pod,) = host("GET", SYSTEM_PODS, labelSelector="app=ks-apiserver").body["items"]
+    simulation._network.listen("host", address=pod["status"]["podIP"], port=8098, application=application)
+    yield f"{SYSTEM_PODS}/{pod['metadata']['name']}:8098/proxy", going_on
+    going_on.set()
+    simulation._network.close("host", address=pod["status"]["podIP"], port=8098)
+
+
+def test_what_goes_on_behind_the_proxy_comes_as_it_is_written(host, ticking):
+    path, going_on = ticking
+    with host.open("GET", f"{path}/x", watch="true") as response:
+        assert (response.status, response.readline()) == (200, b"first\n")
+        going_on.set()
+        assert response.readline() == b"second\n"
+        assert response.readline() == b""
 
 
 @pytest.mark.parametrize("path", ["pods/none", "services/none", "services/:none:80", "pods/none:80"])

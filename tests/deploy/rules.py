@@ -24,6 +24,7 @@ CASES = frozenset(
         "probe",
         "proxy",
         "rollback",
+        "shared port",
     }
 )
 """What a comment may have in brackets: in which joins a rule is needed, if not in all."""

@@ -62,6 +62,7 @@ class RealCluster:
         fault,
         load_balancer,
         published,
+        draws,
         kubernetes,
         workloads,
     ):
@@ -78,6 +79,7 @@ class RealCluster:
         self._faults = Faults(fault)
         self._load_balancer = load_balancer
         self._published = published
+        self._draws = draws
         self._machine = Machine.numbered(number, cluster=name)
         self._authority = Authority(f"{name}-ca")
         self._admin = self._authority.issue_client("admin", groups=["system:masters"])
@@ -145,6 +147,7 @@ class RealCluster:
             load_balancer=self._load_balancer,
             published=self._published,
             faults=self._faults,
+            draws=self._draws,
             seen=None,
             logs={},
             connect_as=self._connect_as,

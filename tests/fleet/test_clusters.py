@@ -1,10 +1,12 @@
 """Kubernetes access, over real HTTPS: what a server answers becomes one of our errors, and no secret leaks."""
 
 import asyncio
+import base64
 import contextlib
 import copy
 import json
 import logging
+import time
 
 import pytest
 from kubernetes import client, config
@@ -659,3 +661,50 @@ def test_a_connection_without_a_kubeconfig_cannot_be_imported(connections):
     connections("m1", {"conn_type": "kubernetes", "extra": {"in_cluster": True}})
     with pytest.raises(kubeconfig.KubeconfigError, match="no kubeconfig of its own"):
         asyncio.run(importable_kubeconfig("m1", server=None))
+
+
+NAMESPACES = f"{kubesphere.API_SERVER}/api/v1/namespaces"
+
+
+def watch_behind(path, *, seconds=0.3, headers=None):
+    async def held(cluster):
+        return await cluster.proxied_watch(path, what="namespaces", seconds=seconds, headers=headers)
+
+    return ask("host", held, role="host")
+
+
+def static_token(simulation):
+    data = simulation.clusters["host"].object("secrets", "kubesphere-secret", "kubesphere-system")["data"]
+    return base64.b64decode(data["token"]).decode()
+
+
+def test_a_watch_behind_the_proxy_is_held_open_and_its_first_event_returned(simulation, connections):
+    headers = {kubesphere.API_TOKEN_HEADER: f"Bearer {static_token(simulation)}"}
+    begun = time.monotonic()
+    status, first = watch_behind(NAMESPACES, headers=headers)
+    assert time.monotonic() - begun >= 0.3
+    assert (status, json.loads(first)["object"]["kind"]) == (200, "Namespace")
+
+
+def test_a_watch_behind_the_proxy_that_is_refused_returns_the_refusal(connections):
+    status, body = watch_behind(NAMESPACES)
+    assert (status, json.loads(body)["reason"]) == (403, "Forbidden")
+
+
+def test_a_watch_behind_the_proxy_that_ends_is_not_open(connections):
+    with pytest.raises(errors.UnavailableError, match=r"watch namespaces on the host cluster .* it ended within 1 s"):
+        watch_behind(f"{kubesphere.API_SERVER}/kapis/version", seconds=1)
+
+
+def test_a_watch_that_shows_nothing_is_not_open(simulation, connections):
+    headers = {kubesphere.API_TOKEN_HEADER: f"Bearer {static_token(simulation)}"}
+    path = f"{kubesphere.API_SERVER}/api/v1/namespaces/none/configmaps"
+    with pytest.raises(errors.UnavailableError, match="it showed nothing in 0 s"):
+        watch_behind(path, headers=headers)
+
+
+def test_discovery_tells_which_kinds_a_cluster_has(connections):
+    async def served(cluster):
+        return [await cluster.serves(kind) for kind in (kinds.USER, kinds.FEDERATED_USER)]
+
+    assert ask("m1", served) == [True, False]

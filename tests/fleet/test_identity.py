@@ -157,3 +157,10 @@ def test_a_connected_cluster_is_recognised_by_the_agent_on_the_member():
 def test_a_direct_member_is_not_joined_by_proxy_over_it():
     (reason,) = refusals(make_cluster("m1", uid="uid-m1"), **BY_PROXY)
     assert "connection type direct, this run asks for proxy" in reason
+
+
+def test_a_name_that_leads_elsewhere_is_refused_whatever_its_cluster_says():
+    found = make_cluster("m1", uid="uid-m1", mark="uid-m1")
+    (reason,) = refusals(found, leads_to="uid-m2", leads_to_evidence="it was seen")
+    assert "kube-system UID uid-m2 instead of uid-m1; it was seen" in reason
+    assert refusals(found, leads_to="uid-m1") == []

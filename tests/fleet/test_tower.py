@@ -95,3 +95,52 @@ def test_what_the_agent_complains_of_is_its_last_complaint_in_its_own_words(line
 
 def test_an_agent_that_says_nothing_has_no_complaint():
     assert tower.complaint("I1123 starting") == ""
+
+
+def make_proxied(name, port, **changes):
+    """A proxy Cluster as tower leaves it; each test changes one thing."""
+    connection = {"type": "proxy", "kubernetesAPIServerPort": port, "kubesphereAPIServerPort": port + 10000}
+    conditions = [{"type": "Initialized", "status": "True"}, {"type": "Other", "status": "True"}]
+    return {
+        "metadata": {"name": name, "resourceVersion": "7", **changes.pop("metadata", {})},
+        "spec": {"connection": {**connection, **changes}},
+        "status": {"conditions": conditions},
+    }
+
+
+@pytest.mark.parametrize(
+    ("clusters", "shared"),
+    [
+        pytest.param([make_proxied("a", 6100), make_proxied("b", 6101)], [], id="none"),
+        pytest.param([make_proxied("b", 6100), make_proxied("a", 6100)], [("a", "b", 6100)], id="both"),
+        pytest.param(
+            [make_proxied("a", 6100), make_proxied("b", 6200, kubesphereAPIServerPort=16100)],
+            [("a", "b", 16100)],
+            id="one-of-the-two",
+        ),
+        pytest.param(
+            [make_proxied(name, 6100) for name in "abc"],
+            [("a", "b", 6100), ("a", "c", 6100), ("b", "c", 6100)],
+            id="three",
+        ),
+        pytest.param([make_proxied("a", 6100), make_proxied("b", 6100, type="direct")], [], id="direct"),
+        pytest.param(
+            [make_proxied("a", 6100), make_proxied("b", 6100, metadata={"deletionTimestamp": "x"})], [], id="going"
+        ),
+        pytest.param(
+            [{"metadata": {"name": name}, "spec": {"connection": {"type": "proxy"}}} for name in "ab"],
+            [],
+            id="not-drawn",
+        ),
+    ],
+)
+def test_members_that_share_a_port_are_found(clusters, shared):
+    assert tower.shared_ports(clusters) == shared
+
+
+def test_ports_are_drawn_anew_once_they_and_their_condition_are_taken_away():
+    assert tower.redraw_patch(make_proxied("a", 6100)) == {
+        "metadata": {"resourceVersion": "7"},
+        "spec": {"connection": {"kubernetesAPIServerPort": None, "kubesphereAPIServerPort": None}},
+        "status": {"conditions": [{"type": "Other", "status": "True"}]},
+    }

@@ -24,6 +24,8 @@ SETTINGS = {
     "QUIET": 1.5,
     "RESYNC": 1.0,
     "INLINE_WAIT": 60,
+    "ACCEPTANCE": 6.0,
+    "WATCH_HELD": 0.2,
 }
 
 

@@ -10,6 +10,7 @@ LOAD_BALANCER = "139.198.110.23"
 HOST_OWN = {"role": "host", "load_balancer": LOAD_BALANCER}
 COMPARED = "The jwtSecret was not compared with Secret kubesphere-secret"
 PROVEN = "ks-apiserver was not asked for a proof"
+FEDERATED = "Whether users and workspaces reach the member was not checked"
 DOING = "What ks-installer was doing was not seen"
 LATE = "Changes of {} were seen late, at the next look"
 
@@ -106,6 +107,7 @@ IN = "in kubesphere-system"
                 (COMPARED, f"get secrets {IN}", "member"),
                 (f"{PROVEN}, which takes the token in Secret kubesphere-secret", f"get secrets {IN}", "host"),
                 (DOING, f"list pods {IN}", "host"),
+                (FEDERATED, "get deployments.apps in kube-federation-system", "host"),
                 (LATE.format("clusters.cluster.kubesphere.io"), "watch clusters.cluster.kubesphere.io", "host"),
                 (
                     LATE.format("clusterconfigurations.installer.kubesphere.io"),

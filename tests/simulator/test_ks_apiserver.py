@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+import urllib3
 
 from include.simulator import tokens
 
@@ -181,3 +182,80 @@ def test_the_service_can_be_named_in_every_form(simulate, ask, call, connect, na
     ask(host, "/kapis/version")
     path = f"/api/v1/namespaces/kubesphere-system/services/{name}/proxy/kapis/version"
     assert call(connect(host), "GET", path)[0] == 200
+
+
+@pytest.fixture
+def watched(connect):
+    """Open a forwarded watch of namespaces at a host; what is returned reads its next event, the type and the name."""
+    opened = []
+
+    def start(host, name):
+        client, sent = connect(host), {"X-KubeSphere-Authorization": f"Bearer {token(host)}"}
+        client.update_params_for_auth(sent, [], ["BearerToken"])
+        url = f"{client.configuration.host}{PROXY}/api/clusters/{name}/v1/namespaces?watch=true"
+        response = client.rest_client.pool_manager.request("GET", url, headers=sent, preload_content=False, timeout=20)
+        opened.append(response)
+        assert response.status == 200
+        lines = iter(response.readline, b"")
+
+        def read():
+            event = json.loads(next(lines))
+            return event["type"], event["object"]["metadata"]["name"]
+
+        return read
+
+    yield start
+    for response in opened:
+        response.close()
+        response.release_conn()
+
+
+@pytest.mark.parametrize("kubesphere", ["v3.4.1", "v3.0.0"])
+@pytest.mark.parametrize("connection", ["direct", "proxy"])
+def test_a_forwarded_watch_stays_open_and_shows_what_happens_on_the_member(  # noqa: PLR0917 - fixtures and cases
+    simulate, watched, wait_for, conditions, ask, connection, kubesphere
+):
+    member = {"name": "m1", "role": "member", "secret": "host", "joined": "m1", "connection": connection}
+    simulation = simulate(kubesphere=kubesphere, host={"role": "host"}, members=[member])
+    host, m1 = simulation.clusters.values()
+    wait_for(lambda: ask(host, "/api/clusters/m1/v1/namespaces/kube-system", bearer=token(host))[0] == 200)
+    read = watched(host, "m1")
+    shown = [read() for _ in m1.objects("namespaces")]
+    assert sorted(shown) == sorted(("ADDED", item["metadata"]["name"]) for item in m1.objects("namespaces"))
+    m1.put("namespaces", {"metadata": {"name": "made-later"}})
+    assert read() == ("ADDED", "made-later")
+
+
+def test_a_forwarded_watch_breaks_off_with_its_tunnel(simulate, watched, wait_for, ask):
+    member = {"name": "m1", "role": "member", "secret": "host", "joined": "m1", "connection": "proxy"}
+    host, m1 = simulate(host={"role": "host"}, members=[member]).clusters.values()
+    wait_for(lambda: ask(host, "/api/clusters/m1/v1/namespaces/kube-system", bearer=token(host))[0] == 200)
+    read = watched(host, "m1")
+    for _ in m1.objects("namespaces"):
+        read()
+    m1.cut_tunnel(0.2)
+    with pytest.raises((StopIteration, urllib3.exceptions.HTTPError)):
+        read()
+
+
+def test_a_watch_needs_no_member(simulate, watched):
+    host = simulate(host={"role": "host"}).clusters["host"]
+    assert watched(host, "host")()[0] == "ADDED"
+
+
+MEASURED = "/kapis/monitoring.kubesphere.io/v1alpha3/cluster?metrics_filter=cluster_node_total"
+
+
+def test_monitoring_tells_the_number_of_nodes_or_why_prometheus_does_not(simulate, ask, call, connect):
+    host = simulate(host={"role": "host"}).clusters["host"]
+    assert ask(host, MEASURED)[0] == 403
+    code, text = ask(host, MEASURED, bearer=token(host))
+    (result,) = json.loads(text)["results"]
+    assert (code, result["metric_name"], result["data"]["result"][0]["value"][1]) == (200, "cluster_node_total", "1")
+    path = "/api/v1/namespaces/kubesphere-monitoring-system/services/prometheus-operated"
+    assert call(connect(host), "DELETE", path)[0] == 200
+    code, text = ask(host, MEASURED, bearer=token(host))
+    (result,) = json.loads(text)["results"]
+    assert code == 200
+    assert "no such host" in result["error"]
+    assert "data" not in result

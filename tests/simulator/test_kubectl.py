@@ -42,7 +42,7 @@ AGE = r"\d+\w*"
         ("clusters m1", "NAME FEDERATED PROVIDER ACTIVE VERSION", r"m1 +true +true +v1\.22\.12"),
         ("users", "NAME EMAIL STATUS", r"admin +admin@kubesphere\.io +Active"),
         ("cc -A", "NAMESPACE NAME AGE", rf"kubesphere-system +ks-installer +{AGE}"),
-        ("kubefedclusters -A", "NAMESPACE NAME AGE READY", rf"kube-federation-system +m1 +{AGE} *"),
+        ("kubefedclusters -A", "NAMESPACE NAME AGE READY", rf"kube-federation-system +m1 +{AGE}( +True)? *"),
         ("pods -n kubesphere-system", "NAME READY STATUS RESTARTS AGE", rf"tower-\S+ +1/1 +Running +0 +{AGE}"),
         (
             "po -A -o wide",

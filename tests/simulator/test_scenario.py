@@ -46,6 +46,8 @@ REFUSED = [
     ({"host": {"load_balancer": "10.0.0.1:8080"}}, "host.load_balancer: expected an address without a port"),
     ({"host": {"load_balancer": {"address": "x", "after": -1}}}, "host.load_balancer: expected seconds in after"),
     ({"host": {"published": ["10.0.0.1"]}}, "host.published: expected a list of host:port"),
+    ({"host": {"tower_ports": [5999]}}, "host.tower_ports: expected a list of ports from 6000 to 7000, got [5999]"),
+    ({"host": {"tower_ports": 6000}}, "host.tower_ports: expected a list of ports from 6000 to 7000, got 6000"),
     ({"host": {"proxy_address": "1.2.3.4:80", "role": "host"}}, "host.proxy_address: expected http[s]://host:port"),
     ({"host": {"proxy_address": "http://1.2.3.4:80"}}, "host.proxy_address: is that of a host in force"),
     ({"members": [{"name": "a", "connection": "ssh"}]}, "members[0].connection: expected direct or proxy"),

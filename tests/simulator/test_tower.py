@@ -7,7 +7,6 @@ import kubernetes
 import pytest
 import yaml
 
-from include.simulator import allocation
 from include.simulator.actors.agent import format_duration
 
 SYSTEM = "kubesphere-system"
@@ -265,8 +264,13 @@ def test_without_the_tunnel_the_next_resync_fails_with_the_dial_error(simulate, 
     join(host, member, "m1")
     member.scale("cluster-agent", 0)
     wait_for(lambda: conditions(host.object("clusters", "m1")).get("Ready") == "False")
-    listed = {entry["type"]: entry for entry in host.object("clusters", "m1")["status"]["conditions"]}
-    assert listed["Federated"]["reason"].endswith(":6443: connect: connection refused")
+
+    def reason():
+        listed = host.object("clusters", "m1")["status"]["conditions"]
+        return next(entry["reason"] for entry in listed if entry["type"] == "Federated")
+
+    # What was under way when the tunnel broke is told first.
+    wait_for(lambda: reason().endswith(":6443: connect: connection refused"))
     member.scale("cluster-agent", 1)
     wait_for(lambda: conditions(host.object("clusters", "m1")).get("Ready") == "True")
 
@@ -330,18 +334,66 @@ def test_deleting_cleans_the_host_and_leaves_an_agent_that_is_refused(
     assert join(host, member, "m1") != token
 
 
-def test_two_members_with_the_same_ports_cannot_both_be_connected(
-    simulate, *, join, agent_log, wait_for, conditions, monkeypatch
-):
-    """The controllers' test for that looks at the wrong ports (kubesphere-facts 6.5)."""
-    ports = {"kubernetesAPIServerPort": 6500, "kubesphereAPIServerPort": 16500}
-    monkeypatch.setattr(allocation, "new_ports", lambda: ports)
-    simulation = simulate(host={"role": "host", "load_balancer": INGRESS}, members=[{"name": "m1"}, {"name": "m2"}])
-    host, m1, m2 = simulation.clusters.values()
+@pytest.fixture
+def crossed(simulate, join, wait_for, conditions):
+    """A host on which the same ports were drawn for m1, which connected first, and m2."""
+    members = [{"name": name, "role": "member", "secret": "host"} for name in ("m1", "m2")]
+    host = {"role": "host", "load_balancer": INGRESS, "tower_ports": [6500, 6500]}
+    host, m1, m2 = simulate(timing={"resync": 0.5}, host=host, members=members).clusters.values()
     join(host, m1, "m1")
     join(host, m2, "m2", ready=False)
-    wait_for(lambda: "Connection error: listen tcp :6500: bind: address already in use\n" in agent_log(m2))
-    assert conditions(host.object("clusters", "m2")) == {"Initialized": "True"}
+    wait_for(lambda: conditions(host.object("clusters", "m2")).get("Federated") == "False")
+    return host, m1, m2
+
+
+def test_the_second_of_two_members_with_the_same_ports_is_called_connected_and_never_ready(
+    crossed, agent_log, conditions
+):
+    """The controllers' test for that looks at the wrong ports (kubesphere-facts 6.5)."""
+    host, m1, m2 = crossed
+    found = host.object("clusters", "m2")
+    assert conditions(found) == {
+        "Initialized": "True",
+        "AgentAvailable": "True",
+        "Federated": "False",
+        "Ready": "False",
+    }
+    assert agent_log(m2).count("Connection error") == 0
+    first, second = (address(host, name) for name in ("m1", "m2"))
+    (reason,) = (item["reason"] for item in found["status"]["conditions"] if item["type"] == "Federated")
+    assert reason.endswith(f"x509: certificate is valid for {first}, not {second}")
+    assert "m2-kubesphere" not in str(m1.objects("serviceaccounts"))
+
+
+def test_what_is_sent_to_the_second_of_two_members_with_the_same_ports_comes_to_the_first(crossed, connect, call):
+    """Where the certificate is not looked at, as by the API server's own proxy."""
+    host, m1, _ = crossed
+    for name in ("m1", "m2"):
+        path = f"/api/v1/namespaces/{SYSTEM}/services/https:mc-{name}:6443/proxy/api/v1/namespaces/kube-system"
+        code, text = call(connect(host), "GET", path)
+        assert (code, json.loads(text)["metadata"]["uid"]) == (
+            200,
+            m1.object("namespaces", "kube-system")["metadata"]["uid"],
+        )
+
+
+def test_nobody_listens_for_the_second_when_the_first_has_gone_until_it_connects_anew(
+    crossed, connect, call, wait_for, conditions
+):
+    host, m1, m2 = crossed
+    path = f"/api/v1/namespaces/{SYSTEM}/services/https:mc-m2:6443/proxy/api/v1/namespaces/kube-system"
+    m1.scale("cluster-agent", 0)
+    wait_for(lambda: call(connect(host), "GET", path)[0] == 503)
+    m2.kill_pod("cluster-agent")
+    wait_for(lambda: conditions(host.object("clusters", "m2")).get("Ready") == "True")
+    assert (
+        json.loads(call(connect(host), "GET", path)[1])["metadata"]["uid"]
+        == (m2.object("namespaces", "kube-system")["metadata"]["uid"])
+    )
+
+
+def address(host, name):
+    return host.object("services", f"mc-{name}", SYSTEM)["spec"]["clusterIP"]
 
 
 def test_the_hosts_ks_apiserver_forwards_through_the_tunnel(simulate, connect, call, wait_for):

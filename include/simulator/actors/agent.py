@@ -20,13 +20,13 @@ from include.simulator.actors.client import Client, RequestError
 from include.simulator.actors.kubelet import Container
 from include.simulator.network import DialError, tls_context
 from include.simulator.scenario import Timing
+from include.simulator.streams import relay
 from include.simulator.tunnel import RefusedError, Tunnel
 
 _FIRST_DELAY: Final = 0.1
 _FACTOR: Final = 1.4
 _LONGEST_DELAY: Final = 120
 _DROPPED_REQUEST_HEADERS: Final = {"host", "content-length", "connection", "accept-encoding"}
-_DROPPED_RESPONSE_HEADERS: Final = {"content-length", "content-encoding", "connection", "transfer-encoding"}
 
 
 class FlagError(ValueError):
@@ -135,12 +135,11 @@ def forwarder(client: Client, *, dropped: set[str]) -> ASGIApp:
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         headers = {key: value for key, value in request.headers.items() if key not in dropped}
         try:
-            answer = await client.request(request.method, path=path, headers=headers, body=await request.body())
+            answer = await client.open(request.method, path=path, headers=headers, body=await request.body())
         except RequestError as error:
             response: Response = PlainTextResponse(f"{error}\n", status_code=502)
         else:
-            kept = {key: value for key, value in answer.headers.items() if key not in _DROPPED_RESPONSE_HEADERS}
-            response = Response(answer.content, status_code=answer.status_code, headers=kept)
+            response = relay(answer, dropped={"content-encoding"})
         await response(scope, receive, send)
 
     return forward

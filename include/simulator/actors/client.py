@@ -20,6 +20,7 @@ import httpx
 
 from include.simulator.network import DialError, Network
 from include.simulator.resources import Resource
+from include.simulator.streams import read_what_ends
 
 Object = dict[str, Any]
 
@@ -152,6 +153,23 @@ class Client:
         `patience` is how many seconds may pass without an answer.
         """
         return await self._send(method, path=path, headers=headers or {}, body=body, patience=patience)
+
+    async def open(
+        self, method: str, *, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> httpx.Response:
+        """Send a request to any path and return the answer as it begins, read already if it ends. Raises RequestError.
+
+        One that goes on is to be closed.
+        """
+        url = self.server + path
+        timeout = httpx.Timeout(30, read=None)
+        sent = self._http.build_request(method, url, headers=headers, content=body, timeout=timeout)
+        try:
+            answer = await self._http.send(sent, stream=True)
+            await read_what_ends(answer)
+        except (DialError, httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RequestError(f'{method.title()} "{url}": {error}') from error
+        return answer
 
     async def follow(
         self, resource: Resource, *, namespace: str | None = None, fields: str = ""

@@ -24,8 +24,9 @@ COMPONENT: Final = "cluster-controller"
 class EventedController(ClusterController):
     """Reconciles the Clusters of a host as 3.0 does."""
 
-    def __init__(self, container: Container, *, host_name: str) -> None:
+    def __init__(self, container: Container, *, host_name: str, draws: allocation.Draws) -> None:
         super().__init__(container, host_name=host_name)
+        self._draws = draws
         self._recorder = Recorder(container.client, component=COMPONENT)
 
     def _matters(self, change: Change) -> bool:
@@ -64,7 +65,7 @@ class EventedController(ClusterController):
         name, connection = cluster["metadata"]["name"], cluster["spec"]["connection"]
         before = copy.deepcopy(cluster)
         if not connection.get("kubernetesAPIServerPort") or not connection.get("kubesphereAPIServerPort"):
-            connection |= allocation.new_ports()
+            connection |= self._draws.draw()
         if not connection.get("token"):
             connection["token"] = allocation.new_token()
         wanted = allocation.build_service(name, connection=connection)

@@ -23,6 +23,7 @@ CREDENTIALS = "kubesphere-secret"
 
 # Characters that survive an unquoted place in a shell command (kubesphere-facts 2.4).
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_.+/=@:,%-]*")
+_TRIES = 50
 _DEFAULT_CLASS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
@@ -218,7 +219,23 @@ class Run:
         for kind in resources.KUBEFED_KINDS:
             content = definitions.define(kind, release=self._release)
             await self._client.ensure(resources.DEFINITIONS, content=content)
+        for federated in manifests.federated_types():
+            await self._register(federated)
         await self._write_status({"multicluster": {"status": "enabled", "enabledTime": _local_time()}})
+
+    async def _register(self, federated: Object) -> None:
+        """Create a FederatedTypeConfig, whose definition an API server may need a moment to serve."""
+        for _ in range(_TRIES):
+            try:
+                await self._client.ensure(
+                    resources.FEDERATEDTYPECONFIGS, content=federated, namespace=manifests.FEDERATION_NAMESPACE
+                )
+            except RequestError as error:
+                if error.code != 404:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                return
 
     async def _write_config(self, spec: Object, *, playbook: str) -> None:
         """Role ks-core/config: render the file from the spec and the Secret, and apply it."""

@@ -1,8 +1,8 @@
 """ks-apiserver: version, enabled components, users, the agent's manifest, requests forwarded to member clusters.
 
-As much as joining and proving a join need, also by hand (kubesphere-facts 7.1, 7.4, 7.6). Not there: logging in
-(`/oauth`), the other cluster endpoints (`validation`, `kubeconfig`), impersonation, writes. A Basic credential is
-always a wrong password, because users have none here.
+As much as joining and proving a join need, also by hand (kubesphere-facts 7.1, 7.4, 7.6), and one number of
+monitoring. Not there: logging in (`/oauth`), the other cluster endpoints (`validation`, `kubeconfig`), impersonation,
+writes. A Basic credential is always a wrong password, because users have none here.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
+import time
 from typing import Any, Final
 
-import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -22,11 +23,15 @@ from include.simulator.actors.agent_manifest import AgentManifests, ManifestErro
 from include.simulator.actors.client import Client, RequestError
 from include.simulator.actors.kubelet import Container
 from include.simulator.actors.mounted_config import settings
+from include.simulator.manifests import MONITORING_NAMESPACE, PROMETHEUS
 from include.simulator.network import tls_context
+from include.simulator.streams import relay
 
 PORT: Final = 9090
 ANONYMOUS: Final = "system:anonymous"
 MEMBER_PATH: Final = "/api/v1/namespaces/kubesphere-system/services/:ks-apiserver:80/proxy"
+_MONITORING: Final = "/kapis/monitoring.kubesphere.io/v1alpha3/cluster"
+_MEASURED: Final = "cluster_node_total"
 _CLOCK_SKEW_SECONDS: Final = 10
 _CLUSTERS: Final = ("cluster.kubesphere.io", "v1alpha1", "clusters")
 _KEPT_HEADERS: Final = ("accept", "content-type", "x-kubesphere-authorization")
@@ -104,6 +109,10 @@ class _Application:
         parts = path.strip("/").split("/")
         if user == ANONYMOUS:
             return _forbidden(parts)
+        return await self._serve_known(request, path=path, parts=parts)
+
+    async def _serve_known(self, request: Request, *, path: str, parts: list[str]) -> Response:
+        """Answer a user, who may do everything."""
         if parts[:4] == ["kapis", "iam.kubesphere.io", "v1alpha2", "users"] and len(parts) == 5:
             found = await self._client.find(resources.USERS, name=parts[4])
             if found is None:
@@ -112,10 +121,11 @@ class _Application:
             return JSONResponse(found)
         if parts[:4] == ["kapis", *_CLUSTERS] and parts[5:] == ["agent", "deployment"]:
             return PlainTextResponse(await self._manifests.render(parts[4]))
+        if path == _MONITORING:
+            return JSONResponse(await self._measure(request.query_params.get("metrics_filter", "")))
         if parts[0] in {"api", "apis"}:
             # To the own kube-apiserver, with the own account; the real one impersonates the user, an administrator.
-            answer = await self._client.request("GET", path=_with_query(path, request))
-            return _copy(answer)
+            return relay(await self._client.open("GET", path=_with_query(path, request)))
         return PlainTextResponse("404 page not found\n", status_code=404)
 
     async def _authenticate(self, request: Request) -> str:
@@ -168,10 +178,29 @@ class _Application:
         except kubeconfigs.KubeconfigError as error:
             raise RequestError(f"cluster {cluster} is not ready") from error
         try:
-            answer = await client.request(request.method, path=_with_query(prefix + path, request), headers=headers)
-        finally:
+            answer = await client.open(request.method, path=_with_query(prefix + path, request), headers=headers)
+        except BaseException:
             await client.close()
-        return _copy(answer)
+            raise
+        if answer.is_closed:
+            await client.close()
+        return relay(answer, close=client.close)
+
+    async def _measure(self, pattern: str) -> dict[str, Any]:
+        """Return what is measured of the whole cluster, of the one thing that can be told without a Prometheus.
+
+        What Prometheus cannot be asked for stands in the answer, which is 200.
+        """
+        if not re.search(pattern, _MEASURED):
+            return {"results": []}
+        service = await self._client.find(resources.SERVICES, name=PROMETHEUS, namespace=MONITORING_NAMESPACE)
+        if service is None:
+            host = f"{PROMETHEUS}.{MONITORING_NAMESPACE}.svc"
+            error = f'Post "http://{host}:9090/api/v1/query": dial tcp: lookup {host}: no such host'
+            return {"results": [{"metric_name": _MEASURED, "error": error}]}
+        nodes = len(await self._client.select(resources.NODES))
+        data = {"resultType": "vector", "result": [{"value": [round(time.time(), 3), str(nodes)]}]}
+        return {"results": [{"metric_name": _MEASURED, "data": data}]}
 
     def _enabled_components(self) -> dict[str, bool]:
         names = (
@@ -201,14 +230,6 @@ def _uri(request: Request) -> str:
 
 def _with_query(path: str, request: Request) -> str:
     return path + (f"?{request.url.query}" if request.url.query else "")
-
-
-def _copy(answer: httpx.Response) -> Response:
-    return Response(
-        answer.content,
-        status_code=answer.status_code,
-        media_type=answer.headers.get("content-type", "application/json"),
-    )
 
 
 def _forbidden(parts: list[str]) -> Response:

@@ -13,13 +13,14 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from include.simulator import resources
-from include.simulator.actors import agent, controller_manager, curl, ks_apiserver, tower
+from include.simulator.actors import agent, controller_manager, curl, ks_apiserver, kubefed, tower
 from include.simulator.actors.client import Client, Object
 from include.simulator.actors.container_log import Line
 from include.simulator.actors.installer import Installer
 from include.simulator.actors.installer_run import Faults
 from include.simulator.actors.kubelet import Container, Kubelet, Program
 from include.simulator.actors.service_proxy import ServiceProxy
+from include.simulator.allocation import Draws
 from include.simulator.network import Network
 from include.simulator.published import Address, LoadBalancer
 from include.simulator.release import Release
@@ -43,8 +44,8 @@ class Node:
 
     `connect_as` returns a client that is one of Kubernetes' own users, `connect` one that is a service account.
     `others` act in the place of kube-controller-manager, or beside it. `faults` says which runs of the installer fail,
-    `seen` what its process saw last that was running before; `logs` is what containers wrote before, by pod name.
-    `crashing` and `unpullable` are the kubelet's.
+    `draws` give proxy Clusters their ports, `seen` is what the installer's process saw last that was running before,
+    `logs` what containers wrote before, by pod name. `crashing` and `unpullable` are the kubelet's.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Node:
         load_balancer: LoadBalancer | None,
         published: tuple[Address, ...],
         faults: Faults,
+        draws: Draws,
         seen: str | None,
         logs: Mapping[str, list[Line]],
         connect_as: Callable[[str], Client],
@@ -67,14 +69,16 @@ class Node:
         unpullable: Collection[str] = (),
     ) -> None:
         self._faults = faults
+        self._draws = draws
         self._seen = seen
         self._others = others
         programs: dict[str, Program] = {
             "kubesphere/ks-installer": self._run_installer,
             "kubesphere/ks-apiserver": ks_apiserver.run,
             "kubesphere/ks-controller-manager": self._run_controllers,
-            "kubesphere/tower": _run_tower_image,
             "curlimages/curl": curl.run,
+            "kubesphere/tower": self._run_tower_image,
+            "kubesphere/kubefed": kubefed.run,
         }
         self._name = machine.name
         self._client = connect_as(f"system:node:{machine.name}")
@@ -138,12 +142,14 @@ class Node:
 
     async def _run_controllers(self, container: Container) -> None:
         await self._may_control.wait()
-        await controller_manager.run(container)
+        await controller_manager.run(container, draws=self._draws)
 
-
-async def _run_tower_image(container: Container) -> None:
-    """Run what the command names: the image holds tower and its agent."""
-    await (agent if container.command[:1] == ("/agent",) else tower).run(container)
+    async def _run_tower_image(self, container: Container) -> None:
+        """Run what the command names: the image holds tower and its agent."""
+        if container.command[:1] == ("/agent",):
+            await agent.run(container)
+        else:
+            await tower.run(container, draws=self._draws)
 
 
 def _is_controller(pod: Object) -> bool:

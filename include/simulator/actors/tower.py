@@ -1,7 +1,14 @@
 """tower: prepares proxy Clusters, accepts their agents, leads requests to them (kubesphere-facts 6.5, 8).
 
 Not imitated: the wire protocol (see `include/simulator/tunnel.py`), and TLS on the ports that stand for a member's API
-server, so that the certificates in the kubeconfig that is written here are genuine and never looked at.
+server, except for the name in its certificate. The certificates in the kubeconfig that is written here are genuine and
+never looked at.
+
+What happens when two members have the same ports was read in tower's source and not run (kubesphere-facts 6.5, 8): the
+ports belong to who connected first. The second one's listener fails, which is only logged, and its agent is reported
+as connected. What is sent to the second one's Service then comes to the first member: on the port that stands for
+ks-apiserver it is answered, on the one that stands for the API server a client that verifies sees that the
+certificate is another Service's. Nobody listens for the second one when the first has gone, until it connects anew.
 """
 
 from __future__ import annotations
@@ -43,9 +50,9 @@ _ROUTE_WAIT_SECONDS: Final = 2
 _FIRST_REQUEST_SECONDS: Final = 10
 
 
-async def run(container: Container) -> None:
+async def run(container: Container, *, draws: allocation.Draws) -> None:
     """Run tower until cancelled; it then drops its agents and writes nothing, so that what it wrote gets stale."""
-    tower = Tower(container)
+    tower = Tower(container, draws=draws)
     try:
         await tower.run()
     finally:
@@ -78,8 +85,10 @@ def build_kubeconfig(server: str) -> str:
 class Tower(Acceptor):
     """One process of tower."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, *, draws: allocation.Draws) -> None:
         self._container = container
+        self._draws = draws
+        self._listeners: dict[int, str] = {}
         self._client = container.client
         self._clusters: dict[str, Object] = {}
         self._tunnels: dict[str, list[Tunnel]] = collections.defaultdict(list)
@@ -183,7 +192,7 @@ class Tower(Acceptor):
         name = cluster["metadata"]["name"]
         await asyncio.sleep(self._container.timing.sync)
         connection = cluster["spec"]["connection"]
-        connection |= allocation.new_ports()
+        connection |= self._draws.draw()
         connection["token"] = connection.get("token") or allocation.new_token()
         service = await self._ensure_service(name, connection=connection)
         connection |= allocation.endpoints(service)
@@ -221,29 +230,42 @@ class Tower(Acceptor):
             self._container.log(f"Failed to delete service of cluster {name}: {error}")
 
     def _open_ports(self, name: str, *, connection: Object) -> None:
-        """Listen where the Cluster's Service leads. Raises RefusedError when another member has these ports."""
-        ports = connection["kubernetesAPIServerPort"], connection["kubesphereAPIServerPort"]
-        for other, tunnels in self._tunnels.items():
-            if (
-                tunnels
-                and other != name
-                and _connection(self._clusters.get(other)).get("kubernetesAPIServerPort") == ports[0]
-            ):
-                raise RefusedError(f"listen tcp :{ports[0]}: bind: address already in use")
-        self._container.listen(ports[0], application=self._forwarder(name, kubesphere=False))
-        self._container.listen(ports[1], application=self._forwarder(name, kubesphere=True))
+        """Listen where the Cluster's Service leads; that another member has the ports is only logged."""
+        own = urlsplit(connection["kubernetesAPIEndpoint"]).hostname or ""
+        for port, server, verified in (
+            (connection["kubernetesAPIServerPort"], "kubernetes", own),
+            (connection["kubesphereAPIServerPort"], "kubesphere", ""),
+        ):
+            if port in self._listeners:
+                error = f"listen tcp :{port}: bind: address already in use"
+                self._container.log(f"Proxy server {name}-{server}: {error}")
+                continue
+            self._listeners[port] = name
+            self._container.listen(port, application=self._forwarder(name, certified=verified))
 
-    def _forwarder(self, name: str, *, kubesphere: bool) -> ASGIApp:
+    def _close_ports(self, name: str) -> None:
+        for port in [port for port, owner in self._listeners.items() if owner == name]:
+            del self._listeners[port]
+            self._container.close(port)
+
+    def _forwarder(self, name: str, *, certified: str) -> ASGIApp:
+        """Return what answers on a port of a member: its ks-apiserver, or the API server under a `certified` address.
+
+        Only the API server's own proxy, which verifies nothing, comes by the address of the pod.
+        """
+
         async def forward(scope: Scope, receive: Receive, send: Send) -> None:
+            host = scope["server"][0]
+            if certified and host not in {certified, self._container.address}:
+                raise DialError(f"x509: certificate is valid for {certified}, not {host}")
             # The real one takes any of a member's agents.
             tunnel = self._tunnels[name][-1]
-            await (tunnel.kubesphere if kubesphere else tunnel.kubernetes)(scope, receive, send)
+            await tunnel.carry(tunnel.kubernetes if certified else tunnel.kubesphere, scope, receive, send)
 
         return forward
 
     async def _serve(self, tunnel: Tunnel) -> None:
         name = tunnel.name
-        connection = _connection(self._clusters.get(name))
         self._container.log(f"Connection established with {name}")
         if name in self._held:
             self._held.discard(name)
@@ -253,8 +275,7 @@ class Tower(Acceptor):
         self._tunnels[name].remove(tunnel)
         self._container.log(f"Connection closed with {name}")
         if not self._tunnels[name]:
-            self._container.close(connection["kubernetesAPIServerPort"])
-            self._container.close(connection["kubesphereAPIServerPort"])
+            self._close_ports(name)
             await self._report(name)
 
     async def _report(self, name: str) -> None:
