@@ -616,7 +616,7 @@ def _shown(seen: Observed) -> observed.Handshake:
     there, own = seen.handshake, seen.own_handshake
     if isinstance(own, observed.Unread):
         return known(there)
-    if isinstance(there, observed.Unread) or (there.untrusted and not own.untrusted):
+    if isinstance(there, observed.Unread) or there.untrusted:
         return own
     return there
 
