@@ -368,6 +368,10 @@ class Cluster:
 
         self._in_loop(cut)
 
+    def raise_firewall(self) -> None:
+        """Drop from now on what the pods of other clusters send to this API server; Airflow reaches it as before."""
+        self._in_loop(lambda: self._network.raise_firewall(self.name))
+
     def secrets(self) -> list[str]:
         """Return every value of this cluster that must not leak: what is or was in a Secret, or is a credential."""
         return self._in_loop(self._collect_secrets)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import dataclasses
 import datetime
 import ipaddress
 import ssl
@@ -110,6 +111,10 @@ class Network:
     def reconnect(self, cluster: str) -> None:
         """Undo `isolate`."""
         self._isolated[cluster] -= 1
+
+    def raise_firewall(self, cluster: str) -> None:
+        """Drop from now on what the pods of other clusters send to a cluster's API server."""
+        self._servers[cluster] = dataclasses.replace(self._servers[cluster], firewall=True)
 
     async def open(self, tunnel: Tunnel, *, cluster: str, host: str, port: int, tls: bool) -> None:
         """Open a tunnel from a pod of a cluster. Raises DialError and RefusedError."""
