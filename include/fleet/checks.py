@@ -347,6 +347,24 @@ def other_host(seen: Observed) -> Finding:
     return _refused("other-host", found, "Nothing on the member says that it belongs to another host.")
 
 
+def member_role(seen: Observed) -> Finding:
+    """See whether the member is a host: the join would take that role from it, and its own members their host."""
+    if seen.member.in_force.role != kubesphere.HOST:
+        return _ok("member-role", f"The {seen.member} is no host cluster.")
+    if _are_one(seen):
+        return _ok("member-role", "The member is the host itself: see check same-cluster.")
+    return _error(
+        "member-role",
+        f"The {seen.member} is a host cluster: role {kubesphere.HOST} is in force there. The join would make it a "
+        "member, and the clusters that are joined to it would lose their host.",
+        "Check member_conn_id. If it is meant so, take its members out there first, and waive this check.",
+    )
+
+
+def _are_one(seen: Observed) -> bool:
+    return known(seen.host.uid) == known(seen.member.uid)
+
+
 def host_clusters(seen: Observed) -> Finding:
     """See whether exactly one Cluster stands for the host itself."""
     own = [
@@ -370,6 +388,8 @@ def machine_id(seen: Observed) -> Finding:
     ours, theirs = _machine(host), _machine(member)
     if not ours or ours != theirs or len(host) != len(member):
         return _ok("machine-id", f"{len(host)} node(s) on the host, {len(member)} on the member, not the same ones.")
+    if _are_one(seen):
+        return _ok("machine-id", "The member is the host itself: see check same-cluster.")
     return _error(
         "machine-id",
         f"The first node of both has machine id {ours}, and both have {len(host)} node(s): the host's controller takes "
@@ -1164,6 +1184,13 @@ CHECKS: tuple[Check, ...] = (
         _NO_MIX_UP + " Take it out there first.",
         "18",
         waivable=False,
+    ),
+    Check(
+        member_role,
+        "The member is no host cluster itself",
+        Answer.ERROR,
+        "Check member_conn_id; otherwise take its members out first.",
+        "18, 20, 21",
     ),
     Check(
         host_clusters,

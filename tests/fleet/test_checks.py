@@ -301,6 +301,20 @@ CASES = [
         "host-clusters", ERROR, "host, m2", clusters=[HOST_CLUSTER, cluster("m2", labels={kubesphere.HOST_LABEL: ""})]
     ),
     case("machine-id", ERROR, "machine-of-host", member={"nodes": [node("machine-of-host")]}),
+    case(
+        "machine-id",
+        OK,
+        "see check same-cluster",
+        member={"nodes": [node("machine-of-host")], "uid": "uid-host"},
+    ),
+    case("member-role", OK, "is no host cluster"),
+    case("member-role", ERROR, "would lose their host", member={"config_map": config_map(role="host")}),
+    case(
+        "member-role",
+        OK,
+        "see check same-cluster",
+        member={"config_map": config_map(role="host"), "uid": "uid-host"},
+    ),
     case("machine-id", OK, "2 on the member", member={"nodes": [node("machine-of-host"), node("b")]}),
     case("machine-id", INCOMPLETE, "could not", member={"nodes": UNREAD}),
     case(
