@@ -161,7 +161,7 @@ def member_version(seen: Observed) -> Finding:
 
 def host_kubernetes(seen: Observed) -> Finding:
     """See whether the host's Kubernetes is one that its KubeSphere is made for."""
-    return _kubernetes("host-kubernetes", seen.host, seen.host.release)
+    return _kubernetes("host-kubernetes", seen, seen.host)
 
 
 def member_kubernetes(seen: Observed) -> Finding:
@@ -174,14 +174,22 @@ def member_kubernetes(seen: Observed) -> Finding:
             f"{release.minor} on the host waits for one for ever (timed out waiting for the condition).",
             "Upgrade KubeSphere to 3.3 or later on both, or give the member Kubernetes 1.23 or earlier.",
         )
-    return _kubernetes("member-kubernetes", seen.member, seen.member.release)
+    return _kubernetes("member-kubernetes", seen, seen.member)
 
 
-def _kubernetes(check: str, side: Side, release: kubesphere.Release) -> Finding:
+def _kubernetes(check: str, seen: Observed, side: Side) -> Finding:
+    release = side.release
     version, (oldest, newest) = known(side.kubernetes), release.kubernetes
     told = f"The {side} runs Kubernetes {version}, and KubeSphere {release.minor} is made for 1.{oldest} to 1.{newest}."
     if (1, oldest) <= _numbers(version)[:2] <= (1, newest):
         return _ok(check, told)
+    if _numbers(version)[:2] < (1, release.installs_from) and seen.is_due(side):
+        return _error(
+            check,
+            f"{told} A run of ks-installer is due, and stops at its beginning (The current Kubernetes version is not "
+            "supported).",
+            "Move to a Kubernetes in this range first.",
+        )
     return _warning(check, told, "Expect parts of KubeSphere not to work there; move to a version in this range.")
 
 
@@ -1097,7 +1105,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         host_kubernetes,
         "The host's Kubernetes is one that its KubeSphere is made for",
-        Answer.WARNING,
+        Answer.ERROR,
         "Move to a Kubernetes in the range that is named.",
         "24",
     ),

@@ -89,6 +89,8 @@ class Release:
     """Whether a member has to make token Secrets of accounts by itself, as Kubernetes does before 1.24 (6.4)."""
     kubernetes: tuple[int, int]
     """The minor versions of Kubernetes 1 that it is made for, from and to (9)."""
+    installs_from: int
+    """The oldest minor version of Kubernetes 1 on which a run of ks-installer does not stop at its beginning (2.6)."""
     has_webhook: bool
     """Whether the host asks itself before a Cluster is changed (6.9)."""
 
@@ -103,6 +105,7 @@ RELEASES = {
         takes_tokens=True,
         needs_account_tokens=True,
         kubernetes=(15, 18),
+        installs_from=15,
         has_webhook=False,
     ),
     "3.4": Release(
@@ -114,6 +117,7 @@ RELEASES = {
         takes_tokens=True,
         needs_account_tokens=False,
         kubernetes=(20, 23),
+        installs_from=19,
         has_webhook=True,
     ),
 }

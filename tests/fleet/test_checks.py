@@ -238,7 +238,10 @@ CASES = [
         member={"configuration": configuration(role="none", version="v3.0.0")},
     ),
     case("host-kubernetes", WARNING, "v1.26.1", host={"kubernetes": "v1.26.1"}),
+    case("host-kubernetes", WARNING, "v1.18.8", host={"kubernetes": "v1.18.8"}),
+    case("host-kubernetes", ERROR, "stops at its beginning", host={"kubernetes": "v1.18.8", **FRESH_HOST}),
     case("member-kubernetes", WARNING, "v1.19.0", member={"kubernetes": "v1.19.0"}),
+    case("member-kubernetes", ERROR, "stops at its beginning", member={"kubernetes": "v1.18.8"}),
     case(
         "member-kubernetes",
         ERROR,
