@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-envtest chaos bench lint lock env clean
+.PHONY: help setup demo test test-envtest chaos faults bench lint lock env clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -33,6 +33,9 @@ test-envtest: $(STAMP) ## Run the tests that need a real etcd and kube-apiserver
 
 chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 25 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos
+
+faults: $(STAMP) ## Join where what people report goes wrong; writes docs/reliability.md, takes 15 minutes
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.faults
 
 bench: $(STAMP) ## Compare joins by DAG with a runbook's; writes docs/performance.md, takes 15 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m bench

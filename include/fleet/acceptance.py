@@ -21,10 +21,11 @@ log = logging.getLogger(__name__)
 FORWARDED_KUBERNETES = "forwarded-kubernetes"
 FORWARDED_KUBESPHERE = "forwarded-kubesphere"
 FORWARDED_WATCH = "forwarded-watch"
+LOGINS = "login-tokens"
 USERS = "users-synchronise"
 WORKSPACES = "workspaces-synchronise"
 METRICS = "metrics"
-CHECKS = (FORWARDED_KUBERNETES, FORWARDED_KUBESPHERE, FORWARDED_WATCH, USERS, WORKSPACES, METRICS)
+CHECKS = (FORWARDED_KUBERNETES, FORWARDED_KUBESPHERE, FORWARDED_WATCH, LOGINS, USERS, WORKSPACES, METRICS)
 """The checks by their ids, in the order of the report."""
 
 _AGAIN = 0.5
@@ -162,6 +163,29 @@ async def _watch(asking: _Asking) -> list[findings.Finding]:
     return [findings.Finding(FORWARDED_WATCH, findings.Answer.OK, text)]
 
 
+async def _logins(asking: _Asking) -> list[findings.Finding]:
+    """See whether the member takes the tokens of people who have logged in on the host (kubesphere-facts 6.6).
+
+    What is asked above is asked with a static token, which the member takes even where tokens expire.
+    """
+    member = asking.who.member
+    config = kubesphere.config(await member.get(kubesphere.CONFIG))
+    if config is not None and config.has_lasting_tokens:
+        text = f"{kubesphere.CONFIG} of the member has accessTokenMaxAge 0, so that the host's logins last there."
+        return [findings.Finding(LOGINS, findings.Answer.OK, text)]
+    age = (config.token_age if config else "") or "unset"
+    text = (
+        f"{kubesphere.CONFIG} of the member has accessTokenMaxAge {age}, not 0: whoever has logged in on the host is "
+        "refused there (token not found in cache)."
+    )
+    fix = (
+        "Take accessTokenMaxAge out of spec.authentication.oauthOptions of the member's ClusterConfiguration if it is "
+        f"there, and have ks-installer write the ConfigMap anew: kubectl -n {kubesphere.NAMESPACE} rollout restart "
+        "deploy/ks-installer."
+    )
+    return [findings.Finding(LOGINS, findings.Answer.ERROR, text, fix)]
+
+
 async def _metrics(asking: _Asking) -> list[findings.Finding]:
     """Count the member's nodes by its monitoring, where that is on (kubesphere-facts 1.3)."""
     who = asking.who
@@ -249,6 +273,7 @@ _CHECKS: dict[Check, tuple[str, ...]] = {
     _kubernetes: (FORWARDED_KUBERNETES,),
     _kubesphere: (FORWARDED_KUBESPHERE,),
     _watch: (FORWARDED_WATCH,),
+    _logins: (LOGINS,),
     _federation: (USERS, WORKSPACES),
     _metrics: (METRICS,),
 }

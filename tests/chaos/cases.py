@@ -134,8 +134,10 @@ def writes_of(simulation):
 class Stage:
     """Fresh clusters, the environment that leads to them, and what the product logs about them."""
 
-    def __init__(self, way, *, kubesphere="v3.4.1", timing=TIMING, settings=SETTINGS, host=None, member=None):
+    def __init__(self, way, *, kubesphere="v3.4.1", timing=TIMING, settings=SETTINGS, host=None, member=None, **more):
         self.way = way
+        self.more = more
+        """Whatever else the scenario has; of members those beside the one that is joined."""
         self.host = {"load_balancer": "139.198.110.23", **(host or {})}
         self.member = {"name": "m1", **(member or {})}
         self.kubesphere = kubesphere
@@ -150,7 +152,8 @@ class Stage:
             "kubesphere": self.kubesphere,
             "timing": self.timing,
             "host": self.host,
-            "members": [self.member],
+            **self.more,
+            "members": [self.member, *self.more.get("members", ())],
         }
         self.simulation = Simulation(scenario, directory=self._directory.name)
         self.simulation.__enter__()

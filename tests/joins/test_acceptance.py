@@ -73,6 +73,23 @@ def test_what_is_not_federated_is_a_warning_and_the_member_is_joined(simulate, j
     assert "Acceptance, error: users-synchronise: Federatedtypeconfigs/users" in run.output
 
 
+def test_tokens_that_expire_on_the_member_are_a_warning_and_the_member_is_joined(simulate, join, join_briefly):
+    """Nothing else shows it: the proof's own token is one that the member takes all the same."""
+    simulation = simulate(host=HOST_OWN)
+    assert answers(join(simulation)) == ALL_OK
+    m1 = simulation.clusters["m1"]
+    text = m1.object("configmaps", "kubesphere-config", "kubesphere-system")["data"]["kubesphere.yaml"]
+    assert "accessTokenMaxAge: 0" in text
+    changed = {"data": {"kubesphere.yaml": text.replace("accessTokenMaxAge: 0", "accessTokenMaxAge: 2h")}}
+    m1.edit("configmaps", "kubesphere-config", changed, "kubesphere-system")
+    run = join_briefly(simulation, waive=["access-tokens"])
+    assert run.state == "success", run.error
+    assert answers(run) == {**ALL_OK, acceptance.LOGINS: "error"}
+    assert "accessTokenMaxAge 2h, not 0" in evidence_of(run, acceptance.LOGINS)
+    (warning,) = run.reports["verify_join"]["warnings"]
+    assert warning.startswith("Acceptance failed, login-tokens: ")
+
+
 def test_monitoring_that_is_on_and_measures_nothing_is_a_warning(simulate, join_briefly):
     simulation = simulate(host=HOST_OWN)
     with config.new_client_from_config_dict(simulation.clusters["m1"].kubeconfig("admin")) as api:
