@@ -1073,6 +1073,13 @@ def host_webhook(seen: Observed) -> Finding:
                 "Cluster is changed: the host's own controller cannot write its conditions.",
                 "See the events of its Pods. " + fix,
             )
+    if seen.trial is not None and "failed calling webhook" in seen.trial.why:
+        return _error(
+            "host-webhook",
+            f"A change of the host's own Cluster was tried in a dry run, and its webhook could not be asked: "
+            f"{seen.trial.why}",
+            "Clusters cannot be changed, the host's controller can write none of its conditions. " + fix,
+        )
     return _ok("host-webhook", "What is asked before a Cluster is changed can answer.")
 
 

@@ -210,6 +210,11 @@ class Cluster:
         await self._plan("patch", ref, body)
         return patched
 
+    async def try_patch(self, ref: kinds.Ref, body: Mapping[str, Any]) -> None:
+        """Have the server do all of a patch but store it: webhooks are asked, and may refuse."""
+        query, headers = [("dryRun", "All")], {"Content-Type": MERGE_PATCH}
+        await self._call("try to patch", ref, "PATCH", ref.path, query=query, body=body, headers=headers)
+
     def _written_to(self, ref: kinds.Ref) -> Sequence[tuple[str, str]]:
         """Return the query of a write; in a dry run the server does all but store it."""
         if self._dry:

@@ -144,9 +144,12 @@ async def _plan_import(join: joining.Join) -> list[str]:
     notes = []
     sides = await joining.sides_of(join)
     if sides.is_being_deleted:
+        # Not even in a dry run does a server make what is still there.
         notes.append(f"Cluster {join.conf.cluster} is being deleted; it is made anew when that is over.")
         sides = dataclasses.replace(sides, clusters=[item for item in sides.clusters if item is not sides.named])
-    await _bring_cluster(join, sides)
+        _refuse(join.conf, sides)
+    else:
+        await _bring_cluster(join, sides)
     if join.conf.connection is not confs.Connection.PROXY:
         return notes
     config = await configuring.in_force(join.host)
@@ -353,9 +356,7 @@ async def import_cluster(join: joining.Join) -> joining.Report:
 
 async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> joining.Report:
     conf, ref = join.conf, kinds.Ref(kinds.CLUSTER, join.conf.cluster)
-    reasons = identity.refusals(sides)
-    if reasons:
-        raise errors.RefusedError(conf.cluster, reasons)
+    _refuse(conf, sides)
     prepared = await joining.importable(conf)
     wanted = manifests.cluster_manifest(
         conf.cluster,
@@ -380,6 +381,12 @@ async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> joining.R
     with join.changes.noted(f"{ref} changed on the host: {', '.join(manifests.changed_fields(patch))}"):
         await join.host.patch(ref, patch)
     return {}
+
+
+def _refuse(conf: confs.Conf, sides: identity.Sides) -> None:
+    reasons = identity.refusals(sides)
+    if reasons:
+        raise errors.RefusedError(conf.cluster, reasons)
 
 
 async def deploy_agent(join: joining.Join) -> joining.Report:

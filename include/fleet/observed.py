@@ -184,6 +184,8 @@ class Observed:
     federated_workspaces: Sequence[kubesphere.Object] | Unread = NOT_ASKED
     webhook: kubesphere.Object | Unread | None = NOT_ASKED
     """What the host asks before a Cluster is changed."""
+    trial: Unread | None = None
+    """Why the host's own Cluster could not be changed, tried without storing it."""
     agent: kubesphere.Object | Unread | None = NOT_ASKED
     """The agent's Deployment on the member."""
     account: kubesphere.Object | Unread | None = NOT_ASKED

@@ -285,14 +285,32 @@ async def _may(reader: _Reader, right: rights.Right) -> bool | Unread:
 async def _on_host(reader: _Reader, conf: confs.Conf) -> dict[str, Any]:
     """Return what only the host is asked for, by field of `Observed`."""
     by_proxy = conf.connection is not confs.Connection.DIRECT
+    found = await reader.list(kinds.CLUSTER)
     return await _together(
-        clusters=reader.list(kinds.CLUSTER),
+        clusters=_ready(found),
+        trial=_try_to_change(reader, [] if isinstance(found, Unread) else found),
         tower=reader.read(tower.SERVICE) if by_proxy else _nothing(),
         federated_workspaces=reader.list(
             kinds.FEDERATED_WORKSPACE, loss="Which workspaces the host would take was not checked"
         ),
         webhook=reader.read(_WEBHOOK, loss="Whether Clusters can be changed on the host was not checked"),
     )
+
+
+async def _ready(found: Value) -> Value:
+    return found
+
+
+async def _try_to_change(reader: _Reader, found: list[dict[str, Any]]) -> Unread | None:
+    """Return why the host's own Cluster cannot be changed: whether its webhook can be asked, nothing else shows."""
+    own = [
+        item["metadata"]["name"] for item in found if kubesphere.HOST_LABEL in (item["metadata"].get("labels") or {})
+    ]
+    if not own:
+        return None
+    ref = kinds.Ref(kinds.CLUSTER, own[0])
+    tried = await reader.of(lambda: reader.cluster.try_patch(ref, {"metadata": {}}), f"a dry run of a change of {ref}")
+    return tried if isinstance(tried, Unread) else None
 
 
 async def _nothing() -> Unread:

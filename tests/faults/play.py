@@ -20,6 +20,7 @@ from tests.joins import evidence, rolling
 
 SETTINGS = {
     **cases.SETTINGS,
+    "REQUEST_TIMEOUT": 10.0,
     "RESYNC": 4.0,
     "ACCEPTANCE": 20.0,
     "INLINE_WAIT": 2.0,

@@ -1,7 +1,7 @@
-"""What really breaks when people join clusters: the forty failures, as scenes that can be played, or why one is not yet.
+"""What really breaks when people join clusters: forty failures, as scenes to be played, or why one is not yet.
 
-A scene says beforehand how the run has to end: stopped by a check of preflight, survived, or failed with a cause that is
-named. Its words are what is different about it: each failure has scenes that differ in wording and in timing, as a
+A scene says beforehand how the run has to end: stopped by checks of preflight, survived, or failed with a cause that
+is named. Its words are what is different about it: each failure has scenes that differ in wording and in timing, as a
 fault that is there from the beginning, and one that comes or is waived, so that preflight does not stop it.
 """
 
@@ -126,8 +126,8 @@ NOT_YET = {
     "imported-credential knows it.",
     31: "Only KubeSphere 4 installs KubeSphere on members; 4 is not supported yet.",
     32: "A default of KubeSphere 4 (900 s). 3.x looks every 120 s, and all waits are made for that.",
-    38: "It shows when a token has been used for 90 days or a year. The agent of a new join has a new one; a fleet that "
-    "is watched for longer needs it.",
+    38: "It shows when a token has been used for 90 days or a year. The agent of a new join has a new one; watching a "
+    "fleet would meet it.",
     39: "It is how tower 0.2 works, whatever the join does: no state of a cluster shows it.",
 }
 """Why there is nothing to play."""
@@ -142,8 +142,16 @@ def edit(side, plural, name, patch, namespace=None):
 
 
 def scale(side, name, replicas=0, namespace=KS):
-    """Scale a Deployment, by default to nothing."""
-    return lambda simulation: simulation.clusters[side].scale(name, replicas, namespace)
+    """Scale a Deployment, by default to nothing, and wait until it is."""
+
+    def act(simulation):
+        cluster = simulation.clusters[side]
+        cluster.scale(name, replicas, namespace)
+        evidence.wait_for(
+            lambda: cluster.object("deployments", name, namespace)["status"].get("availableReplicas", 0) == replicas
+        )
+
+    return act
 
 
 def delete(side, *names, namespace=KS):
@@ -689,10 +697,12 @@ SCENES = (
         "workspaces-synchronise",
         before={"verify_join": scale("host", "kubefed-controller-manager", namespace=FED)},
     ),
-    named(
+    # ks-controller-manager federates the member without it (6.3, 6.4).
+    survived(
         30,
         "kubefed is stopped before the import",
-        "P-6",
+        "users-synchronise",
+        "workspaces-synchronise",
         before={"import_cluster": scale("host", "kubefed-controller-manager", namespace=FED)},
     ),
     named(

@@ -19,7 +19,7 @@ WANTED = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one part of the suite has found: `text` for the page, `problems` a sentence for whatever is not as it must."""
+    """What one part of the suite has found: `text` for the page, `problems` what is not as it must be."""
 
     name: str
     text: str

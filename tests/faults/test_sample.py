@@ -8,7 +8,16 @@ from include.fleet import acceptance, causes, checks, conf
 from tests.faults import play, scenes
 
 SAMPLE = [
-    ("the kubeconfig says lb.kubesphere.local", "direct", "v3.4.1"),
+    pytest.param("the kubeconfig says lb.kubesphere.local", "direct", "v3.4.1", id="1-stopped"),
+    pytest.param("only the host's pods see it", "direct", "v3.4.1", id="2-named"),
+    pytest.param("the Service's port at the address of a node, waived", "proxy", "v3.0.0", id="5-named"),
+    pytest.param("somebody changes the member's secret before the proof", "direct", "v3.4.1", id="7-named"),
+    pytest.param("the member's clock is two minutes ahead", "proxy", "v3.0.0", id="9-stopped"),
+    pytest.param("the member is a host itself", "direct", "v3.4.1", id="18-stopped"),
+    pytest.param("a workspace is restored in the middle", "direct", "v3.4.1", id="21-named"),
+    pytest.param("the port of another member is drawn", "proxy", "v3.4.1", id="36-survived"),
+    pytest.param("the manifest of an earlier import is applied again", "proxy", "v3.4.1", id="37-named"),
+    pytest.param("neither ks-controller-manager nor tower runs", "proxy", "v3.4.1", id="26-and-35-stopped"),
 ]
 
 

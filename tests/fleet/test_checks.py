@@ -618,6 +618,14 @@ CASES = [
         host={"endpoints": {"ks-controller-manager": None}},
     ),
     case("host-webhook", WARNING, "is answered by kubesphere-system/ks-core", webhook=webhook("ks-core")),
+    case(
+        "host-webhook",
+        ERROR,
+        "x509",
+        webhook=webhook(),
+        trial=observed.Unread('500 failed calling webhook "validating-cluster.kubesphere.io": x509: unknown authority'),
+    ),
+    case("host-webhook", OK, "can answer", webhook=webhook(), trial=observed.Unread("may not patch clusters")),
     case("host-webhook", OK, "can answer", webhook=webhook()),
 ]
 

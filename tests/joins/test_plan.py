@@ -106,6 +106,17 @@ def test_the_plan_for_a_joined_member_is_empty(simulate, plan):
     assert "Nothing would be written" in report["markdown"]
 
 
+def test_a_name_that_is_being_deleted_is_planned_to_be_made_anew(simulate, plan):
+    """Its member is dead, so that the host's webhook lets it stay (kubesphere-facts 6.9)."""
+    dead = {"role": "member", "secret": "host", "joined": "m1", "kubernetes": {"firewall": True}}
+    simulation = simulate(host={"role": "host"}, members=[dead])
+    evidence.delete(simulation.clusters["host"], "m1")
+    run = plan(simulation)
+    assert run.state == "success", run.error
+    (note,) = run.reports["plan"]["notes"]
+    assert note == "Cluster m1 is being deleted; it is made anew when that is over."
+
+
 def test_a_plan_that_mixes_up_clusters_is_refused(simulate, plan):
     simulation = simulate(
         host={"role": "host"},
