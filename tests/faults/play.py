@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import time
+import traceback
 
 from include.fleet import acceptance, errors, join
 from include.simulator import resources
@@ -18,6 +19,8 @@ from tests.chaos import cases, steps
 from tests.faults import scenes
 from tests.joins import evidence, rolling
 
+TIMING = {**cases.TIMING, "resync": 1.0}
+"""Seconds: the host's controller waits a part of this for a member's token, on a machine that has much to do."""
 SETTINGS = {
     **cases.SETTINGS,
     "REQUEST_TIMEOUT": 10.0,
@@ -93,6 +96,7 @@ def stage_of(scene, *, way, kubesphere):
     stage = cases.Stage(
         way,
         kubesphere=kubesphere,
+        timing=TIMING,
         settings={**SETTINGS, "ACCEPTANCE": 4.0} if failing else SETTINGS,
         host=scene.host,
         member=scene.member,
@@ -191,7 +195,10 @@ def _wrong_joins(scene, stage, told):
             stage.simulation, identity=stage.kubesphere == "v3.4.1" and not scene.member.get("kubesphere")
         )
     except (AssertionError, KeyError) as error:
-        found.append(f"not joined: {error!r}")
+        conditions = stage.simulation.clusters["host"].object("clusters", "m1")["status"]["conditions"]
+        told = "; ".join(f"{each['type']}={each['status']} {each.get('message', '')}" for each in conditions)
+        at = traceback.extract_tb(error.__traceback__)[-1].line
+        found.append(f"not joined: {at} {error!r}, while the host says {told}")
     return found
 
 
