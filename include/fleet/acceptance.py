@@ -234,6 +234,8 @@ def _federation_lacks(name: str, *, deployment: kubesphere.Object | None, joined
     manager = kubesphere.HOST_DEPLOYMENTS[1]
     if deployment is None or not kubesphere.is_available(deployment):
         return f"{manager} on the host is not {'there' if deployment is None else 'available'}"
+    if not (deployment.get("spec") or {}).get("replicas", 1):
+        return f"{manager} on the host is scaled to 0"
     if joined is None:
         return f"the host has no KubeFedCluster {name}"
     if kubesphere.is_true(joined, kubesphere.READY):

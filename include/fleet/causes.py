@@ -233,7 +233,10 @@ def _crossed(evidence: Evidence) -> Match | None:
     if cluster is not None and cluster.uid and evidence.uid and cluster.uid != evidence.uid:
         seen_ = f"status.uid of Cluster {evidence.name} is {cluster.uid}, the member's kube-system has {evidence.uid}"
         return Match(seen_, names)
-    pattern = r"to another cluster: kube-system UID|corresponds to a different cluster|listen tcp :\d+: bind: address"
+    pattern = (
+        r"to another cluster: kube-system UID|corresponds to a different cluster|listen tcp :\d+: bind: address"
+        r"|Each port of tower that was drawn for"
+    )
     return _words(evidence, pattern, Source.ERROR, Source.ANSWER, Source.TOWER, Source.AGENT, *HOST_SAYS, names=names)
 
 
