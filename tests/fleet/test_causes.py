@@ -154,6 +154,11 @@ CASES = {
     ],
     "failures-36": [
         proxy(connected=True, cluster={"uid": "uid-m2", "conditions": JOINED}),
+        proxy(
+            error("Each port of tower that was drawn for Cluster m1 is another member's; the last one, 6100, is m2's."),
+            kind="NotReadyError",
+            step="deploy_agent",
+        ),
         proving(
             error(
                 "The host's ks-apiserver forwards requests for m1 to another cluster: kube-system UID a instead of b"

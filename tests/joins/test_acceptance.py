@@ -73,6 +73,16 @@ def test_what_is_not_federated_is_a_warning_and_the_member_is_joined(simulate, j
     assert "Acceptance, error: users-synchronise: Federatedtypeconfigs/users" in run.output
 
 
+def test_a_kubefed_that_is_scaled_to_nothing_is_a_warning(simulate, join, join_briefly):
+    simulation = simulate(host=HOST_OWN)
+    assert answers(join(simulation)) == ALL_OK
+    simulation.clusters["host"].scale("kubefed-controller-manager", 0, FEDERATION)
+    run = join_briefly(simulation, waive=["host-processes"])
+    assert run.state == "success", run.error
+    assert answers(run) == {**ALL_OK, acceptance.USERS: "error", acceptance.WORKSPACES: "error"}
+    assert "is scaled to 0" in evidence_of(run, acceptance.USERS)
+
+
 def test_tokens_that_expire_on_the_member_are_a_warning_and_the_member_is_joined(simulate, join, join_briefly):
     """Nothing else shows it: the proof's own token is one that the member takes all the same."""
     simulation = simulate(host=HOST_OWN)
