@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import json
 import os
+import re
 
 import yaml
 from kubernetes import client, config
@@ -174,14 +175,14 @@ def delete_cluster(simulation):
 
 
 def edit_settings(former, latter):
-    """Replace a text in the member's ConfigMap by hand; "" is its jwtSecret."""
+    """Replace what a pattern finds in the member's ConfigMap, by hand; "" is its jwtSecret."""
 
     def act(simulation):
         member = simulation.clusters["m1"]
         text = member.object("configmaps", "kubesphere-config", KS)["data"]["kubesphere.yaml"]
-        former_text = former or evidence.secret_of(member)
-        assert former_text in text
-        changed = {"data": {"kubesphere.yaml": text.replace(former_text, latter)}}
+        changed_text, found = re.subn(former or evidence.secret_of(member), latter, text)
+        assert found
+        changed = {"data": {"kubesphere.yaml": changed_text}}
         member.edit("configmaps", "kubesphere-config", changed, KS)
 
     return act
@@ -433,7 +434,7 @@ SCENES = (
         "written into the ConfigMap in the middle",
         "login-tokens",
         versions=NEW,
-        before={"verify_join": edit_settings("accessTokenMaxAge: 0", "accessTokenMaxAge: 2h")},
+        before={"verify_join": edit_settings(r"accessTokenMaxAge: 0s?", "accessTokenMaxAge: 2h")},
     ),
     stopped(9, "the member's clock is two minutes ahead", "clock-skew", member={"kubernetes": {"clock": 120}}),
     stopped(9, "the host's clock is half a minute behind", "clock-skew", host={"kubernetes": {"clock": -30}}),
