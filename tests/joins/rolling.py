@@ -10,7 +10,7 @@ import yaml
 
 from include.fleet import errors, join, rollback
 from include.simulator import resources
-from tests.chaos import cases, steps
+from tests.chaos import steps
 
 STEPS = {"record": rollback.record, "roll_back": rollback.roll_back}
 RUN = "manual__2026-11-26T11:00:00+00:00"
