@@ -19,7 +19,9 @@ In layers, each of which may import only what is below it; a linter checks it (p
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
     certificates, connections
                            access: what TLS servers and credentials say of themselves; connection id -> client
-    checks                 preflight's checks
+    checks                 preflight's table of checks, and what its answers come to
+    checks_*               the checks themselves, by subject
+    checking               what a row of the table is made of
     observed               what they judge: everything that was read, or why it could not be
     identity, manifests, snapshots
                            who is who; the Cluster object; what stood on a cluster, kept and compared
