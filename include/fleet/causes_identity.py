@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.fleet import matching
+from include.fleet import kubesphere, matching
 from include.fleet.evidence import HOST, HOST_SAYS, Evidence, Source
 from include.fleet.matching import Cause, Match
 
@@ -135,13 +135,8 @@ def _endless_token(evidence: Evidence) -> Match | None:
     said = matching.words(evidence, r"timed out waiting for the condition", *HOST_SAYS[:3])
     if said is None:
         return None
-    kubernetes = evidence.cluster.kubernetes if evidence.cluster else ""
-    return None if _minor(kubernetes) in range(1, 24) else said
-
-
-def _minor(version: str) -> int:
-    parts = version.lstrip("v").split(".")
-    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
+    kubernetes = kubesphere.version_numbers(evidence.cluster.kubernetes if evidence.cluster else "")
+    return None if kubernetes and kubernetes < (1, 24) else said
 
 
 CAUSES: tuple[Cause, ...] = (

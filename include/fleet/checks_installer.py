@@ -59,8 +59,7 @@ def _installer(check: str, seen: Observed, side: Side) -> Finding:
 
 def _stuck(pod: kubesphere.Object) -> str:
     status = pod.get("status") or {}
-    for container in status.get("containerStatuses") or []:
-        waiting = (container.get("state") or {}).get("waiting") or {}
+    for waiting in kubesphere.waiting(pod):
         if waiting.get("reason") in _STUCK:
             return f"its Pod {pod['metadata']['name']} is in {waiting['reason']}"
     return "" if status.get("phase") == "Running" else f"its Pod is {status.get('phase', 'in no phase')}"

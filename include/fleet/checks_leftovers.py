@@ -10,8 +10,6 @@ from include.fleet.checking import Check
 from include.fleet.findings import Answer, Finding
 from include.fleet.observed import Observed, known
 
-_ACCOUNT_SUFFIX = "-kubesphere"
-"""What ends the name of the account that a host makes on a member (kubesphere-facts 6.4)."""
 _ITS_WORKSPACES = frozenset({"system-workspace"})
 """KubeSphere's own, on every cluster."""
 _MANAGED = "kubefed.io/managed"
@@ -60,9 +58,9 @@ def federation_namespace(seen: Observed) -> Finding:
 
 def federation_accounts(seen: Observed) -> Finding:
     """See which hosts have accounts on the member."""
-    own = f"{seen.conf.cluster}{_ACCOUNT_SUFFIX}"
+    own = kubesphere.member_account(seen.conf.cluster).name
     names = [item["metadata"]["name"] for item in known(seen.federation_accounts)]
-    foreign = sorted(name for name in names if name.endswith(_ACCOUNT_SUFFIX) and name != own)
+    foreign = sorted(name for name in names if name.endswith(kubesphere.ACCOUNT_SUFFIX) and name != own)
     if not foreign:
         return findings.ok("federation-accounts", "The member has no account of another membership.")
     return findings.warning(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from include.fleet import findings, kubesphere
 from include.fleet.checking import Check
 from include.fleet.findings import Answer, Finding
@@ -48,11 +46,11 @@ def member_version(seen: Observed) -> Finding:
     """See whether the member's KubeSphere fits the host's: same minor version, and not newer."""
     host, member = kubesphere.version(seen.host.asked), kubesphere.version(seen.member.asked)
     told = f"The host runs KubeSphere {host or 'of unknown version'}, the member {member or 'of unknown version'}"
-    if not _numbers(host) or not _numbers(member):
+    if not kubesphere.version_numbers(host) or not kubesphere.version_numbers(member):
         raise MissingError(f"{told}.")
-    if _numbers(member) > _numbers(host):
+    if kubesphere.version_numbers(member) > kubesphere.version_numbers(host):
         return findings.error("member-version", f"{told}: a member must not be newer than its host.", _UPGRADE)
-    if _numbers(member)[:2] != _numbers(host)[:2]:
+    if kubesphere.version_numbers(member)[:2] != kubesphere.version_numbers(host)[:2]:
         return findings.error("member-version", f"{told}: they have to be of one minor version.", _UPGRADE)
     return findings.ok("member-version", f"{told}.")
 
@@ -65,7 +63,7 @@ def host_kubernetes(seen: Observed) -> Finding:
 def member_kubernetes(seen: Observed) -> Finding:
     """See whether the member's Kubernetes is one that its KubeSphere is made for, and the host's can join."""
     version, release = known(seen.member.kubernetes), seen.host.release
-    if release.needs_account_tokens and _numbers(version) >= (1, 24):
+    if release.needs_account_tokens and kubesphere.version_numbers(version) >= (1, 24):
         return findings.error(
             "member-kubernetes",
             f"The {seen.member} runs Kubernetes {version}, whose accounts get no token by themselves; KubeSphere "
@@ -78,16 +76,11 @@ def member_kubernetes(seen: Observed) -> Finding:
 def _kubernetes(check: str, side: Side, release: kubesphere.Release) -> Finding:
     version, (oldest, newest) = known(side.kubernetes), release.kubernetes
     told = f"The {side} runs Kubernetes {version}, and KubeSphere {release.minor} is made for 1.{oldest} to 1.{newest}."
-    if (1, oldest) <= _numbers(version)[:2] <= (1, newest):
+    if (1, oldest) <= kubesphere.version_numbers(version)[:2] <= (1, newest):
         return findings.ok(check, told)
     return findings.warning(
         check, told, "Expect parts of KubeSphere not to work there; move to a version in this range."
     )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
-    return tuple(int(number or 0) for number in found.groups()) if found else ()
 
 
 CHECKS: tuple[Check, ...] = (

@@ -6,13 +6,12 @@ same clusters and the same conf give the same plan, byte for byte: times and run
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.fleet import kinds, redaction
+from include.fleet import kinds, kubeconfig, kubesphere, redaction
 
 _UNSHOWN = frozenset({"apiVersion", "kind", "metadata.name", "metadata.namespace", "metadata.resourceVersion"})
 """Said by the object's name, or not about it."""
@@ -96,20 +95,13 @@ def _shown(kind: kinds.Kind, path: str, value: Any, hide: Callable[[str], str]) 
     if kind == kinds.SECRET and path.startswith(("data.", "stringData.")):
         if path in _VARYING:
             return "(of the run that writes it)"
-        return redaction.fingerprint(_decoded(value)) if value else '""'
+        return redaction.fingerprint(kubeconfig.from_base64(str(value)) or str(value)) if value else '""'
     if path.endswith("spec.connection.kubeconfig") and value:
-        return f"kubeconfig {redaction.fingerprint(_decoded(value))}"
+        return f"kubeconfig {redaction.fingerprint(kubeconfig.from_base64(str(value)) or str(value))}"
     if path.lower().endswith(("secret", "token", "password")) and value:
         return redaction.fingerprint(str(value))
     text = value if isinstance(value, str) and value else json.dumps(value)
     return hide(text)[:_LONGEST]
-
-
-def _decoded(value: object) -> str:
-    try:
-        return base64.b64decode(str(value), validate=True).decode()
-    except ValueError:
-        return str(value)
 
 
 def consequences(entries: Iterable[Entry], *, name: str, connection: str) -> list[str]:
@@ -127,10 +119,11 @@ def consequences(entries: Iterable[Entry], *, name: str, connection: str) -> lis
         if side == "member" and "spec.authentication.jwtSecret" in changed:
             found.append("The member's users are logged out, and log in through the host from then on.")
     if ("host", "create", kinds.CLUSTER.plural) in written:
+        account, role = kubesphere.member_account(name).name, kubesphere.member_role(name)
         found.append(
             f"The host makes KubeFedCluster {name} and Secret {name}-secret in its kube-federation-system; on the "
-            f"member it makes namespace kube-federation-system with account {name}-kubesphere and the token of it, "
-            f"and ClusterRole and ClusterRoleBinding kubefed-controller-manager:{name}-kubesphere."
+            f"member it makes namespace kube-federation-system with account {account} and the token of it, "
+            f"and ClusterRole and ClusterRoleBinding {role}."
         )
         if connection == "proxy":
             found.append(f"Tower makes Service mc-{name} in kubesphere-system of the host.")
