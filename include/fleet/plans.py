@@ -17,6 +17,8 @@ _UNSHOWN = frozenset({"apiVersion", "kind", "metadata.name", "metadata.namespace
 """Said by the object's name, or not about it."""
 _VARYING = frozenset({"data.recordedAt", "data.recordedBy"})
 """What differs from run to run in Secret before-join."""
+_NO_SECRETS = frozenset({"data.clusterRole", "data.proxyPublishAddress"})
+"""What of that Secret is none."""
 _LONGEST = 200
 
 Entry = dict[str, Any]
@@ -95,13 +97,18 @@ def _shown(kind: kinds.Kind, path: str, value: Any, hide: Callable[[str], str]) 
     if kind == kinds.SECRET and path.startswith(("data.", "stringData.")):
         if path in _VARYING:
             return "(of the run that writes it)"
-        return redaction.fingerprint(kubeconfig.from_base64(str(value)) or str(value)) if value else '""'
+        text = _decoded(value)
+        return text if path in _NO_SECRETS and text else redaction.fingerprint(text) if text else '""'
     if path.endswith("spec.connection.kubeconfig") and value:
-        return f"kubeconfig {redaction.fingerprint(kubeconfig.from_base64(str(value)) or str(value))}"
+        return f"kubeconfig {redaction.fingerprint(_decoded(value))}"
     if path.lower().endswith(("secret", "token", "password")) and value:
         return redaction.fingerprint(str(value))
     text = value if isinstance(value, str) and value else json.dumps(value)
     return hide(text)[:_LONGEST]
+
+
+def _decoded(value: object) -> str:
+    return kubeconfig.from_base64(str(value)) or str(value)
 
 
 def consequences(entries: Iterable[Entry], *, name: str, connection: str) -> list[str]:
@@ -146,23 +153,25 @@ def lines(entries: Iterable[Entry]) -> list[str]:
     return found
 
 
-def markdown(heading: str, entries: Sequence[Entry], consequences: Sequence[str], notes: Sequence[str]) -> str:
-    """Return the plan as a person reads it in Airflow."""
-    parts = [f"### {heading}"]
+def summary(entries: Sequence[Entry]) -> str:
+    """Return how much would be written, as a sentence."""
     if not entries:
-        parts.append("Nothing would be written: all that this run asks for is there.")
-    for item in entries:
-        parts.append(f"**{item['cluster']}: {item['verb']} {item['object']}**")
-        rows = [(change["field"], change.get("old", ""), change["new"]) for change in item["fields"]]
-        table = [
-            "| field | old | new |",
-            "| --- | --- | --- |",
-            *(f"| {' | '.join(map(_cell, row))} |" for row in rows),
-        ]
-        parts.append("\n".join(table))
+        return "Nothing would be written: all that this run asks for is there."
+    created = sum(item["verb"] == "create" for item in entries)
+    return f"Objects to create: {created}; objects to change: {len(entries) - created}."
+
+
+def markdown(heading: str, entries: Sequence[Entry], consequences: Sequence[str], notes: Sequence[str]) -> str:
+    """Return the plan as a person reads it in Airflow: what matters most first, copies of what was there last."""
+    parts = [f"### {heading}", summary(entries)]
     for title, sentences in (("What KubeSphere does then", consequences), ("To know", notes)):
         if sentences:
             parts.append(f"**{title}**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
+    for item in sorted(entries, key=lambda item: str(item["object"]).startswith(f"{kinds.SECRET.plural}/")):
+        parts.append(f"**{item['cluster']}: {item['verb']} {item['object']}**")
+        rows = [(change["field"], change.get("old", ""), change["new"]) for change in item["fields"]]
+        table = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+        parts.append("\n".join(["| field | old | new |", "| --- | --- | --- |", *table]))
     return "\n\n".join(parts)
 
 
