@@ -18,7 +18,7 @@ CLUSTER_SCOPED = {kind.plural for kind in resources.ALL if not kind.namespaced}
 @pytest.mark.parametrize("rule", rules.everything(), ids=str)
 def test_a_rule_says_which_tasks_need_it_and_in_which_joins(rule):
     assert rule.tasks <= set(join.STEPS)
-    assert rule.cases <= rules.CASES
+    assert rule.words <= rules.CASES
 
 
 # Kubernetes cannot limit to a name what is created, and lists of what has no name that is known beforehand.
