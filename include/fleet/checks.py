@@ -748,10 +748,11 @@ def _reviewed(seen: Observed, side: Side) -> list[tuple[rights.Right, bool]]:
 
 
 def _concerns(right: rights.Right, seen: Observed) -> bool:
-    """Tell whether a right can matter to a join of this host; by the conf, only those are asked for."""
+    """Tell whether a right can matter to a join of this conf and of this host."""
     configuration = None if isinstance(seen.host.configuration, observed.Unread) else seen.host.configuration
     release = kubesphere.release(configuration) if configuration else None
-    return "3.0" not in right.cases or release is None or release.minor == "3.0"
+    newer = {"3.0"} if release is not None and release.minor != "3.0" else set()
+    return right.matters(rights.absent(seen.conf) | newer)
 
 
 def _is_needed(right: rights.Right, seen: Observed, side: Side) -> bool:
