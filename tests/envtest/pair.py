@@ -49,8 +49,8 @@ class Pair:
         """The step of the last join that failed for good, the first one if its end failed too."""
         self.reports = {}
         """What the steps of the last join returned, however it ended."""
-        self._losing = ("", ())
-        """The step after which rights are taken away, and which."""
+        self._then = {}
+        """What happens once a step of the next join has succeeded, by step."""
         self._joined = ""
         """By which connection type; "" before any join, None if that is not known."""
 
@@ -76,8 +76,7 @@ class Pair:
             except errors.PermanentError:
                 self.failed = self.failed or step
                 raise
-            if step == self._losing[0]:
-                self._take_away(self._losing[1])
+            self._then.pop(step, lambda: None)()
             return self.reports[step]
 
         self._environment.setattr(join, "run", told)
@@ -138,11 +137,11 @@ class Pair:
     @contextlib.contextmanager
     def losing(self, *parts, after):
         """Take rights away once a step of the join that is played has succeeded."""
-        self._losing = (after, parts)
+        self._then[after] = lambda: self._take_away(parts)
         try:
             yield
         finally:
-            self._losing = ("", ())
+            self._then.clear()
             self._give_back(parts)
 
     def _take_away(self, parts):
@@ -204,7 +203,8 @@ class Pair:
             self.clusters["member"].edit("deployments", "cluster-agent", {"spec": {"replicas": 0}}, KS)
             self._joined = None
         if "no address yet" in words:
-            self._replace_service()
+            # What comes before takes as long as the new one is without an address.
+            self._then[join.wait_installer.__name__] = self._replace_service
 
     def fail_run(self, side):
         """Leave a cluster as a run of ks-installer does that has died before its last step."""
