@@ -80,21 +80,25 @@ def _reviewed(seen: Observed, side: Side) -> list[tuple[rights.Right, bool]]:
 
 
 def _concerns(right: rights.Right, seen: Observed) -> bool:
-    """Tell whether a right can matter to a join of this host; by connection type, only those are asked for."""
+    """Tell whether a right can matter to a join of this conf and of this host."""
     configuration = None if isinstance(seen.host.configuration, observed.Unread) else seen.host.configuration
     release = kubesphere.release(configuration) if configuration else None
-    return "3.0" not in right.cases or release is None or release.minor == "3.0"
+    newer = {"3.0"} if release is not None and release.minor != "3.0" else set()
+    return right.matters(rights.absent(seen.conf) | newer)
 
 
 def _is_needed(right: rights.Right, seen: Observed, side: Side) -> bool:
     """Tell whether this join fails without a right, as the clusters are now."""
-    if not right.required:
+    # Which of them it becomes is not decided yet, and so neither is needed for certain.
+    undecided = {way.value for way in checking.BOTH} if seen.conf.connection is confs.Connection.AUTO else set()
+    if not right.required or not right.matters(rights.absent(seen.conf) | undecided):
         return False
     if "failed run" in right.cases:
         return side.installer_doing is installer_log.Activity.IDLE and bool(kubesphere.unmet(side.snapshot))
-    if "proxy" in right.cases and not right.cases & {"direct"} and seen.conf.connection is not confs.Connection.PROXY:
-        return False
-    if right.verb not in {"patch", "create"}:
+    if right.resource == "secrets" and side is seen.member and seen.conf.on_failure is confs.OnFailure.ROLLBACK:
+        # What stands before the run is kept in one.
+        return True
+    if right.verb not in {"patch", "create"} or right.resource == "leases":
         return True
     if right.resource in {"clusterconfigurations", "secrets"}:
         return bool(seen.patch_of(side))

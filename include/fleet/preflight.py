@@ -265,9 +265,8 @@ async def _says(reader: _Reader, side: observed.Side) -> list[str] | Unread:
 
 
 async def _reviews(reader: _Reader, conf: confs.Conf) -> dict[rights.Right, bool | Unread]:
-    """Return which rights the connection has, of those that matter to this connection type."""
-    other = {confs.Connection.DIRECT: "proxy", confs.Connection.PROXY: "direct"}.get(conf.connection, "")
-    wanted = [right for right in rights.of(reader.cluster.role) if other not in right.cases]
+    """Return which rights the connection has, of those that matter to a join of this conf."""
+    wanted = rights.of(reader.cluster.role, absent=rights.absent(conf))
     found = await asyncio.gather(*(_may(reader, right) for right in wanted))
     return dict(zip(wanted, found, strict=True))
 

@@ -206,6 +206,11 @@ def webhook(name="ks-controller-manager"):
 
 HOST_CLUSTER = named("host", metadata={"labels": {kubesphere.HOST_LABEL: ""}})
 UNMET_HOST = {"config_map": config_map(role="none"), "installer_says": ("fatal: no StorageClass",)}
+JOINED_MEMBER = {
+    "configuration": configuration(role="member", secret="HostSecret"),
+    "config_map": config_map(role="member", secret="HostSecret"),
+}
+ROLLBACK, PROBE = {"on_failure": "rollback"}, {"probe": True}
 FRESH_HOST = {"configuration": configuration(role="none"), "config_map": config_map(role="none")}
 
 
@@ -461,6 +466,33 @@ CASES = [
             "config_map": config_map(role="member", secret="OwnSecret"),
         },
     ),
+    case("host-rights", ERROR, 'patch resource "leases"', host={"reviews": without("host", verb="patch")}),
+    case("host-rights", OK, "all rights", host={"reviews": without("host", verb="delete", resource="clusters")}),
+    case(
+        "host-rights",
+        ERROR,
+        'delete resource "clusters"',
+        host={"reviews": without("host", verb="delete", resource="clusters")},
+        conf=ROLLBACK,
+    ),
+    case("member-rights", OK, "all rights", member={"reviews": without("member", name="cluster-agent")}),
+    case(
+        "member-rights",
+        ERROR,
+        "(cluster-agent)",
+        member={"reviews": without("member", verb="get", name="cluster-agent")},
+        conf=ROLLBACK,
+    ),
+    case(
+        "member-rights",
+        ERROR,
+        'create resource "secrets"',
+        # With nothing to change but what a rollback needs to know.
+        member={"reviews": without("member", verb="create", resource="secrets"), **JOINED_MEMBER},
+        conf=ROLLBACK,
+    ),
+    case("host-optional-rights", OK, "as well", host={"reviews": without("host", resource="jobs")}),
+    case("host-optional-rights", WARNING, "jobs", host={"reviews": without("host", resource="jobs")}, conf=PROBE),
     case("host-optional-rights", WARNING, 'list resource "nodes"', host={"reviews": without("host", resource="nodes")}),
     case("host-optional-rights", OK, "as well", host={"reviews": without("host", resource="events")}),
     case("member-optional-rights", WARNING, "pods/log", member={"reviews": without("member", resource="pods/log")}),
