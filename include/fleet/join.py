@@ -129,7 +129,7 @@ async def plan(join: joining.Join) -> joining.Report:
     ]
     consequences = plans.consequences(entries, name=conf.cluster, connection=conf.connection.value)
     heading = f"Plan to join {conf.cluster} ({conf.connection.value})"
-    for line in (heading, *plans.lines(entries), *consequences, *notes):
+    for line in (heading, plans.summary(entries), *plans.lines(entries), *consequences, *notes):
         log.info("%s", line)
     return {
         "entries": entries,

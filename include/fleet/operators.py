@@ -200,8 +200,9 @@ class StepOperator(BaseOperator):
         self.defer(trigger=trigger, method_name="resume")
 
     def _held(self, context: Context) -> str | None:
-        """Return the turn that the run has taken."""
-        return str(context["ti"].xcom_pull(task_ids=_TAKE_TURN)["turn"]) if self.in_turn else None
+        """Return the turn that the run has taken; a run that began before there were turns has none."""
+        taken = context["ti"].xcom_pull(task_ids=_TAKE_TURN) if self.in_turn else None
+        return str(taken["turn"]) if taken else None
 
     def _conf(self, context: Context) -> dict[str, Any]:
         """Return the conf of the run; of a connection type that it leaves open, with what earlier steps have found."""

@@ -235,10 +235,9 @@ async def _installer(
     )
     if isinstance(pods, Unread):
         return pods, pods
-    living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-    if not living:
+    pod = kubesphere.newest(pods)
+    if pod is None:
         return None, installer_log.Activity.UNKNOWN
-    pod = max(living, key=lambda item: str(item["metadata"].get("creationTimestamp")))
     ref = kinds.Ref(kinds.POD, pod["metadata"]["name"], kubesphere.NAMESPACE)
 
     async def ask() -> installer_log.Activity:

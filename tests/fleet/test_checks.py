@@ -7,7 +7,7 @@ import datetime
 import pytest
 import yaml
 
-from include.fleet import checks, findings, installer_log, kubeconfig, kubesphere, observed, rights
+from include.fleet import checks, checks_credentials, findings, installer_log, kubeconfig, kubesphere, observed, rights
 from include.fleet import conf as confs
 from tests.fleet import preflight_page
 
@@ -725,7 +725,7 @@ def test_the_confs_list_of_waived_checks_is_checked(waive, says):
     ],
 )
 def test_a_certificate_is_for_a_name_as_clients_see_it(names, name, covered):
-    assert checks.covers(names, name) is covered
+    assert checks_credentials.covers(names, name) is covered
 
 
 def test_no_evidence_holds_a_secret():
