@@ -107,10 +107,11 @@ def test_a_task_asks_for_nothing_that_no_rule_grants_it(airflow_home, asked_of, 
         asked = asked_of(stage)
         stage.conf["probe"] = True
         stage.play()
-        stage.conf |= {"description": "joined again"} | (
-            {"agent_image": "mirror/tower:v0.2.0"} if way == "proxy" else {}
-        )
+        stage.conf["description"] = "joined again"
         stage.play()
+        if way == "proxy":
+            stage.simulation.clusters["m1"].scale("cluster-agent", 0)
+            stage.play()
     assert {step for step, *_ in asked} == {*steps.order(stage.conf), "end_turn"}
     assert [ask for ask in sorted(asked) if not _is_granted(*ask)] == []
 

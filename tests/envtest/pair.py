@@ -57,8 +57,8 @@ class Pair:
     def __enter__(self):
         self._simulation.__enter__()
         self.clusters = dict(zip(rules.SIDES, self._simulation.clusters.values(), strict=True))
-        # A join of 3.0 must not give up while its controller takes that long.
-        for name, seconds in {**SETTINGS, "RESYNC": 5.0}.items():
+        # A join of 3.0 must not give up while its controller takes that long, nor any while a new pod comes.
+        for name, seconds in {**SETTINGS, "RESYNC": 5.0, "FAILED_AFTER": 6.0}.items():
             self._environment.setenv(f"AIRFLOW__FLEET__{name}", str(seconds))
         imported = {"kube_config": self.clusters["member"].kubeconfig("admin")}
         made = {
