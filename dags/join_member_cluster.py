@@ -43,7 +43,7 @@ The last error of its log says what was tried, on which object of which cluster,
 - **deploy_agent** brings the agent with its token onto the member. Skipped on a direct connection. *Fails:* does tower run on the host?
 - **wait_agent_ready** waits until the host calls the member Ready. *Fails:* the log has the host's own reason or the agent's, most often an address that cannot be reached.
 - **verify_join** compares secret, role, identity and connection, asks for what a user does next (a failure there is a warning), and reports. *Fails:* the log says which proof is missing.
-- **end_turn** lets the next run in, however this one has ended. *Fails:* the next run waits until the Lease expires.
+- **end_turn** lets the next run in, however this one has ended; before that it undoes what a failed run has written, with *When the join fails: rollback*. Its report says which tasks failed and why. *Fails:* the log says what is left to undo.
 
 #### To stop a run
 
@@ -60,6 +60,7 @@ from airflow.sdk import DAG, Label, TriggerRule, chain
 
 from include.fleet.operators import (
     ConnectionBranchOperator,
+    EndTurnOperator,
     PlanApprovalOperator,
     PlanOperator,
     PreflightOperator,
@@ -122,7 +123,7 @@ with DAG(
         ],
     )
 
-    end_turn = StepOperator(task_id="end_turn").as_teardown(setups=take_turn)
+    end_turn = EndTurnOperator(task_id="end_turn", earlier=["verify_join"], again=False).as_teardown(setups=take_turn)
 
     chain(preflight, plan, approve_plan, take_turn)
     plan >> take_turn

@@ -46,6 +46,7 @@ def pytest_addoption(parser):
         action="store_true",
         help="run against real control planes, with the tests that need one (`make test-envtest` builds them first)",
     )
+    parser.addoption("--every-kill", action="store_true", help="kill what is killed in a test at each of its writes")
 
 
 def pytest_ignore_collect(collection_path, config):

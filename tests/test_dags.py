@@ -50,10 +50,10 @@ def test_the_agent_is_skipped_with_its_arm_before_a_worker_begins_it(dag):
     assert {"deploy_agent", "import_cluster"} == dag.get_task("wait_agent_ready").upstream_task_ids
 
 
-def test_every_task_is_a_step_or_asks_or_branches(dag):
+def test_every_task_is_a_step_or_asks_a_person(dag):
     from include.fleet import join
 
-    assert set(dag.task_ids) - set(join.STEPS) == {"approve_plan", "choose_connection"}
+    assert set(dag.task_ids) - set(join.STEPS) == {"approve_plan"}
 
 
 def test_the_page_of_the_dag_names_every_task(dag):

@@ -26,7 +26,7 @@ _COMPONENTS = {
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
-_WORKER = "airflow worker -- LocalExecutor"
+WORKER = "airflow worker -- LocalExecutor"
 """What the executor's worker processes call themselves."""
 _GRACE = 2.0
 """Seconds to end in. The scheduler would rather wait for its workers, but their database ends with it."""
@@ -120,7 +120,7 @@ class LocalAirflow(rest.Airflow):
         scheduler calls itself healthy.
         """
         for worker in map(psutil.Process, self.pids("scheduler")):
-            if " ".join(worker.cmdline()).startswith(_WORKER):
+            if " ".join(worker.cmdline()).startswith(WORKER):
                 for process in [*worker.children(recursive=True), worker]:
                     process.kill()
 

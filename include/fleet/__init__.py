@@ -15,17 +15,23 @@ In layers, each of which may import only what is below it; a linter checks it (p
     configuring, membership
                            what KubeSphere is asked for and has in force; whether the host calls a member joined
     installer              ks-installer's runs
+    turn                   the Leases by which one run at a time changes a cluster
     tunnel, waits          tower and its agent; waiting
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
     certificates, connections
                            access: what TLS servers and credentials say of themselves; connection id -> client
-    checks                 preflight's checks
+    checks                 preflight's table of checks, and what its answers come to
+    checks_*               the checks themselves, by subject
+    checking               what a row of the table is made of
     observed               what they judge: everything that was read, or why it could not be
     identity, manifests, snapshots
                            who is who; the Cluster object; what stood on a cluster, kept and compared
-    causes, curl, plans, rights, tower
-                           the table of causes; the Job of a probe, and curl's answers; what a join would write; which
-                           rights it needs; tower's address and agent
+    causes                 the table of what can be most likely wrong, and what is said of it
+    causes_*               the causes themselves with their matchers, by rank
+    matching               what a row of the table is made of, and how evidence is looked through
+    curl, plans, rights, tower
+                           the Job of a probe, and curl's answers; what a join would write; which rights it needs;
+                           tower's address and agent
     conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them

@@ -60,7 +60,7 @@ class _Asking:
     def refused(self, check: str, path: str, status: int, body: str) -> findings.Finding:
         said = self.who.host.redacted(clusters.status_message(body)[:_QUOTED])
         evidence = f"GET /{path} at the host's ks-apiserver was answered {status}" + (f": {said}" if said else "") + "."
-        return findings.Finding(check, findings.Answer.ERROR, evidence, _SEE_APISERVER)
+        return findings.error(check, evidence, _SEE_APISERVER)
 
 
 Check = Callable[[_Asking], Awaitable[list[findings.Finding]]]
@@ -88,7 +88,7 @@ def warnings(found: list[findings.Finding]) -> list[str]:
 async def _until_ok(check: Check, ids: tuple[str, ...], asking: _Asking) -> list[findings.Finding]:
     """Ask until nothing fails or the time is up: ks-apiserver reloads right after Ready (kubesphere-facts 7.6)."""
     ends = time.monotonic() + asking.who.limits.acceptance
-    last = [findings.Finding(name, findings.Answer.INCOMPLETE, "Nothing was answered in time.") for name in ids]
+    last = [findings.incomplete(name, "Nothing was answered in time.") for name in ids]
     try:
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + asking.who.limits.acceptance):
             while True:
@@ -104,17 +104,17 @@ async def _until_ok(check: Check, ids: tuple[str, ...], asking: _Asking) -> list
 async def _once(check: Check, ids: tuple[str, ...], asking: _Asking) -> list[findings.Finding]:
     if asking.token is None and check in _SIGNED:
         text = f"The token in Secret {kubesphere.SECRET.name} of the host may not be read or is not there."
-        return [findings.Finding(name, findings.Answer.INCOMPLETE, text) for name in ids]
+        return [findings.incomplete(name, text) for name in ids]
     try:
         return await check(asking)
     except errors.ForbiddenError as error:
         loss = proofs.UNASKED if check in _SIGNED else _UNFEDERATED
         asking.who.host.do_without(error, loss)
-        return [findings.Finding(name, findings.Answer.INCOMPLETE, f"{error.lacking}.") for name in ids]
+        return [findings.incomplete(name, f"{error.lacking}.") for name in ids]
     except errors.VerificationError:
         raise
     except errors.FleetError as error:
-        return [findings.Finding(name, findings.Answer.ERROR, str(error), _SEE_APISERVER) for name in ids]
+        return [findings.error(name, str(error), _SEE_APISERVER) for name in ids]
 
 
 async def _kubernetes(asking: _Asking) -> list[findings.Finding]:
@@ -130,11 +130,7 @@ async def _kubernetes(asking: _Asking) -> list[findings.Finding]:
             f"The host's ks-apiserver forwards requests for {name} to another cluster: kube-system UID {found} instead "
             f"of {asking.who.uid}."
         )
-    return [
-        findings.Finding(
-            FORWARDED_KUBERNETES, findings.Answer.OK, f"GET /{path} returned the member's own kube-system, UID {found}."
-        )
-    ]
+    return [findings.ok(FORWARDED_KUBERNETES, f"GET /{path} returned the member's own kube-system, UID {found}.")]
 
 
 async def _kubesphere(asking: _Asking) -> list[findings.Finding]:
@@ -143,9 +139,7 @@ async def _kubesphere(asking: _Asking) -> list[findings.Finding]:
     status, body = await asking.forwarded(path)
     if status != 200 or _field(body, "metadata", "name") != "admin":
         return [asking.refused(FORWARDED_KUBESPHERE, path, status, body)]
-    return [
-        findings.Finding(FORWARDED_KUBESPHERE, findings.Answer.OK, f"GET /{path} returned the member's user admin.")
-    ]
+    return [findings.ok(FORWARDED_KUBESPHERE, f"GET /{path} returned the member's user admin.")]
 
 
 async def _watch(asking: _Asking) -> list[findings.Finding]:
@@ -160,7 +154,7 @@ async def _watch(asking: _Asking) -> list[findings.Finding]:
     if status != 200 or _field(first, "object", "kind") != "Namespace":
         return [asking.refused(FORWARDED_WATCH, path, status, first)]
     text = f"A watch of /{path} showed the member's namespaces and stayed open for {held:g} s."
-    return [findings.Finding(FORWARDED_WATCH, findings.Answer.OK, text)]
+    return [findings.ok(FORWARDED_WATCH, text)]
 
 
 async def _logins(asking: _Asking) -> list[findings.Finding]:
@@ -193,7 +187,7 @@ async def _metrics(asking: _Asking) -> list[findings.Finding]:
     state = ((configuration.get("status") or {}).get("monitoring") or {}).get("status")
     if state != "enabled":
         text = f"Nothing was asked: status.monitoring of the member's ClusterConfiguration is {state or 'not there'}."
-        return [findings.Finding(METRICS, findings.Answer.OK, text)]
+        return [findings.ok(METRICS, text)]
     path = _METRICS.format(f"clusters/{who.name}/")
     status, body = await asking.forwarded(path, query=(("metrics_filter", _MEASURED),))
     results = _field(body, "results")
@@ -202,11 +196,11 @@ async def _metrics(asking: _Asking) -> list[findings.Finding]:
     for result in results:
         values = _field(json.dumps(result), "data", "result")
         if _field(json.dumps(result), "metric_name") == _MEASURED and values:
-            return [findings.Finding(METRICS, findings.Answer.OK, f"GET /{path} counts the member's nodes.")]
+            return [findings.ok(METRICS, f"GET /{path} counts the member's nodes.")]
     told = [who.host.redacted(str(result.get("error") or ""))[:_QUOTED] for result in results]
     text = f"GET /{path} was answered without a number for {_MEASURED}: {'; '.join(filter(None, told)) or 'no data'}."
     fix = "See Prometheus in namespace kubesphere-monitoring-system on the member."
-    return [findings.Finding(METRICS, findings.Answer.ERROR, text, fix)]
+    return [findings.error(METRICS, text, fix)]
 
 
 _UNFEDERATED = "Whether users and workspaces reach the member was not checked"
@@ -254,9 +248,9 @@ async def _federated(asking: _Asking, check: str, lacks: str) -> findings.Findin
     if not lacks and not await member.serves(kind):
         lacks = f"the member does not serve {kind.full_name}"
     if lacks:
-        return findings.Finding(check, findings.Answer.ERROR, f"{lacks[0].upper()}{lacks[1:]}.", _SEE_KUBEFED)
+        return findings.error(check, f"{lacks[0].upper()}{lacks[1:]}.", _SEE_KUBEFED)
     text = f"KubeFedCluster {asking.who.name} is Ready; {kind.full_name} are federated, and the member has them."
-    return findings.Finding(check, findings.Answer.OK, text)
+    return findings.ok(check, text)
 
 
 async def _type_lacks(host: clusters.Cluster, kind: kinds.Kind) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import datetime
 import json
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from include.fleet import errors, observed
+from include.fleet import errors, kubeconfig, observed
 
 _PATIENCE = 2.0
 """Seconds for each part of a handshake: who answers later is as good as not reached from here."""
@@ -35,7 +34,7 @@ async def handshake(server: str, *, wanted: str, cluster: Mapping[str, Any]) -> 
     """
     parts = urlsplit(server)
     host, port = parts.hostname or "", parts.port or 443
-    authority = _decoded(str(cluster.get("certificate-authority-data") or ""))
+    authority = _plain(str(cluster.get("certificate-authority-data") or ""))
     try:
         shown, untrusted = await asyncio.to_thread(_shake, host, port, authority)
         certificate = x509.load_der_x509_certificate(shown)
@@ -119,12 +118,10 @@ def _token_end(token: str) -> datetime.datetime | None:
 
 def _certificate_end(data: str) -> datetime.datetime | None:
     with contextlib.suppress(ValueError):
-        return x509.load_pem_x509_certificate(_decoded(data).encode()).not_valid_after_utc
+        return x509.load_pem_x509_certificate(_plain(data).encode()).not_valid_after_utc
     return None
 
 
-def _decoded(data: str) -> str:
-    try:
-        return base64.b64decode(data, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return data
+def _plain(data: str) -> str:
+    """Return what a kubeconfig holds in base64, or as it is."""
+    return kubeconfig.from_base64(data) or data

@@ -21,7 +21,7 @@ import aiohttp
 from airflow.sdk.log import amask_secret
 from kubernetes_asyncio import client
 
-from include.fleet import connections, errors, kinds, plans, redaction, settings
+from include.fleet import connections, errors, kinds, kubesphere, plans, redaction, settings
 
 log = logging.getLogger(__name__)
 
@@ -188,11 +188,8 @@ class Cluster:
     async def newest_pod(self, namespace: str, *, label_selector: str) -> kinds.Ref | None:
         """Return the Pod that was made last of those that match, or None; one that is being deleted does not count."""
         pods = await self.list(kinds.POD, namespace=namespace, label_selector=label_selector)
-        living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        if not living:
-            return None
-        newest = max(living, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-        return kinds.Ref(kinds.POD, newest["metadata"]["name"], namespace)
+        newest = kubesphere.newest(pods)
+        return None if newest is None else kinds.Ref(kinds.POD, newest["metadata"]["name"], namespace)
 
     async def create(self, ref: kinds.Ref, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Create the object and return it; raises ConflictError if it is there already."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 import logging
 from typing import Any
 
-from include.fleet import clusters, errors, installer, journal, kubesphere, redaction
+from include.fleet import clusters, errors, installer, journal, kubesphere, manifests, redaction
 
 log = logging.getLogger(__name__)
 
@@ -183,14 +182,7 @@ async def _record_before(
         "recordedAt": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "recordedBy": attempt,
     }
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": kubesphere.BEFORE_JOIN.name, "namespace": kubesphere.NAMESPACE},
-        "type": "Opaque",
-        "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
-    }
     try:
-        await cluster.create(kubesphere.BEFORE_JOIN, manifest)
+        await cluster.create(kubesphere.BEFORE_JOIN, manifests.secret(kubesphere.BEFORE_JOIN, values))
     except errors.ConflictError:
         log.info("%s on the %s is kept as an earlier join left it", kubesphere.BEFORE_JOIN, cluster)

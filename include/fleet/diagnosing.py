@@ -386,12 +386,10 @@ async def _all(*reading: Awaitable[None]) -> None:
 
 def _waits_for(pod: dict[str, Any]) -> str:
     """Return why a Pod has not started, or ""."""
-    status = pod.get("status") or {}
-    for container in status.get("containerStatuses") or []:
-        waiting = (container.get("state") or {}).get("waiting") or {}
+    for waiting in kubesphere.waiting(pod):
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return f"{waiting['reason']}: {waiting.get('message') or 'no message'}"
-    for condition in status.get("conditions") or []:
+    for condition in (pod.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return f"{condition.get('reason')}: {condition.get('message')}"
     return ""

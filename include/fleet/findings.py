@@ -52,6 +52,26 @@ class Finding:
         return {key: value for key, value in fields.items() if value} | ({"waived": "yes"} if self.waived else {})
 
 
-def stopping(findings: Iterable[Finding]) -> list[Finding]:
+def ok(check: str, evidence: str) -> Finding:
+    """Return that all is as it has to be."""
+    return Finding(check, Answer.OK, evidence)
+
+
+def warning(check: str, evidence: str, fix: str) -> Finding:
+    """Return something to tell, in spite of which the join goes on."""
+    return Finding(check, Answer.WARNING, evidence, fix)
+
+
+def error(check: str, evidence: str, fix: str) -> Finding:
+    """Return what stops the join."""
+    return Finding(check, Answer.ERROR, evidence, fix)
+
+
+def incomplete(check: str, evidence: str, fix: str = "") -> Finding:
+    """Return that it could not be found out."""
+    return Finding(check, Answer.INCOMPLETE, evidence, fix)
+
+
+def stopping(found: Iterable[Finding]) -> list[Finding]:
     """Return those that stop a join."""
-    return [finding for finding in findings if finding.stops]
+    return [finding for finding in found if finding.stops]

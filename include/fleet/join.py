@@ -36,6 +36,7 @@ from include.fleet import (
     probe,
     proofs,
     redaction,
+    rollback,
     settings,
     tower,
     tunnel,
@@ -128,7 +129,7 @@ async def plan(join: joining.Join) -> joining.Report:
     ]
     consequences = plans.consequences(entries, name=conf.cluster, connection=conf.connection.value)
     heading = f"Plan to join {conf.cluster} ({conf.connection.value})"
-    for line in (heading, *plans.lines(entries), *consequences, *notes):
+    for line in (heading, plans.summary(entries), *plans.lines(entries), *consequences, *notes):
         log.info("%s", line)
     return {
         "entries": entries,
@@ -169,14 +170,16 @@ async def _plan_import(join: joining.Join) -> list[str]:
 async def take_turn(join: joining.Join) -> joining.Report:
     """Wait until no other run changes this member, and hold its turn from here to `end_turn`.
 
-    A plan that a person has approved is made again, and has to be the same. Raises RefusedError if it is not.
+    A plan that a person has approved is made again, and has to be the same. Raises RefusedError if it is not. Where a
+    failed run is to be rolled back, what stands now is recorded.
     """
     name = turn.of_member(await configuring.uid(join.member))
     timeout = join.conf.turn_timeout
     await join.turns.take(name, limit=join.limit(timeout), seconds=timeout)
     if join.conf.approve:
         await _refuse_changed_plan(join)
-    return {"turn": name}
+    recorded = await rollback.record(join) if join.conf.on_failure is confs.OnFailure.ROLLBACK else {}
+    return {**recorded, "turn": name}
 
 
 async def _refuse_changed_plan(join: joining.Join) -> None:
@@ -192,8 +195,15 @@ async def _refuse_changed_plan(join: joining.Join) -> None:
 
 
 async def end_turn(join: joining.Join) -> joining.Report:
-    """Let the next run in."""
-    await join.turns.give_back(turn.HOST)
+    """Undo what a run that failed has written, where the conf says so; `run` lets the next run in afterwards.
+
+    A run has succeeded if `verify_join` has reported. What `rollback.roll_back` returns and raises.
+    """
+    if join.conf.on_failure is not confs.OnFailure.ROLLBACK:
+        return {}
+    if verify_join.__name__ not in join.reports:
+        return await rollback.roll_back(join)
+    await rollback.forget(join)
     return {}
 
 
@@ -594,16 +604,27 @@ async def _connected(
 
 
 async def _in_turn(step: str, join: joining.Join, held: str | None) -> joining.Report:
-    """Run the step while the run holds its turn."""
-    if step == end_turn.__name__:
-        report = await STEPS[step](join)
-        if held is not None:
-            await join.turns.give_back(held)
-        return report
-    if held is not None and not await join.turns.keep(held):
+    """Run the step while the run holds its turn, and let the next run in after the last one."""
+    ends = step == end_turn.__name__
+    writes = not ends or join.conf.on_failure is confs.OnFailure.ROLLBACK
+    if held is not None and writes and not await join.turns.keep(held):
         timeout = join.conf.turn_timeout
         await join.turns.take(held, limit=join.limit(timeout), seconds=timeout)
-    return await STEPS[step](join)
+    try:
+        report = await STEPS[step](join)
+    except errors.PermanentError:
+        if ends:
+            await _let_next_in(join, held)
+        raise
+    if ends:
+        await _let_next_in(join, held)
+    return report
+
+
+async def _let_next_in(join: joining.Join, held: str | None) -> None:
+    for name in (turn.HOST, held):
+        if name is not None:
+            await join.turns.give_back(name)
 
 
 def _described(prepared: kubeconfig.Kubeconfig | None) -> str:

@@ -130,7 +130,7 @@ def secrets(document: object) -> list[str]:
         user = entry.get("user")
         if isinstance(user, Mapping):
             found += [str(user[key]) for key in ("token", "password", "client-key-data") if user.get(key)]
-    decoded = [_decoded(value) for value in found]
+    decoded = [from_base64(value) for value in found]
     return found + [value for value in decoded if value]
 
 
@@ -200,7 +200,7 @@ def _inlined(
             except OSError as error:
                 problems.append(f"its {by_path} cannot be read: {error.strerror}: {source[by_path]}")
                 continue
-        if by_value in kept and "-----BEGIN" not in (_decoded(kept[by_value]) or ""):
+        if by_value in kept and "-----BEGIN" not in (from_base64(kept[by_value]) or ""):
             problems.append(f"its {by_value} is not a base64-encoded PEM")
     return kept
 
@@ -225,7 +225,8 @@ def _named(document: object, section: str, name: object) -> Mapping[str, Any]:
     return next((entry for entry in _entries(document, section) if entry.get("name") == name), {})
 
 
-def _decoded(value: str) -> str | None:
+def from_base64(value: str) -> str | None:
+    """Return the text that base64 stands for, or None if it is none."""
     try:
         return base64.b64decode(value, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -226,6 +226,25 @@ def secret_value(secret: Object | None, key: str) -> str | None:
     return base64.b64decode(encoded).decode() if encoded else None
 
 
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Return the three numbers of a version of KubeSphere or Kubernetes, () if it has none."""
+    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
+    return tuple(int(number or 0) for number in found.groups()) if found else ()
+
+
+def newest(pods: Iterable[Object]) -> Object | None:
+    """Return the Pod that was made last, or None; one that is being deleted does not count."""
+    living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    return max(living, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
+
+
+def waiting(pod: Object) -> list[Mapping[str, Any]]:
+    """Return what the containers of a Pod wait for that do not run: reason and message of each."""
+    containers = (pod.get("status") or {}).get("containerStatuses") or []
+    states = [(each.get("state") or {}).get("waiting") for each in containers]
+    return [state for state in states if state]
+
+
 def can_be_passed_on(jwt_secret: str) -> bool:
     """Tell whether ks-installer can give a member this secret: it puts it unquoted into a command (P-15)."""
     return _SHELL_SAFE.fullmatch(jwt_secret) is not None
@@ -399,6 +418,20 @@ def conditions(cluster: Object) -> list[Mapping[str, str]]:
 def is_true(cluster: Object, kind: str) -> bool:
     """Tell whether the last condition of a type is True."""
     return condition(cluster, kind).get("status") == "True"
+
+
+ACCOUNT_SUFFIX = "-kubesphere"
+"""What ends the names of the accounts that hosts make on members (kubesphere-facts 6.4)."""
+
+
+def member_account(name: str) -> kinds.Ref:
+    """Return the account that a host makes on the member that it calls *name* (kubesphere-facts 6.4)."""
+    return kinds.Ref(kinds.SERVICE_ACCOUNT, f"{name}{ACCOUNT_SUFFIX}", FEDERATION_NAMESPACE)
+
+
+def member_role(name: str) -> str:
+    """Return what that account's ClusterRole and ClusterRoleBinding are called."""
+    return f"kubefed-controller-manager:{member_account(name).name}"
 
 
 def member_uid(cluster: Object) -> str:

@@ -57,6 +57,17 @@ def difference(current: object, wanted: Mapping[str, Any]) -> dict[str, Any]:
     return patch
 
 
+def secret(ref: kinds.Ref, values: Mapping[str, str]) -> dict[str, Any]:
+    """Return a Secret that holds *values*."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": ref.name, "namespace": ref.namespace},
+        "type": "Opaque",
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
+    }
+
+
 def worth_changing(
     existing: Mapping[str, Any], wanted: dict[str, Any], *, server: str | None, replace: bool
 ) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -109,10 +109,17 @@ class StepOperator(BaseOperator):
     :param earlier: ids of the tasks whose reports the step reads
     :param long_after: ids of the tasks after whose changes the step is known to take minutes: then no worker begins it
     :param in_turn: whether the step runs between `take_turn` and `end_turn`
+    :param again: whether a step that reads earlier reports runs once more in the worker after the triggerer
     """
 
     def __init__(
-        self, *, earlier: Iterable[str] = (), long_after: Iterable[str] = (), in_turn: bool = True, **kwargs: Any
+        self,
+        *,
+        earlier: Iterable[str] = (),
+        long_after: Iterable[str] = (),
+        in_turn: bool = True,
+        again: bool = True,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("retries", RETRIES)
         kwargs.setdefault("retry_delay", timedelta(seconds=_DELAYS[0]))
@@ -121,6 +128,7 @@ class StepOperator(BaseOperator):
         self.earlier = tuple(earlier)
         self.long_after = tuple(long_after)
         self.in_turn = in_turn
+        self.again = again
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step and return its report."""
@@ -145,7 +153,7 @@ class StepOperator(BaseOperator):
             )
             self._tell(context, ended)
             raise ended
-        if self.earlier or "report" not in event:
+        if (self.earlier and self.again) or "report" not in event:
             return self._run(context, started=event["started"])
         return self._reported(event["report"], started=event["started"], noted=noted)
 
@@ -192,8 +200,9 @@ class StepOperator(BaseOperator):
         self.defer(trigger=trigger, method_name="resume")
 
     def _held(self, context: Context) -> str | None:
-        """Return the turn that the run has taken."""
-        return str(context["ti"].xcom_pull(task_ids=_TAKE_TURN)["turn"]) if self.in_turn else None
+        """Return the turn that the run has taken; a run that began before there were turns has none."""
+        taken = context["ti"].xcom_pull(task_ids=_TAKE_TURN) if self.in_turn else None
+        return str(taken["turn"]) if taken else None
 
     def _conf(self, context: Context) -> dict[str, Any]:
         """Return the conf of the run; of a connection type that it leaves open, with what earlier steps have found."""
@@ -222,19 +231,13 @@ class StepOperator(BaseOperator):
         return {**report, "seconds": round(time.time() - started, 1)}
 
 
-class PreflightOperator(StepOperator, SkipMixin):
-    """The first step; it ends the run where only that is asked for."""
+class EndingOperator(StepOperator, SkipMixin):
+    """A step after which some of what follows is skipped, as the conf says."""
 
     inherits_from_skipmixin = True
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look at both clusters; skip all that follows if the conf says so."""
-        names = airflow_conf.get("core", "sensitive_var_conn_names", fallback="")
-        if "kube_config" not in names.replace(" ", "").split(","):
-            self.log.warning(
-                "Airflow shows kubeconfigs of connections in clear. Set "
-                "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES=kube_config,kubeconfig on every component."
-            )
+        """Run the step; return its report, or skip what does not follow."""
         return self._skipping(context, super().execute(context))
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -242,31 +245,44 @@ class PreflightOperator(StepOperator, SkipMixin):
         return self._skipping(context, super().resume(context, event))
 
     def _skipping(self, context: Context, report: dict[str, Any]) -> dict[str, Any]:
-        """Return the report, and skip what does not follow."""
-        left_out = self.left_out(context)
+        left_out = self.left_out(context["params"])
         if left_out:
-            # Skipping ends the task, without what it returns.
+            # Skipping ends the task by an exception: what is returned afterwards would be lost.
             context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=report)
             self.skip(context["ti"], [self.dag.get_task(task_id) for task_id in left_out])
         return report
 
-    def left_out(self, context: Context) -> list[str]:
+    def left_out(self, conf: Mapping[str, Any]) -> list[str]:
         """Return the ids of the tasks right after this one that do not run."""
-        return sorted(self.downstream_task_ids) if context["params"]["preflight_only"] else []
+        raise NotImplementedError
 
 
-class PlanOperator(PreflightOperator):
-    """Shows what the join would write; then the run ends, or a person is asked, or it goes on."""
+class PreflightOperator(EndingOperator):
+    """Looks at both clusters, and ends the run where only that is asked for."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Make the plan."""
-        return self._skipping(context, StepOperator.execute(self, context))
+        """Look at Airflow as well, then at both clusters."""
+        names = airflow_conf.get("core", "sensitive_var_conn_names", fallback="")
+        if "kube_config" not in names.replace(" ", "").split(","):
+            self.log.warning(
+                "Airflow shows kubeconfigs of connections in clear. Set "
+                "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES=kube_config,kubeconfig on every component."
+            )
+        return super().execute(context)
 
-    def left_out(self, context: Context) -> list[str]:
+    def left_out(self, conf: Mapping[str, Any]) -> list[str]:
+        """Leave out everything where only preflight is wanted."""
+        return sorted(self.downstream_task_ids) if conf["preflight_only"] else []
+
+
+class PlanOperator(EndingOperator):
+    """Shows what the join would write; then the run ends, or a person is asked, or it goes on."""
+
+    def left_out(self, conf: Mapping[str, Any]) -> list[str]:
         """Leave out the question where nobody is asked, and everything where only a plan is wanted."""
-        if context["params"]["plan_only"]:
+        if conf["plan_only"]:
             return sorted(self.downstream_task_ids)
-        return [] if context["params"]["approve"] else [_APPROVE]
+        return [] if conf["approve"] else [_APPROVE]
 
 
 _APPROVE = "approve_plan"
@@ -288,6 +304,34 @@ class PlanApprovalOperator(ApprovalOperator):
         """Ask."""
         self.response_timeout = timedelta(seconds=context["params"]["approve_timeout"])
         return super().execute(context)
+
+
+class EndTurnOperator(StepOperator):
+    """The last step, which runs however the join has ended, and tells how: its report is that of a failed run.
+
+    What the step has to undo, it undoes in the triggerer, whose report is the one that counts.
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Undo what is to be undone, let the next run in, and say what failed and why."""
+        return self._telling(context, super().execute(context))
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the triggerer."""
+        return self._telling(context, super().resume(context, event))
+
+    def _telling(self, context: Context, report: dict[str, Any]) -> dict[str, Any]:
+        ti = context["ti"]
+        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
+        failed = {
+            task_id: ti.xcom_pull(task_ids=task_id, key=DIAGNOSIS)
+            for task_id, state in sorted(states.items())
+            if state == "failed"
+        }
+        for task_id, diagnosis in failed.items():
+            why = "{sentence} ({cause}) Next: {next}".format(**diagnosis) if diagnosis else "Its log says why."
+            self.log.error("%s has failed. %s", task_id, why)
+        return {**report, "failed": failed} if failed else report
 
 
 class ConnectionBranchOperator(StepOperator, BranchMixIn):

@@ -6,18 +6,19 @@ same clusters and the same conf give the same plan, byte for byte: times and run
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.fleet import kinds, redaction
+from include.fleet import kinds, kubeconfig, kubesphere, redaction
 
 _UNSHOWN = frozenset({"apiVersion", "kind", "metadata.name", "metadata.namespace", "metadata.resourceVersion"})
 """Said by the object's name, or not about it."""
 _VARYING = frozenset({"data.recordedAt", "data.recordedBy"})
 """What differs from run to run in Secret before-join."""
+_NO_SECRETS = frozenset({"data.clusterRole", "data.proxyPublishAddress"})
+"""What of that Secret is none."""
 _LONGEST = 200
 
 Entry = dict[str, Any]
@@ -96,7 +97,8 @@ def _shown(kind: kinds.Kind, path: str, value: Any, hide: Callable[[str], str]) 
     if kind == kinds.SECRET and path.startswith(("data.", "stringData.")):
         if path in _VARYING:
             return "(of the run that writes it)"
-        return redaction.fingerprint(_decoded(value)) if value else '""'
+        text = _decoded(value)
+        return text if path in _NO_SECRETS and text else redaction.fingerprint(text) if text else '""'
     if path.endswith("spec.connection.kubeconfig") and value:
         return f"kubeconfig {redaction.fingerprint(_decoded(value))}"
     if path.lower().endswith(("secret", "token", "password")) and value:
@@ -106,10 +108,7 @@ def _shown(kind: kinds.Kind, path: str, value: Any, hide: Callable[[str], str]) 
 
 
 def _decoded(value: object) -> str:
-    try:
-        return base64.b64decode(str(value), validate=True).decode()
-    except ValueError:
-        return str(value)
+    return kubeconfig.from_base64(str(value)) or str(value)
 
 
 def consequences(entries: Iterable[Entry], *, name: str, connection: str) -> list[str]:
@@ -127,10 +126,11 @@ def consequences(entries: Iterable[Entry], *, name: str, connection: str) -> lis
         if side == "member" and "spec.authentication.jwtSecret" in changed:
             found.append("The member's users are logged out, and log in through the host from then on.")
     if ("host", "create", kinds.CLUSTER.plural) in written:
+        account, role = kubesphere.member_account(name).name, kubesphere.member_role(name)
         found.append(
             f"The host makes KubeFedCluster {name} and Secret {name}-secret in its kube-federation-system; on the "
-            f"member it makes namespace kube-federation-system with account {name}-kubesphere and the token of it, "
-            f"and ClusterRole and ClusterRoleBinding kubefed-controller-manager:{name}-kubesphere."
+            f"member it makes namespace kube-federation-system with account {account} and the token of it, "
+            f"and ClusterRole and ClusterRoleBinding {role}."
         )
         if connection == "proxy":
             found.append(f"Tower makes Service mc-{name} in kubesphere-system of the host.")
@@ -153,23 +153,25 @@ def lines(entries: Iterable[Entry]) -> list[str]:
     return found
 
 
-def markdown(heading: str, entries: Sequence[Entry], consequences: Sequence[str], notes: Sequence[str]) -> str:
-    """Return the plan as a person reads it in Airflow."""
-    parts = [f"### {heading}"]
+def summary(entries: Sequence[Entry]) -> str:
+    """Return how much would be written, as a sentence."""
     if not entries:
-        parts.append("Nothing would be written: all that this run asks for is there.")
-    for item in entries:
-        parts.append(f"**{item['cluster']}: {item['verb']} {item['object']}**")
-        rows = [(change["field"], change.get("old", ""), change["new"]) for change in item["fields"]]
-        table = [
-            "| field | old | new |",
-            "| --- | --- | --- |",
-            *(f"| {' | '.join(map(_cell, row))} |" for row in rows),
-        ]
-        parts.append("\n".join(table))
+        return "Nothing would be written: all that this run asks for is there."
+    created = sum(item["verb"] == "create" for item in entries)
+    return f"Objects to create: {created}; objects to change: {len(entries) - created}."
+
+
+def markdown(heading: str, entries: Sequence[Entry], consequences: Sequence[str], notes: Sequence[str]) -> str:
+    """Return the plan as a person reads it in Airflow: what matters most first, copies of what was there last."""
+    parts = [f"### {heading}", summary(entries)]
     for title, sentences in (("What KubeSphere does then", consequences), ("To know", notes)):
         if sentences:
             parts.append(f"**{title}**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
+    for item in sorted(entries, key=lambda item: str(item["object"]).startswith(f"{kinds.SECRET.plural}/")):
+        parts.append(f"**{item['cluster']}: {item['verb']} {item['object']}**")
+        rows = [(change["field"], change.get("old", ""), change["new"]) for change in item["fields"]]
+        table = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+        parts.append("\n".join(["| field | old | new |", "| --- | --- | --- |", *table]))
     return "\n\n".join(parts)
 
 

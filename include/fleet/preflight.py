@@ -235,10 +235,9 @@ async def _installer(
     )
     if isinstance(pods, Unread):
         return pods, pods
-    living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-    if not living:
+    pod = kubesphere.newest(pods)
+    if pod is None:
         return None, installer_log.Activity.UNKNOWN
-    pod = max(living, key=lambda item: str(item["metadata"].get("creationTimestamp")))
     ref = kinds.Ref(kinds.POD, pod["metadata"]["name"], kubesphere.NAMESPACE)
 
     async def ask() -> installer_log.Activity:
@@ -266,9 +265,8 @@ async def _says(reader: _Reader, side: observed.Side) -> list[str] | Unread:
 
 
 async def _reviews(reader: _Reader, conf: confs.Conf) -> dict[rights.Right, bool | Unread]:
-    """Return which rights the connection has, of those that matter to this connection type."""
-    other = {confs.Connection.DIRECT: "proxy", confs.Connection.PROXY: "direct"}.get(conf.connection, "")
-    wanted = [right for right in rights.of(reader.cluster.role) if other not in right.cases]
+    """Return which rights the connection has, of those that matter to a join of this conf."""
+    wanted = rights.of(reader.cluster.role, absent=rights.absent(conf))
     found = await asyncio.gather(*(_may(reader, right) for right in wanted))
     return dict(zip(wanted, found, strict=True))
 

@@ -90,13 +90,13 @@ async def from_host(join: joining.Join, target: curl.Target) -> findings.Finding
         return _incomplete(check, who, target.server, reason)
     why, what = curl.trouble(answer)
     if why:
-        return _warning(check, f"{who} do not get to {target.server}: {why}.", what)
+        return findings.warning(check, f"{who} do not get to {target.server}: {why}.", what)
     if not curl.is_api_server(answer):
         evidence = f"{who} reach {target.server}, but what answers there with HTTP {answer.status} is no API server."
-        return _warning(check, evidence, "Check address and port of the member's API server.")
+        return findings.warning(check, evidence, "Check address and port of the member's API server.")
     checked = "which nobody verifies, as the kubeconfig wants it" if target.insecure else "with a valid certificate"
     evidence = f"{who} reach {target.server}, {checked} (GET /version: HTTP {answer.status})."
-    return findings.Finding(check, findings.Answer.OK, evidence)
+    return findings.ok(check, evidence)
 
 
 async def from_member(join: joining.Join, address: str) -> findings.Finding:
@@ -112,32 +112,28 @@ async def from_member(join: joining.Join, address: str) -> findings.Finding:
         return _incomplete(check, who, f"tower at {address}", reason)
     why, what = curl.trouble(health)
     if why:
-        return _warning(check, f"{who} do not get to tower at {address}: {why}.", what)
+        return findings.warning(check, f"{who} do not get to tower at {address}: {why}.", what)
     if health.status != 200 or not curl.is_well(said):
-        return _warning(
+        return findings.warning(
             check,
             f"{who} reach {address}, but something else than tower answers there (GET /health: HTTP {health.status}).",
             "Check port and forwarding: tower listens on 8080 behind its Service, on the nodePort of a node.",
         )
     if upgrade.status != 101:
         answered = f"HTTP {upgrade.status}" if upgrade.status else curl.trouble(upgrade)[0]
-        return _warning(
+        return findings.warning(
             check,
             f"{who} reach tower at {address}, but no WebSocket comes about: {answered}.",
             "Let proxies and firewalls between member and host pass upgrades to WebSockets.",
         )
     evidence = f"{who} reach tower at {address}: it is well and opens a WebSocket."
-    return findings.Finding(check, findings.Answer.OK, evidence)
-
-
-def _warning(check: str, evidence: str, fix: str) -> findings.Finding:
-    return findings.Finding(check, findings.Answer.WARNING, evidence, fix)
+    return findings.ok(check, evidence)
 
 
 def _incomplete(check: str, who: str, where: str, reason: str) -> findings.Finding:
     evidence = f"Whether {who[0].lower()}{who[1:]} reach {where} was not found out: {reason.rstrip('.')}."
     fix = "The Job needs the rights for probe in deploy/rbac, and an image that its cluster can pull (probe_image)."
-    return findings.Finding(check, findings.Answer.INCOMPLETE, evidence, fix)
+    return findings.incomplete(check, evidence, fix)
 
 
 async def _run(

@@ -272,7 +272,7 @@ class ProofLook:
         """Compare what the host keeps of the member with what the member has: the host got it over its own way."""
         name = self._joining.name
         theirs = kinds.Ref(kinds.SECRET, f"{name}-secret", kubesphere.FEDERATION_NAMESPACE)
-        account = kinds.Ref(kinds.SERVICE_ACCOUNT, f"{name}-kubesphere", kubesphere.FEDERATION_NAMESPACE)
+        account = kubesphere.member_account(name)
         loss = "The token that the host has for the member was not compared with the member's own"
         try:
             kept = kubesphere.secret_value(await self._host.read(theirs), "token")

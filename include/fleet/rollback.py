@@ -72,16 +72,13 @@ async def record(join: joining.Join) -> joining.Report:
         "recordedAt": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "record": snapshots.Record(run=run, cluster=join.conf.cluster, host=host, member=member).dump(),
     }
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    made = manifests.secret(RECORD, values)
     if secret is None:
-        metadata = {"name": RECORD.name, "namespace": RECORD.namespace}
-        await join.member.create(
-            RECORD, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
-        )
+        await join.member.create(RECORD, made)
     else:
         log.info("%s on the member was left by run %s", RECORD, kubesphere.secret_value(secret, "run"))
         version = secret["metadata"]["resourceVersion"]
-        body = {"metadata": {"resourceVersion": version}, "data": {**data, _FOUND: None}}
+        body = {"metadata": {"resourceVersion": version}, "data": {**made["data"], _FOUND: None}}
         await join.member.patch(RECORD, body)
     return {"recorded": run}
 
@@ -291,11 +288,10 @@ async def _look_at(
 
 def _federation(name: str) -> tuple[kinds.Ref, ...]:
     """Return what the host's controller makes on a member when it joins it (kubesphere-facts 6.4)."""
-    namespace = kubesphere.FEDERATION_NAMESPACE
-    role = f"kubefed-controller-manager:{name}-kubesphere"
+    role = kubesphere.member_role(name)
     return (
-        kinds.Ref(kinds.NAMESPACE, namespace),
-        kinds.Ref(kinds.SERVICE_ACCOUNT, f"{name}-kubesphere", namespace),
+        kinds.Ref(kinds.NAMESPACE, kubesphere.FEDERATION_NAMESPACE),
+        kubesphere.member_account(name),
         kinds.Ref(kinds.CLUSTER_ROLE_BINDING, role),
         kinds.Ref(kinds.CLUSTER_ROLE, role),
     )
@@ -493,7 +489,7 @@ async def _readable(cluster: clusters.Cluster, ref: kinds.Ref) -> dict[str, Any]
 
 async def _other_accounts(work: _Work) -> str:
     """Return who else uses the member's federation namespace, or ""."""
-    own = f"{work.before.cluster}-kubesphere"
+    own = kubesphere.member_account(work.before.cluster).name
     try:
         found = await work.join.member.list(kinds.SERVICE_ACCOUNT, namespace=kubesphere.FEDERATION_NAMESPACE)
     except errors.ForbiddenError as error:

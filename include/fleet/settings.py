@@ -44,10 +44,11 @@ class Settings:
     turn_duration: float = 300.0
     """A run that died lets the next one in after this long; between two steps nobody renews its Lease, so that an
     Airflow whose scheduler is away for half of this loses its turn."""
-    run_deadline: float = 7200.0
-    """A run that takes longer is reported as late: 6600 is what all waits take together that use up the conf's
-    default time-outs, the installer's 3600, tower's 300, by proxy twice the host's 1200, and the proof's 300."""
-    run_timeout: float = 10800.0
+    run_deadline: float = 18000.0
+    """A run that takes longer is reported as late: 17400 is what all waits take together that use up the conf's
+    default time-outs, a person's 3600, other runs' 3600 for the member and again for the host, the installer's 3600,
+    tower's 300, by proxy twice the host's 1200, and the proof's 300."""
+    run_timeout: float = 21600.0
     """A run that takes longer is ended by Airflow: between this and the deadline there is time to look at it."""
 
     @classmethod

@@ -3,7 +3,8 @@
 A stand-in for real clusters in the demo and in tests. It is reached over real HTTPS by the clients that reach a real
 cluster, and shares no code with the product, so that an error in one is not repeated in the other.
 
-- `scenario.py` says what the clusters are like at the start; `simulation.py` runs them; `cluster.py` is one of them.
+- `scenario.py` says what the clusters are like at the start; `loading.py` reads it, and `contradictions.py` finds what
+  could not be so in reality. `simulation.py` runs the clusters; `cluster.py` is one of them.
 - `api.py` and what it uses (`store.py`, `access.py`, `accounts.py`, `proxy.py`, `discovery.py`) are the API server.
 - `release.py` is what differs between the versions of KubeSphere.
 - `actors/` is what happens by itself: clients of that API, as in reality. They are clients of a real API server as well

@@ -21,9 +21,9 @@ from include.simulator import (
     extra_clusters,
     issued,
     leftover_states,
+    loading,
     proxy_states,
     resources,
-    scenario,
     states,
 )
 from include.simulator.actors import cluster_controller, kubeconfigs
@@ -57,7 +57,7 @@ class Simulation:
         make_cluster: Callable[..., Cluster] = Cluster,
     ) -> None:
         self._make_cluster = make_cluster
-        self._scenario = scenario.load(source)
+        self._scenario = loading.load(source)
         self._release = RELEASES[self._scenario.kubesphere]
         self._directory = Path(directory).absolute()
         self._address = address

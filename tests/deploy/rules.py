@@ -27,7 +27,7 @@ CASES = frozenset(
         "shared port",
     }
 )
-"""What a comment may have in brackets: in which joins a rule is needed, if not in all."""
+"""What a comment may have in brackets: in which joins a rule is needed, if not in all; also as "one or another"."""
 _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
 _RULE = re.compile(r"((?:^  #.*\n)*)^  - apiGroups:", re.MULTILINE)
 _COMMENT = re.compile(r"(required|optional)(?: \(([^)]+)\))?: ([a-z_, ]+)\. (\S.*)")
@@ -52,6 +52,11 @@ class Rule:
     names: tuple
     """() for any."""
     verbs: tuple
+
+    @property
+    def words(self):
+        """The words in brackets, those of alternatives too."""
+        return frozenset(word for case in self.cases for word in case.split(" or "))
 
     @property
     def parts(self):

@@ -1,6 +1,7 @@
 """A host and a member with real control planes that are joined again and again, with the rights of deploy/rbac."""
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import yaml
 from kubernetes.client.exceptions import NotFoundException
 
-from include.fleet import join
+from include.fleet import errors, join
 from include.simulator import resources
 from include.simulator.simulation import Simulation
 from tests.chaos import steps
@@ -44,16 +45,20 @@ class Pair:
         self._simulation = Simulation(scenario, directory=directory, make_cluster=RealCluster)
         self._kubeconfig = directory / "kubeconfig"
         self._environment = environment
-        self.step = ""
-        """The step that was played last."""
+        self.failed = ""
+        """The step of the last join that failed for good, the first one if its end failed too."""
+        self.reports = {}
+        """What the steps of the last join returned, however it ended."""
+        self._then = {}
+        """What happens once a step of the next join has succeeded, by step."""
         self._joined = ""
         """By which connection type; "" before any join, None if that is not known."""
 
     def __enter__(self):
         self._simulation.__enter__()
         self.clusters = dict(zip(rules.SIDES, self._simulation.clusters.values(), strict=True))
-        # A join of 3.0 must not give up while its controller takes that long.
-        for name, seconds in {**SETTINGS, "RESYNC": 5.0}.items():
+        # A join of 3.0 must not give up while its controller takes that long, nor any while a new pod comes.
+        for name, seconds in {**SETTINGS, "RESYNC": 5.0, "FAILED_AFTER": 6.0}.items():
             self._environment.setenv(f"AIRFLOW__FLEET__{name}", str(seconds))
         imported = {"kube_config": self.clusters["member"].kubeconfig("admin")}
         made = {
@@ -66,8 +71,13 @@ class Pair:
         run = join.run
 
         async def told(step, *args, **options):
-            self.step = step
-            return await run(step, *args, **options)
+            try:
+                self.reports[step] = await run(step, *args, **options)
+            except errors.PermanentError:
+                self.failed = self.failed or step
+                raise
+            self._then.pop(step, lambda: None)()
+            return self.reports[step]
 
         self._environment.setattr(join, "run", told)
         return self
@@ -97,18 +107,19 @@ class Pair:
             "host_conn_id": "host",
             "member_conn_id": "m1",
             "connection": way,
-            # What is to be seen here is which task needs a right; and these Kubernetes are newer than those of 3.0.
-            "waive": ["host-rights", "member-rights", "member-kubernetes"],
-            **{f"{what}_timeout": 30 for what in ("host_installer", "member_installer", "tower", "ready", "verify")},
+            # These Kubernetes are newer than those of 3.0.
+            "waive": ["member-kubernetes"],
+            **{f"{what}_timeout": 60 for what in ("host_installer", "member_installer", "tower", "ready", "verify")},
             **conf,
         }
         if way == "direct":
             conf |= {"import_conn_id": "imported", "member_server": self.clusters["member"].pod_server}
         former, self._joined = self._joined, None
+        self.failed, self.reports = "", {}
         try:
             reports = steps.play(conf, run_id=f"rights-{time.time_ns()}")
         except Exception:
-            if self.step in (join.preflight.__name__, join.fetch_jwt.__name__):
+            if self.failed in (join.preflight.__name__, join.plan.__name__):
                 self._joined = former
             raise
         self._joined = way
@@ -117,15 +128,32 @@ class Pair:
     @contextlib.contextmanager
     def without(self, *parts):
         """Take rights away for a while, each a part of a rule."""
-        for part in parts:
-            self._grant([rest for rule in _beside(part) for rest in rule.parts if rest not in parts], like=part)
-        evidence.wait_for(lambda: not any(map(self._is_allowed, parts)))
+        self._take_away(parts)
         try:
             yield
         finally:
-            for part in parts:
-                self._grant(_beside(part), like=part)
-            evidence.wait_for(lambda: all(map(self._is_allowed, parts)))
+            self._give_back(parts)
+
+    @contextlib.contextmanager
+    def losing(self, *parts, after):
+        """Take rights away once a step of the join that is played has succeeded."""
+        self._then[after] = lambda: self._take_away(parts)
+        try:
+            yield
+        finally:
+            self._then.clear()
+            self._give_back(parts)
+
+    def _take_away(self, parts):
+        gone = [*parts, *_wider(parts)]
+        for part in gone:
+            self._grant([rest for rule in _beside(part) for rest in rule.parts if rest not in gone], like=part)
+        evidence.wait_for(lambda: not any(map(self._is_allowed, parts)))
+
+    def _give_back(self, parts):
+        for part in [*parts, *_wider(parts)]:
+            self._grant(_beside(part), like=part)
+        evidence.wait_for(lambda: all(map(self._is_allowed, parts)))
 
     def _grant(self, granted, *, like):
         kind, prefix = like.role.lower() + "s", f"namespaces/{like.namespace}/" if like.namespace else ""
@@ -156,22 +184,27 @@ class Pair:
 
     # What a join finds
 
-    def begin(self, way, cases):
-        """Bring the clusters to where a join needs what is needed in these cases of rules."""
-        if not cases & {"again", "failed run", "no address yet"}:
+    def begin(self, way, words):
+        """Bring the clusters to where a join needs what is needed in the cases of rules with these words."""
+        # Of a run that could not give them back.
+        for lease in self.clusters["host"].objects("leases", KS):
+            self._delete("host", "leases", lease["metadata"]["name"], KS)
+        if not words & {"again", "failed run", "no address yet"}:
             if self._joined != "":
                 self._undo()
-            if "dead run" in cases:
+            if "dead run" in words:
                 self._leave_lease()
             return
         if self._joined != way:
             if self._joined != "":
                 self._undo()
             self.play(way)
-        if "again" in cases and way == "proxy":
+        if "again" in words and way == "proxy":
             self.clusters["member"].edit("deployments", "cluster-agent", {"spec": {"replicas": 0}}, KS)
-        if "no address yet" in cases:
-            self._replace_service()
+            self._joined = None
+        if "no address yet" in words:
+            # What comes before takes as long as the new one is without an address.
+            self._then[join.wait_installer.__name__] = self._replace_service
 
     def fail_run(self, side):
         """Leave a cluster as a run of ks-installer does that has died before its last step."""
@@ -180,6 +213,7 @@ class Pair:
         # A host that is none would let go of no Cluster any more.
         lost = {"proxyPublishAddress": "http://lost"} if side == "host" else {"clusterRole": "none"}
         config["multicluster"] |= lost
+        self._joined = None
         cluster.edit("configmaps", "kubesphere-config", {"data": {"kubesphere.yaml": yaml.safe_dump(config)}}, KS)
 
     def _leave_lease(self):
@@ -214,6 +248,17 @@ class Pair:
             cluster.request("DELETE", path)
             # Ends by that exception.
             evidence.wait_for(lambda: not cluster.request("GET", path))
+
+
+def _wider(parts):
+    """What grants the same on any name: for rollbacks alone, which are not what these parts are for."""
+    found = [other for rule in rules.everything() for other in rule.parts if "rollback" in other.cases]
+    return [other for other in found if other not in parts and any(map(functools.partial(_grants, other), parts))]
+
+
+def _grants(other, part):
+    (verb,), (group,), (resource,), (name, *_) = part.verbs, part.groups, part.resources, (*part.names, "")
+    return other.side == part.side and other.covers(verb, group, resource, part.namespace, name)
 
 
 def _beside(part):

@@ -7,7 +7,7 @@ import datetime
 import pytest
 import yaml
 
-from include.fleet import checks, findings, installer_log, kubeconfig, kubesphere, observed, rights
+from include.fleet import checks, checks_credentials, findings, installer_log, kubeconfig, kubesphere, observed, rights
 from include.fleet import conf as confs
 from tests.fleet import preflight_page
 
@@ -206,6 +206,11 @@ def webhook(name="ks-controller-manager"):
 
 HOST_CLUSTER = named("host", metadata={"labels": {kubesphere.HOST_LABEL: ""}})
 UNMET_HOST = {"config_map": config_map(role="none"), "installer_says": ("fatal: no StorageClass",)}
+JOINED_MEMBER = {
+    "configuration": configuration(role="member", secret="HostSecret"),
+    "config_map": config_map(role="member", secret="HostSecret"),
+}
+ROLLBACK, PROBE = {"on_failure": "rollback"}, {"probe": True}
 FRESH_HOST = {"configuration": configuration(role="none"), "config_map": config_map(role="none")}
 
 
@@ -486,6 +491,33 @@ CASES = [
             "config_map": config_map(role="member", secret="OwnSecret"),
         },
     ),
+    case("host-rights", ERROR, 'patch resource "leases"', host={"reviews": without("host", verb="patch")}),
+    case("host-rights", OK, "all rights", host={"reviews": without("host", verb="delete", resource="clusters")}),
+    case(
+        "host-rights",
+        ERROR,
+        'delete resource "clusters"',
+        host={"reviews": without("host", verb="delete", resource="clusters")},
+        conf=ROLLBACK,
+    ),
+    case("member-rights", OK, "all rights", member={"reviews": without("member", name="cluster-agent")}),
+    case(
+        "member-rights",
+        ERROR,
+        "(cluster-agent)",
+        member={"reviews": without("member", verb="get", name="cluster-agent")},
+        conf=ROLLBACK,
+    ),
+    case(
+        "member-rights",
+        ERROR,
+        'create resource "secrets"',
+        # With nothing to change but what a rollback needs to know.
+        member={"reviews": without("member", verb="create", resource="secrets"), **JOINED_MEMBER},
+        conf=ROLLBACK,
+    ),
+    case("host-optional-rights", OK, "as well", host={"reviews": without("host", resource="jobs")}),
+    case("host-optional-rights", WARNING, "jobs", host={"reviews": without("host", resource="jobs")}, conf=PROBE),
     case("host-optional-rights", WARNING, 'list resource "nodes"', host={"reviews": without("host", resource="nodes")}),
     case("host-optional-rights", OK, "as well", host={"reviews": without("host", resource="events")}),
     case("member-optional-rights", WARNING, "pods/log", member={"reviews": without("member", resource="pods/log")}),
@@ -726,7 +758,7 @@ def test_the_confs_list_of_waived_checks_is_checked(waive, says):
     ],
 )
 def test_a_certificate_is_for_a_name_as_clients_see_it(names, name, covered):
-    assert checks.covers(names, name) is covered
+    assert checks_credentials.covers(names, name) is covered
 
 
 def test_no_evidence_holds_a_secret():

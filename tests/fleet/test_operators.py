@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk import RetryAction
@@ -91,15 +91,18 @@ def test_every_step_of_the_dag_is_tried_again_as_the_policy_says(dagbag):
 def test_a_step_that_is_known_to_take_minutes_holds_no_worker_for_a_look(reports, leaves, monkeypatch):
     step = operators.StepOperator(task_id="wait_installer", long_after=["configure_host", "configure_member"])
     monkeypatch.setattr(step, "_run", lambda context, started: {"ran": True})
-    answers = iter(reports)
-    ti = types.SimpleNamespace(run_id="r", try_number=2, max_tries=8, xcom_pull=lambda task_ids: next(answers))
-    context = {"ti": ti, "params": {"cluster": "m1"}}
+    answers = dict(zip(step.long_after, reports, strict=True)) | {"take_turn": {"turn": "member-4711"}}
+    ti = types.SimpleNamespace(run_id="r", try_number=2, max_tries=8, xcom_pull=lambda task_ids: answers[task_ids])
+    run = types.SimpleNamespace(run_after=datetime(2026, 11, 23, 9, 6, 17, 200000, tzinfo=UTC))
+    context = {"ti": ti, "dag_run": run, "params": {"cluster": "m1"}}
     if not leaves:
         assert step.execute(context) == {"ran": True}
         return
     with pytest.raises(TaskDeferred) as deferred:
         step.execute(context)
-    assert deferred.value.trigger.serialize()[1].items() >= {"step": "wait_installer", "attempt": "r/2"}.items()
+    stored = deferred.value.trigger.serialize()[1]
+    assert (stored["step"], stored["held"]) == ("wait_installer", "member-4711")
+    assert stored["attempt"] == "r of 2026-11-23T09:06:17.200000Z/2"
 
 
 @pytest.mark.parametrize(

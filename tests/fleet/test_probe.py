@@ -14,7 +14,7 @@ from include.fleet import clusters, conf, connections, curl, findings, joining, 
 from include.simulator.disturbances import Disturbance, Refusal
 from include.simulator.simulation import Simulation
 
-LIMITS = settings.Settings(connect_timeout=0.5, request_timeout=5, poll=0.1, probe_timeout=20)
+LIMITS = settings.Settings(connect_timeout=2, request_timeout=5, poll=0.1, probe_timeout=20)
 TIMING = {"queue": 0.05, "run": 0.3, "reload": 0.1, "sync": 0.05, "resync": 1, "kubelet": 0.05}
 KS = "kubesphere-system"
 TOWER = "http://139.198.110.23:8080"

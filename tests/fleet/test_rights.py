@@ -1,6 +1,8 @@
 """The table of rights says what deploy/rbac grants."""
 
-from include.fleet import rights
+import pytest
+
+from include.fleet import conf, rights
 from tests.deploy import rules
 
 
@@ -29,3 +31,28 @@ def test_a_right_reads_as_the_server_says_that_it_is_missing():
         'cannot patch resource "clusterconfigurations" in API group "installer.kubesphere.io" in the namespace '
         '"kubesphere-system" (ks-installer)'
     )
+
+
+CONF = {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "absent"),
+    [
+        ({"connection": "direct"}, {"proxy", "probe", "rollback"}),
+        ({"connection": "proxy", "probe": True}, {"direct", "rollback"}),
+        ({"connection": "auto", "probe": True, "on_failure": "rollback"}, set()),
+    ],
+)
+def test_the_conf_tells_which_words_of_the_files_do_not_apply(asked, absent):
+    assert rights.absent(conf.parse({**CONF, **asked})) == absent
+
+
+def test_a_right_of_several_cases_matters_where_all_hold_and_of_alternatives_where_one_does():
+    def agent(absent):
+        return {right.verb for right in rights.of("member", absent=absent) if right.name == "cluster-agent"}
+
+    assert agent({"proxy", "rollback"}) == set()
+    assert agent({"proxy"}) == {"get"}
+    assert agent({"rollback"}) == {"get", "patch"}
+    assert agent(set()) == {"get", "patch", "delete"}

@@ -6,6 +6,7 @@ are kept here, and must be taken for ever; a new form is added to its list.
 
 import asyncio
 import contextlib
+import datetime
 import json
 import time
 import types
@@ -21,6 +22,7 @@ from include.simulator.simulation import Simulation
 TIMING = {"queue": 0.05, "run": 0.4, "reload": 0.2, "sync": 0.05, "resync": 0.5, "kubelet": 0.05}
 SETTINGS = {"POLL": 0.3, "SLOW_POLL": 0.5, "FAILED_AFTER": 3, "QUIET": 1.5, "RESYNC": 1}
 CONF = {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1", "member_server": None}
+RUN_AFTER = "2026-11-23T09:06:17.200000Z"
 STORED = [
     # Oldest first.
     (
@@ -32,7 +34,7 @@ STORED = [
         {
             "step": "wait_installer",
             "conf": CONF,
-            "attempt": "manual__1/1",
+            "attempt": f"manual__1 of {RUN_AFTER}/1",
             "started": 1795441577.2,
             "held": None,
             "last_try": False,
@@ -93,7 +95,8 @@ def context(**reports):
         xcom_push=lambda *, key, value: pushed.update({key: value}),
         pushed=pushed,
     )
-    return {"ti": ti, "params": CONF, "task_state_store": Store()}
+    run = types.SimpleNamespace(run_after=datetime.datetime.fromisoformat(RUN_AFTER))
+    return {"ti": ti, "dag_run": run, "params": CONF, "task_state_store": Store()}
 
 
 def resume(task, event, given):
@@ -118,12 +121,15 @@ def test_a_step_that_waits_stores_references_only(clusters, monkeypatch):
     monkeypatch.setenv("AIRFLOW__FLEET__INLINE_WAIT", "0")
     task = operators.StepOperator(task_id="resolve_tower_address")
     with pytest.raises(TaskDeferred) as deferred:
-        task.execute(context())
+        task.execute(context(take_turn={"turn": "join-member-cluster.member-4711"}))
     path, arguments = deferred.value.trigger.serialize()
     assert path == STORED[-1][0]
-    known = {"step": "resolve_tower_address", "conf": CONF, "attempt": "manual__1/1", "started": arguments["started"]}
-    assert arguments == {**known, "held": None, "last_try": False}
-    assert arguments.keys() == STORED[-1][1].keys()
+    assert arguments == {
+        **STORED[-1][1],
+        "step": "resolve_tower_address",
+        "started": arguments["started"],
+        "held": "join-member-cluster.member-4711",
+    }
     assert deferred.value.method_name == METHOD
     assert not deferred.value.kwargs
 

@@ -81,7 +81,7 @@ def assert_joined(simulation, *, name="m1", member="m1", identity=True):
     """Compare both clusters as a person with kubectl would; up to 3.2 the host tells no *identity*."""
     host, joined = simulation.clusters["host"], simulation.clusters[member]
     cluster = host.object("clusters", name)
-    assert is_ready(cluster)
+    assert is_ready(cluster), cluster["status"]["conditions"]
     if identity:
         assert cluster["status"]["uid"] == joined.object("namespaces", "kube-system")["metadata"]["uid"]
     assert secret_of(host) == secret_of(joined)

@@ -1,23 +1,22 @@
-"""Runs that fail and are rolled back, as Airflow would run them: record, the steps up to the failing one, roll back.
-
-As a program, `python -m tests.joins.rolling`, it rolls one run back; it reads a JSON object with conf and run_id from
-its standard input, and can be killed at any moment.
-"""
+"""Runs that fail and are rolled back, as Airflow would run them: record, the steps up to the failing one, roll back."""
 
 import base64
 import copy
-import json
-import subprocess
-import sys
+import multiprocessing
+import os
+import traceback
 
 import yaml
 
 from include.fleet import errors, join, rollback
 from include.simulator import resources
-from tests.chaos import cases, steps
+from tests.chaos import steps
 
 STEPS = {"record": rollback.record, "roll_back": rollback.roll_back}
 RUN = "manual__2026-11-26T11:00:00+00:00"
+# Each is a fork of one process that has imported all this: what takes seconds is done once for all that are killed.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])
 _PASSING = {"events", "pods", "endpoints", "nodes", "leases"}
 """What comes and goes by itself."""
 _STAMPS = {
@@ -51,16 +50,27 @@ def undo(stage, *, conf=None, run_id=RUN, reports=None):
 
 def undo_in_a_process(stage, *, run_id=RUN):
     """Roll a run back in a process of its own, which may be killed; return its exit code and what it said."""
-    stage.child = subprocess.Popen(
-        [sys.executable, "-m", "tests.joins.rolling"],
-        cwd=cases.ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    output = stage.child.communicate(json.dumps({"conf": stage.conf, "run_id": run_id}), timeout=120)[0]
-    return stage.child.returncode, output
+    said, saying = _PROCESSES.Pipe(duplex=False)
+    stage.child = _PROCESSES.Process(target=_undo, args=(stage.conf, run_id, dict(os.environ), saying))
+    stage.child.start()
+    saying.close()
+    stage.child.join(timeout=120)
+    # Who is killed says nothing.
+    output = said.recv() if stage.child.exitcode == 1 else ""
+    code = stage.child.exitcode
+    stage.child.close()
+    return code, output
+
+
+def _undo(conf, run_id, environment, saying):
+    os.environ.clear()
+    os.environ.update(environment)
+    join.STEPS.update(STEPS)
+    try:
+        steps.with_retries("roll_back", conf, run_id=run_id, reports={})
+    except BaseException:
+        saying.send(traceback.format_exc())
+        raise
 
 
 def photograph(cluster):
@@ -103,10 +113,3 @@ def _essence(resource, item):
 def differences(before, after):
     """What two photographs do not have in common, by name."""
     return sorted("/".join(key) for key in {*before, *after} if before.get(key) != after.get(key))
-
-
-if __name__ == "__main__":
-    given = json.load(sys.stdin)
-    join.STEPS.update(STEPS)
-    report = steps.with_retries("roll_back", given["conf"], run_id=given["run_id"], reports={})
-    sys.stdout.write(json.dumps(report))

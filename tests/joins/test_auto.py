@@ -17,7 +17,7 @@ SET_IT = "set connection: direct or proxy"
 @pytest.fixture
 def join(join, monkeypatch):
     """Run the DAG with a connection type that it is to find out, and with little patience for the network."""
-    monkeypatch.setenv("AIRFLOW__FLEET__CONNECT_TIMEOUT", "0.5")
+    monkeypatch.setenv("AIRFLOW__FLEET__CONNECT_TIMEOUT", "1.5")
 
     def run(simulation, **conf):
         return join(simulation, **{"connection": "auto", "probe": True, **conf})

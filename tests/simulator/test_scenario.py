@@ -2,7 +2,7 @@
 
 import pytest
 
-from include.simulator import scenario
+from include.simulator import loading, scenario
 from include.simulator.access import Rule
 
 AGENT = {"name": "a", "token": "old", "server": "http://1.2.3.4:8080"}
@@ -162,18 +162,18 @@ REFUSED = [
 @pytest.mark.parametrize(("source", "problem"), REFUSED, ids=[problem for _, problem in REFUSED])
 def test_an_impossible_scenario_is_refused_with_the_path(source, problem):
     with pytest.raises(scenario.ScenarioError) as raised:
-        scenario.load(source)
+        loading.load(source)
     assert any(problem in text for text in raised.value.problems)
 
 
 def test_all_problems_are_reported_at_once():
     with pytest.raises(scenario.ScenarioError) as raised:
-        scenario.load({"speed": 1, "host": {"role": "x"}, "members": [{"name": "a", "other_host": "x"}]})
+        loading.load({"speed": 1, "host": {"role": "x"}, "members": [{"name": "a", "other_host": "x"}]})
     assert len(raised.value.problems) == 3
 
 
 def test_an_empty_scenario_is_one_host_without_a_role():
-    loaded = scenario.load({})
+    loaded = loading.load({})
     assert (loaded.host.name, loaded.host.role, loaded.members) == ("host", "none", ())
 
 
@@ -182,7 +182,7 @@ def test_a_scenario_is_read_from_a_file(tmp_path):
     path.write_text(
         "members: [{name: m1, secret: host, forbid: [{verb: get, resource: pods/proxy}]}]\ntiming: {run: 3}\n"
     )
-    loaded = scenario.load(path)
+    loaded = loading.load(path)
     assert loaded.members[0].secret is scenario.Origin.HOST
     assert loaded.members[0].forbid == (Rule(verb="get", resource="pods/proxy"),)
     assert loaded.timing == scenario.Timing(run=3)

@@ -11,7 +11,7 @@ import kubernetes
 import pytest
 import yaml
 
-from include.simulator import scenario, status
+from include.simulator import loading, scenario, status
 from include.simulator.simulation import Simulation
 from tests.simulator.conftest import FAST
 
@@ -210,5 +210,5 @@ def test_the_webhook_is_there_unless_a_scenario_or_the_version_says_otherwise(st
 )
 def test_a_webhook_that_cannot_be_is_refused(source, problem):
     with pytest.raises(scenario.ScenarioError) as raised:
-        scenario.load(source)
+        loading.load(source)
     assert raised.value.problems == [problem]
