@@ -24,6 +24,7 @@ TIMING = {**cases.TIMING, "resync": 1.0}
 SETTINGS = {
     **cases.SETTINGS,
     "REQUEST_TIMEOUT": 10.0,
+    "CONNECT_TIMEOUT": 5.0,
     "RESYNC": 4.0,
     "ACCEPTANCE": 20.0,
     "INLINE_WAIT": 2.0,

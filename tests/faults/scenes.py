@@ -66,7 +66,7 @@ class Scene:
     also: int = 0
     """The number of a second failure at the same time."""
     perhaps: tuple = ()
-    """Ids of checks that may stop it as well: what they look at follows a little later."""
+    """Ids of checks that may stop it as well: of one connection type or version, or what they look at follows later."""
 
 
 def stopped(number, words, *by, **more):
@@ -331,7 +331,7 @@ UNANSWERED = ("forwarded-kubernetes", "forwarded-kubesphere", "forwarded-watch",
 """The checks of acceptance that a ks-apiserver has to answer."""
 SHARED = {"name": "m2", "role": "member", "secret": "host", "joined": "m2", "connection": "proxy"}
 JOINED = {"role": "member", "secret": "host", "joined": "m1"}
-CHOSEN_CLASH = [6100] * 7
+CHOSEN_CLASH = [6100] * 30
 
 SCENES = (
     # Names that only some machine knows.
@@ -519,7 +519,14 @@ SCENES = (
         **_changed("import_cluster", identity="token", forbid=[{"verb": "create", "resource": "*"}]),
     ),
     # The member.
-    stopped(16, "KubeSphere was never installed", "member-kubesphere", "member-apiserver", member={"installed": False}),
+    stopped(
+        16,
+        "KubeSphere was never installed",
+        "member-kubesphere",
+        "member-apiserver",
+        perhaps=("agent-account",),
+        member={"installed": False},
+    ),
     stopped(16, "ks-apiserver is gone", "member-apiserver", member={"workloads": {"ks-apiserver": "missing"}}),
     # The host calls it Ready all the same (6.3), and without ks-apiserver the proof rests on both configurations.
     survived(
