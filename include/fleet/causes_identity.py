@@ -70,6 +70,8 @@ def _workspace(evidence: Evidence) -> Match | None:
 
 
 def _stale_webhook(evidence: Evidence) -> Match | None:
+    if matching.deployment(evidence, HOST, "ks-controller-manager", how=matching.DOWN) is not None:
+        return None  # It is this Deployment that answers: its being down is the cause, and known as one.
     return matching.words(
         evidence, matching.WEBHOOK + r' "?validating-cluster\.kubesphere\.io', *HOST_SAYS, Source.TOWER
     )

@@ -634,6 +634,7 @@ SCENES = (
         24,
         "Kubernetes 1.25 serves no batch/v1beta1",
         "member-apiserver",
+        perhaps=("member-kubernetes",),
         member={"kubernetes": {"version": "v1.25.3"}},
     ),
     stopped(

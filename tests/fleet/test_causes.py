@@ -636,7 +636,13 @@ NEAR_MISSES = {
         direct(controller('failed calling webhook "validating-cluster.kubesphere.io": x509')),
         direct(error("clusters/m1 was deleted while it was waited for."), cluster={"deleting": True}),
     ],
-    "failures-27": [direct(controller('failed calling webhook "kubefedclusters.core.kubefed.io": x509: y'))],
+    "failures-27": [
+        direct(controller('failed calling webhook "kubefedclusters.core.kubefed.io": x509: y')),
+        direct(
+            controller('failed calling webhook "validating-cluster.kubesphere.io": no endpoints available'),
+            host={"deployments": {"ks-controller-manager": Rollout.UNAVAILABLE}},
+        ),
+    ],
     "P-34": [direct(condition('failed calling webhook "federatedtypeconfigs.core.kubefed.io": x509: y'))],
     "failures-16": [
         direct(condition("the server could not find the requested resource")),
