@@ -162,7 +162,8 @@ def test_no_secret_is_in_the_arguments_of_a_process_or_in_the_output(simulate, r
     ],
 )
 def test_verify_tells_what_makes_it_no_member(simulate, runbook, wait_for, member, says):
-    simulation = simulate(host={"role": "host"}, member=member)
+    # With the webhook of 3.4 a member that is away would be called Ready for ever (kubesphere-facts 6.9).
+    simulation = simulate(host={"role": "host", "webhook": False}, member=member)
     if not member.get("reachable", True):
         wait_for(lambda: not evidence.is_ready(simulation.clusters["host"].object("clusters", "m1")))
     finished = runbook("verify", verify_timeout=0)
