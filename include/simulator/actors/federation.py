@@ -150,12 +150,25 @@ async def _ensure_kubefed_cluster(
                 await _check_workspaces(host, member=member, name=name)
             await host.create(resources.KUBEFEDCLUSTERS, content=content, namespace=FEDERATION_NAMESPACE)
         else:
-            await host.replace(resources.KUBEFEDCLUSTERS, content={**existing, "spec": content["spec"]})
+            await _replace_spec(host, existing, spec=content["spec"], again=checks_workspaces)
     except RequestError as error:
         if error.code == 404 and not error.reason:
             kind = resources.KUBEFEDCLUSTERS
             raise RequestError(f'no matches for kind "{kind.kind}" in version "{kind.api_version}"') from error
         raise
+
+
+async def _replace_spec(host: Client, existing: Object, *, spec: Object, again: bool) -> None:
+    """Update a KubeFedCluster, whose status kubefed writes; 3.4 tries again where that was faster (6.2)."""
+    while True:
+        try:
+            await host.replace(resources.KUBEFEDCLUSTERS, content={**existing, "spec": spec})
+            return
+        except RequestError as error:
+            if error.code != 409 or not again:
+                raise
+        name = existing["metadata"]["name"]
+        existing = await host.get(resources.KUBEFEDCLUSTERS, name=name, namespace=FEDERATION_NAMESPACE)
 
 
 async def _check_workspaces(host: Client, *, member: Client, name: str) -> None:
