@@ -91,12 +91,13 @@ def about_name(sides: Sides) -> list[str]:
                 "take it out of the host first, or join with the type that it has"
             )
         ]
+    owner = kubesphere.member_uid(named) or _mark(named)
+    if owner and owner != sides.member_uid:
+        return [_taken(sides.name, f"kube-system UID {owner}")]
     if sides.leads_to and sides.leads_to != sides.member_uid:
         return [_leads_elsewhere(sides)]
-    uid, mark = kubesphere.member_uid(named), _mark(named)
-    if uid or mark:
-        owner = uid or mark
-        return [] if owner == sides.member_uid else [_taken(sides.name, f"kube-system UID {owner}")]
+    if owner:
+        return []
     if kind == "proxy":
         connected = kubesphere.is_true(named, "AgentAvailable") and sides.agent_name != sides.name
         return [_taken(sides.name, "the agent that is connected runs elsewhere")] if connected else []

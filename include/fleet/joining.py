@@ -141,7 +141,7 @@ async def sides_of(join: Join) -> identity.Sides:
     prepared = await importable(conf)
     found = await join.host.list(kinds.CLUSTER)
     named = next((item for item in found if item["metadata"]["name"] == conf.cluster), None)
-    behind = await _behind(join, named)
+    behind = await behind_name(join.host, conf.cluster, named)
     return identity.Sides(
         name=conf.cluster,
         host_uid=await configuring.uid(join.host),
@@ -158,11 +158,11 @@ async def sides_of(join: Join) -> identity.Sides:
     )
 
 
-async def _behind(join: Join, named: kubesphere.Object | None) -> proofs.Behind:
-    """Ask what is behind the name that the member is to get, where the host says that something answers there."""
+async def behind_name(host: clusters.Cluster, name: str, named: kubesphere.Object | None) -> proofs.Behind:
+    """Ask which cluster the host reaches under a name, where it says that one answers there; *named* has the name."""
     if named is None or "deletionTimestamp" in named["metadata"] or not kubesphere.is_true(named, kubesphere.READY):
         return proofs.Behind("", "nothing answers under it")
-    return await proofs.behind(join.host, join.conf.cluster, cluster=named)
+    return await proofs.behind(host, name, cluster=named)
 
 
 async def _uses_secret_of(host: clusters.Cluster, config: kubesphere.Config, member: kubesphere.Config) -> bool:

@@ -179,6 +179,10 @@ class Observed:
     now: datetime.datetime
     clusters: Sequence[kubesphere.Object] | Unread = NOT_ASKED
     """All Clusters of the host."""
+    leads_to: str = ""
+    """The kube-system UID of the cluster that answers under the name, or "" where none does or can be asked."""
+    leads_to_evidence: str = ""
+    """How that was seen."""
     tower: kubesphere.Object | Unread | None = NOT_ASKED
     """Its Service."""
     federated_workspaces: Sequence[kubesphere.Object] | Unread = NOT_ASKED
@@ -254,4 +258,6 @@ class Observed:
             connection=kind,
             server=prepared.server if prepared else None,
             agent_name=tower.announced_name(agent) if agent else "",
+            leads_to=self.leads_to,
+            leads_to_evidence=self.leads_to_evidence,
         )

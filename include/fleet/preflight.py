@@ -284,19 +284,23 @@ async def _on_host(reader: _Reader, conf: confs.Conf) -> dict[str, Any]:
     """Return what only the host is asked for, by field of `Observed`."""
     by_proxy = conf.connection is not confs.Connection.DIRECT
     found = await reader.list(kinds.CLUSTER)
-    return await _together(
-        clusters=_ready(found),
-        trial=_try_to_change(reader, [] if isinstance(found, Unread) else found),
+    known = [] if isinstance(found, Unread) else found
+    named = next((item for item in known if item["metadata"]["name"] == conf.cluster), None)
+    then = await _together(
+        trial=_try_to_change(reader, known),
+        behind=reader.of(
+            lambda: joining.behind_name(reader.cluster, conf.cluster, named), f"what is behind Cluster {conf.cluster}"
+        ),
         tower=reader.read(tower.SERVICE) if by_proxy else _nothing(),
         federated_workspaces=reader.list(
             kinds.FEDERATED_WORKSPACE, loss="Which workspaces the host would take was not checked"
         ),
         webhook=reader.read(_WEBHOOK, loss="Whether Clusters can be changed on the host was not checked"),
     )
-
-
-async def _ready(found: Value) -> Value:
-    return found
+    behind = then.pop("behind")
+    if not isinstance(behind, Unread):
+        then |= {"leads_to": behind.uid, "leads_to_evidence": behind.evidence}
+    return {"clusters": found, **then}
 
 
 async def _try_to_change(reader: _Reader, found: list[dict[str, Any]]) -> Unread | None:
