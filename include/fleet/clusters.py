@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -30,7 +30,6 @@ FIELD_MANAGER = "join-member-cluster"
 _PARTING = 0.25
 """Seconds."""
 _LONGEST_QUOTE = 300
-_REVIEWS_AT_ONCE = 8
 _UNFIT = re.compile(r"[^ -'*-~]")
 """What a comment in a header must not have."""
 
@@ -79,7 +78,7 @@ class Cluster:
         self.role = role
         self.conn_id = conn_id
         self._dry = dry
-        """Whether nothing is to be persisted: then `create` and `patch` are noted in `planned`, and only tried."""
+        """Whether nothing is to be persisted: then writes are only tried, `create` and `patch` noted in `planned`."""
         self.planned: list[plans.Write] = []
         self.done_without: list[str] = []
         """What could not be checked or done without a right, a sentence each; for the report."""
@@ -234,37 +233,16 @@ class Cluster:
         self._forget(ref)
         wanted = {"uid": uid, "resourceVersion": version}
         conditions = {key: value for key, value in wanted.items() if value is not None}
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if self._dry:
+            options["dryRun"] = ["All"]
         await self._call("delete", ref, "DELETE", ref.path, body={**options, "preconditions": conditions})
 
-    async def may(
-        self,
-        verb: str,
-        kind: kinds.Kind,
-        *,
-        namespace: str | None = None,
-        name: str | None = None,
-        subresource: str | None = None,
-    ) -> bool:
+    async def may(self, right: kinds.Right) -> bool:
         """Say whether the connection's user has a right; the server is asked, and stores nothing.
 
         Everybody may ask that, unless an administrator has taken it away: ForbiddenError then.
         """
-        right = kinds.Right(verb, kind, namespace=namespace, name=name, subresource=subresource)
-        return (await self.may_all([right]))[right]
-
-    async def may_all(self, rights: Iterable[kinds.Right]) -> dict[kinds.Right, bool]:
-        """Say of each right whether the connection's user has it, as `may` does, several at a time."""
-        wanted = list(dict.fromkeys(rights))
-        free = asyncio.Semaphore(_REVIEWS_AT_ONCE)
-
-        async def ask(right: kinds.Right) -> bool:
-            async with free:
-                return await self._review(right)
-
-        return dict(zip(wanted, await asyncio.gather(*map(ask, wanted)), strict=True))
-
-    async def _review(self, right: kinds.Right) -> bool:
         # Of a Namespace an authorizer is asked as of something inside it.
         namespace = right.namespace or (right.name if right.kind == kinds.NAMESPACE else None)
         attributes = {

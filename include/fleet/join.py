@@ -174,8 +174,7 @@ async def take_turn(join: joining.Join) -> joining.Report:
     failed run is to be rolled back, what stands now is recorded.
     """
     name = turn.of_member(await configuring.uid(join.member))
-    timeout = join.conf.turn_timeout
-    await join.turns.take(name, limit=join.limit(timeout), seconds=timeout)
+    await joining.take_turn(join, name)
     if join.conf.approve:
         await _refuse_changed_plan(join)
     recorded = await rollback.record(join) if join.conf.on_failure is confs.OnFailure.ROLLBACK else {}
@@ -246,14 +245,8 @@ async def _ask_host_in_turn(join: joining.Join, *, address: str | None) -> joini
     async def asked() -> bool:
         return await configuring.asks_for(join.host, role=kubesphere.HOST, address=address)
 
-    timeout = join.conf.turn_timeout
-    if not await join.turns.take(
-        turn.HOST,
-        limit=join.limit(timeout),
-        seconds=timeout,
-        unless=asked,
-        bells=[waits.changes(join.host, kubesphere.CONFIGURATION)],
-    ):
+    bells = [waits.changes(join.host, kubesphere.CONFIGURATION)]
+    if not await joining.take_turn(join, turn.HOST, unless=asked, bells=bells):
         return {"unchanged": [joining.asks_already(join.host, kubesphere.HOST)]}
     if address:
         reasons = joining.address_refusals(join.conf, await joining.sides_of(join))
@@ -608,8 +601,7 @@ async def _in_turn(step: str, join: joining.Join, held: str | None) -> joining.R
     ends = step == end_turn.__name__
     writes = not ends or join.conf.on_failure is confs.OnFailure.ROLLBACK
     if held is not None and writes and not await join.turns.keep(held):
-        timeout = join.conf.turn_timeout
-        await join.turns.take(held, limit=join.limit(timeout), seconds=timeout)
+        await joining.take_turn(join, held)
     try:
         report = await STEPS[step](join)
     except errors.PermanentError:

@@ -5,7 +5,7 @@ A step is in `join`; what is read, asked for or waited for by more than one of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,18 @@ class Join:
     def limit(self, seconds: float) -> waits.Limit:
         """Return the limit of a wait of *seconds* in all."""
         return waits.Limit(deadline=self.started + seconds, leave_worker=self.leave_worker)
+
+
+async def take_turn(
+    join: Join,
+    name: str,
+    *,
+    unless: Callable[[], Awaitable[bool]] | None = None,
+    bells: Sequence[waits.Bell] = (),
+) -> bool:
+    """Wait for a turn as long as the conf says; what `turn.Turns.take` returns and raises."""
+    seconds = join.conf.turn_timeout
+    return await join.turns.take(name, limit=join.limit(seconds), seconds=seconds, unless=unless, bells=bells)
 
 
 def run_of(attempt: str) -> str:

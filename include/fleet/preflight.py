@@ -46,8 +46,14 @@ async def observe(join: joining.Join) -> observed.Observed:
     """Return everything that the checks judge, within 40 s; never raises for what a cluster says."""
     conf, deadline = join.conf, time.monotonic() + _LIMIT
     host, member = _Reader(join.host, deadline), _Reader(join.member, deadline)
+    prepared = await _prepared(conf)
     host_side, member_side, on_host, on_member, imported, shown = await asyncio.gather(
-        _side(host, conf), _side(member, conf), _on_host(host, conf), _on_member(member), _imported(join), _shown(conf)
+        _side(host, conf),
+        _side(member, conf),
+        _on_host(host, conf),
+        _on_member(member),
+        _imported(join, prepared),
+        _shown(conf, prepared),
     )
     if imported.conn_id == conf.member_conn_id:
         imported = dataclasses.replace(imported, uid=member_side.uid)
@@ -272,12 +278,7 @@ async def _reviews(reader: _Reader, conf: confs.Conf) -> dict[rights.Right, bool
 
 
 async def _may(reader: _Reader, right: rights.Right) -> bool | Unread:
-    asked = right.asked
-    may = reader.cluster.may
-    return await reader.of(
-        lambda: may(asked.verb, asked.kind, namespace=asked.namespace, name=asked.name, subresource=asked.subresource),
-        f"the right to {asked}",
-    )
+    return await reader.of(lambda: reader.cluster.may(right.asked), f"the right to {right.asked}")
 
 
 async def _on_host(reader: _Reader, conf: confs.Conf) -> dict[str, Any]:
@@ -349,12 +350,11 @@ async def _credential(conn_id: str) -> observed.Credential | Unread:
     return certificates.credential(user)
 
 
-async def _imported(join: joining.Join) -> observed.Imported:
+async def _imported(join: joining.Join, prepared: kubeconfig.Kubeconfig | Unread | None) -> observed.Imported:
     """Return what the host is to receive; the UID is the member's where the connection is."""
     conf, conn_id = join.conf, join.conf.imported_conn_id
-    if conf.connection is confs.Connection.PROXY:
+    if prepared is None:
         return observed.Imported(conn_id)
-    prepared = await _prepared(conf)
     credential = await _credential(conn_id)
     imported = observed.Imported(conn_id, kubeconfig=prepared, credential=credential)
     if conn_id == conf.member_conn_id:
@@ -371,20 +371,20 @@ async def _imported(join: joining.Join) -> observed.Imported:
     return dataclasses.replace(imported, uid=uid, may_everything=may)
 
 
-async def _prepared(conf: confs.Conf) -> kubeconfig.Kubeconfig | Unread:
+async def _prepared(conf: confs.Conf) -> kubeconfig.Kubeconfig | Unread | None:
+    """Return the kubeconfig that the host is to receive, None by proxy."""
     try:
-        return await connections.importable_kubeconfig(conf.imported_conn_id, server=conf.member_server)
+        return await joining.importable(conf)
     except kubeconfig.KubeconfigError as error:
         return Unread(f"Connection {conf.imported_conn_id}: {error}.")
     except errors.FleetError as error:
         return Unread(str(error), error)
 
 
-async def _shown(conf: confs.Conf) -> dict[str, Any]:
+async def _shown(conf: confs.Conf, prepared: kubeconfig.Kubeconfig | Unread | None) -> dict[str, Any]:
     """Return the certificates at the member's address for the host, and at the one that Airflow uses."""
-    prepared = await _prepared(conf) if conf.connection is not confs.Connection.PROXY else observed.NOT_ASKED
-    if isinstance(prepared, Unread):
-        return {"handshake": prepared}
+    if prepared is None or isinstance(prepared, Unread):
+        return {"handshake": prepared or observed.NOT_ASKED}
     source = await connections.source(conf.imported_conn_id)
     own = str(kubeconfig.cluster_of(source.document, context=source.value("cluster_context")).get("server") or "")
     shown, own_shown = await asyncio.gather(

@@ -88,7 +88,7 @@ async def _lacking(join: joining.Join) -> list[str]:
     found = []
     for cluster, ref in ((join.host, kinds.Ref(kinds.CLUSTER, join.conf.cluster)), (join.member, RECORD)):
         try:
-            may = await cluster.may("delete", ref.kind, namespace=ref.namespace, name=ref.name)
+            may = await cluster.may(kinds.Right("delete", ref.kind, namespace=ref.namespace, name=ref.name))
         except errors.ForbiddenError as error:
             cluster.do_without(error, "Whether this run could be rolled back was not checked")
             continue

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _PREFIX = "join-member-cluster"
 HOST = f"{_PREFIX}-host"
 """Name of the Lease on the host's own configuration."""
+_FOR = f"{_PREFIX}/turn-for"
+"""The annotation that tells people what a Lease is about."""
 _RENEW_AFTER = 0.25
 """Of its duration: then a Lease is renewed."""
 _LOST_AFTER = 0.5
@@ -73,7 +75,7 @@ class Turns:
         """
         ref = _ref(name)
         what = "the host's configuration" if name == HOST else f"member {self._member}"
-        waiting = _Waiting(self._host, ref, spec=self._spec, limits=self._limits, what=what)
+        waiting = _Waiting(self._host, ref, holder=self._holder, limits=self._limits, what=what)
         needless = False
 
         async def look() -> waits.Pending | None:
@@ -153,32 +155,88 @@ class Turns:
         while ref in self._renewed:
             asked = time.monotonic()
             try:
-                lease = await self._host.get(ref)
-                if holder_of(lease) != self._holder:
-                    raise errors.LostTurnError(
-                        f"{ref} on the {self._host} is held by run {holder_of(lease)} now: this run could not renew it "
-                        "in time. It stops here, and waits for its turn again."
-                    )
-                await _renewed(self._host, ref, lease)
+                lease = await self._host.read(ref)
+                if lease is not None and holder_of(lease) == self._holder:
+                    await _renewed(self._host, ref, lease)
+                    self._renewed[ref] = asked
+                    return
             except errors.NotFoundError:
-                raise errors.LostTurnError(
-                    f"{ref} on the {self._host} was deleted. This run stops here, and waits for its turn again."
-                ) from None
+                continue
             except errors.TemporaryError as error:
-                if isinstance(error, errors.LostTurnError):
-                    raise
-                lasted = time.monotonic() - self._renewed[ref]
-                if lasted >= _LOST_AFTER * self._limits.turn_duration:
-                    raise errors.LostTurnError(
-                        f"{ref} on the {self._host} could not be renewed for {lasted:.0f} s ({error}). This run stops "
-                        "here before another one may begin, and waits for its turn again."
-                    ) from None
-                await asyncio.sleep(_TRY_AGAIN if isinstance(error, errors.ConflictError) else self._limits.poll / 2)
+                await self._bear(ref, error)
             else:
-                self._renewed[ref] = asked
-                return
+                now = f"held by run {holder_of(lease)} now" if lease else "gone"
+                raise errors.LostTurnError(
+                    f"{ref} on the {self._host} is {now}: this run stops here, and waits for its turn again."
+                )
 
-    def _spec(self, transitions: int) -> dict[str, Any]:
+    async def _bear(self, ref: kinds.Ref, error: errors.TemporaryError) -> None:
+        """Wait a moment after a Lease could not be renewed; raises LostTurnError if that has lasted for too long."""
+        lasted = time.monotonic() - self._renewed[ref]
+        if lasted >= _LOST_AFTER * self._limits.turn_duration:
+            raise errors.LostTurnError(
+                f"{ref} on the {self._host} could not be renewed for {lasted:.0f} s ({error}). This run stops here "
+                "before another one may begin, and waits for its turn again."
+            )
+        await asyncio.sleep(_TRY_AGAIN if isinstance(error, errors.ConflictError) else self._limits.poll / 2)
+
+
+class _Waiting:
+    """The looks at one Lease until it is ours. It remembers since when the Lease has not changed."""
+
+    def __init__(
+        self, host: clusters.Cluster, ref: kinds.Ref, *, holder: str, limits: settings.Settings, what: str
+    ) -> None:
+        self._host = host
+        self._ref = ref
+        self._holder = holder
+        self._limits = limits
+        self._what = what
+        self._unchanged: tuple[str, float] = ("", time.monotonic())
+
+    async def look(self) -> waits.Pending | None:
+        """Look once, and take the Lease if nobody holds it."""
+        try:
+            lease = await self._host.read(self._ref)
+            return await (self._make() if lease is None else self._take(lease))
+        except (errors.ConflictError, errors.NotFoundError):
+            again = _TRY_AGAIN * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            return waits.Pending("another run is taking its turn", again)
+
+    async def _make(self) -> None:
+        """Make the Lease; raises ConflictError if somebody was faster."""
+        metadata = {"name": self._ref.name, "namespace": self._ref.namespace, "annotations": {_FOR: self._what}}
+        head = {"apiVersion": kinds.LEASE.api_version, "kind": kinds.LEASE.name}
+        made = await self._host.create(self._ref, {**head, "metadata": metadata, "spec": self._spec(transitions=0)})
+        # Who may make a Lease and not renew it is to learn that now, and not in the middle of its work.
+        await _renewed(self._host, self._ref, made)
+
+    async def _take(self, lease: dict[str, Any]) -> waits.Pending | None:
+        """Return None if the Lease is ours now; raises ConflictError or NotFoundError if somebody was faster."""
+        spec, holder = lease.get("spec") or {}, holder_of(lease)
+        if holder == self._holder:
+            await _renewed(self._host, self._ref, lease)
+            return None
+        version = str(lease["metadata"]["resourceVersion"])
+        if version != self._unchanged[0]:
+            self._unchanged = (version, time.monotonic())
+        lasted = time.monotonic() - self._unchanged[1]
+        left = float(spec.get("leaseDurationSeconds") or 1) - lasted
+        if holder and left > 0:
+            since = str(spec.get("acquireTime") or "")[:19]
+            return waits.Pending(f"run {holder} is changing {self._what} since {since}Z", left)
+        log.warning(
+            "Run %s has not renewed %s on the %s for %.0f s: it is dead, and this run takes its turn",
+            holder,
+            self._ref,
+            self._host,
+            lasted,
+        )
+        taken = self._spec(transitions=int(spec.get("leaseTransitions") or 0) + 1)
+        await self._host.patch(self._ref, {"metadata": {"resourceVersion": version}, "spec": taken})
+        return None
+
+    def _spec(self, *, transitions: int) -> dict[str, Any]:
         now = _now()
         return {
             "holderIdentity": self._holder,
@@ -187,72 +245,6 @@ class Turns:
             "renewTime": now,
             "leaseTransitions": transitions,
         }
-
-
-class _Waiting:
-    """The looks at one Lease until it is ours. It remembers since when the Lease has not changed."""
-
-    def __init__(
-        self, host: clusters.Cluster, ref: kinds.Ref, *, spec: Any, limits: settings.Settings, what: str
-    ) -> None:
-        self._host = host
-        self._ref = ref
-        self._spec = spec
-        self._limits = limits
-        self._what = what
-        self._unchanged: tuple[str, float] = ("", time.monotonic())
-
-    async def look(self) -> waits.Pending | None:
-        """Look once, and take the Lease if nobody holds it."""
-        lease = await self._host.read(self._ref)
-        try:
-            return await self._taken(lease)
-        except (errors.ConflictError, errors.NotFoundError):
-            again = _TRY_AGAIN * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-            return waits.Pending("another run is taking its turn", again)
-
-    async def _taken(self, lease: dict[str, Any] | None) -> waits.Pending | None:
-        """Return None if the Lease is ours now; raises ConflictError or NotFoundError if somebody was faster."""
-        mine = self._spec(0)["holderIdentity"]
-        if lease is None:
-            metadata = {"name": self._ref.name, "namespace": self._ref.namespace, "annotations": {_FOR: self._what}}
-            made = await self._host.create(
-                self._ref,
-                {
-                    "apiVersion": kinds.LEASE.api_version,
-                    "kind": kinds.LEASE.name,
-                    "metadata": metadata,
-                    "spec": self._spec(0),
-                },
-            )
-            # Who may make a Lease and not renew it is to learn that now, and not in the middle of its work.
-            await _renewed(self._host, self._ref, made)
-            return None
-        spec = lease.get("spec") or {}
-        if holder_of(lease) == mine:
-            await _renewed(self._host, self._ref, lease)
-            return None
-        version = str(lease["metadata"]["resourceVersion"])
-        if version != self._unchanged[0]:
-            self._unchanged = (version, time.monotonic())
-        lasted = time.monotonic() - self._unchanged[1]
-        left = float(spec.get("leaseDurationSeconds") or 1) - lasted
-        if holder_of(lease) and left > 0:
-            since = str(spec.get("acquireTime") or "")[:19]
-            return waits.Pending(f"run {holder_of(lease)} is changing {self._what} since {since}Z", left)
-        log.warning(
-            "Run %s has not renewed %s on the %s for %.0f s: it is dead, and this run takes its turn",
-            holder_of(lease),
-            self._ref,
-            self._host,
-            lasted,
-        )
-        taken = self._spec(int(spec.get("leaseTransitions") or 0) + 1)
-        await self._host.patch(self._ref, {"metadata": {"resourceVersion": version}, "spec": taken})
-        return None
-
-
-_FOR = f"{_PREFIX}/turn-for"
 
 
 def _ref(name: str) -> kinds.Ref:

@@ -14,6 +14,7 @@ import psutil
 
 from include.demo.airflow import WORKER, LocalAirflow
 from include.simulator.simulation import Simulation
+from tests.chaos import live
 from tests.joins import evidence
 
 DAG = "join_member_cluster"
@@ -26,19 +27,9 @@ KILLS = 8
 WITHIN = 1200.0
 TIMING = {"queue": 0.1, "run": 3, "reload": 0.5, "sync": 0.1, "resync": 1, "kubelet": 0.05}
 SETTINGS = {
-    "AIRFLOW__FLEET__POLL": "0.5",
-    "AIRFLOW__FLEET__SLOW_POLL": "1",
-    "AIRFLOW__FLEET__FAILED_AFTER": "5",
-    "AIRFLOW__FLEET__QUIET": "3",
-    "AIRFLOW__FLEET__RESYNC": "2",
+    **live.SETTINGS,
     "AIRFLOW__FLEET__INLINE_WAIT": "2",
     "AIRFLOW__FLEET__TURN_DURATION": str(DURATION),
-    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "8",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "16",
     "AIRFLOW__CORE__PARALLELISM": "4",
 }
 _AGENT = re.compile(r"join-member-cluster \((.*)\)")
