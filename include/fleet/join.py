@@ -245,8 +245,9 @@ async def _ask_host_in_turn(join: joining.Join, *, address: str | None) -> joini
     async def asked() -> bool:
         return await configuring.asks_for(join.host, role=kubesphere.HOST, address=address)
 
+    # A ClusterConfiguration that is away is no reason to wait for a turn: asked before, it fails this try.
     bells = [waits.changes(join.host, kubesphere.CONFIGURATION)]
-    if not await joining.take_turn(join, turn.HOST, unless=asked, bells=bells):
+    if await asked() or not await joining.take_turn(join, turn.HOST, unless=asked, bells=bells):
         return {"unchanged": [joining.asks_already(join.host, kubesphere.HOST)]}
     if address:
         reasons = joining.address_refusals(join.conf, await joining.sides_of(join))

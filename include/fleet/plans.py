@@ -7,6 +7,7 @@ same clusters and the same conf give the same plan, byte for byte: times and run
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,9 @@ _VARYING = frozenset({"data.recordedAt", "data.recordedBy"})
 """What differs from run to run in Secret before-join."""
 _NO_SECRETS = frozenset({"data.clusterRole", "data.proxyPublishAddress"})
 """What of that Secret is none."""
+_SECRET_FLAG = re.compile(r"--?[\w-]*(?:token|secret|password)(?:=(.*))?", re.DOTALL)
+"""A word of a command that gives a secret, or whose next word does."""
+_SECRET_FIELD = re.compile(r"(?:secret|token|password|\.env\[\d+\]\.value)$", re.IGNORECASE)
 _LONGEST = 200
 
 Entry = dict[str, Any]
@@ -39,18 +43,26 @@ class Write:
 
 
 def entry(cluster: str, write: Write, *, hide: Callable[[str], str]) -> Entry:
-    """Return what a write on the host or the member would change; *hide* takes secrets out of a text."""
+    """Return what a write on the host or the member would change; *hide* takes secrets out of a text.
+
+    What a command is given as a token or the like is hidden besides: whose it was, nobody may know.
+    """
+    given = {word for side in (write.before or {}, write.body) for word in _given_secrets(side)}
+
+    def hidden(text: str) -> str:
+        return redaction.redacted(hide(text), given)
+
     old = dict(_flat(write.before or {}))
     fields: list[dict[str, str]] = []
     for path, value in _flat(write.body):
         if path in _UNSHOWN or old.get(path, _ABSENT) == value:
             continue
-        change = {"field": path, "new": _shown(write.ref.kind, path, value, hide)}
+        change = {"field": path, "new": _shown(write.ref.kind, path, value, hidden)}
         if path in old:
-            change["old"] = _shown(write.ref.kind, path, old[path], hide)
+            change["old"] = _shown(write.ref.kind, path, old[path], hidden)
         fields.append(change)
     if write.before is not None:
-        fields += _gone(old, write, hide)
+        fields += _gone(old, write, hidden)
     verb = "create" if write.before is None else "change"
     return {"cluster": cluster, "verb": verb, "object": str(write.ref), "fields": fields}
 
@@ -93,6 +105,20 @@ def _lists(value: object, path: str = "") -> Iterable[tuple[str, int]]:
             yield from _lists(inner, f"{path}[{index}]")
 
 
+def _given_secrets(value: object) -> Iterable[str]:
+    """Yield what the lists of words in an object give as secrets, as a program's command does; not what is unknown."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _given_secrets(inner)
+    elif isinstance(value, list):
+        for word, following in zip(value, [*value[1:], ""], strict=True):
+            flag = _SECRET_FLAG.fullmatch(word) if isinstance(word, str) else None
+            if flag is None:
+                yield from _given_secrets(word)
+            elif (given := flag[1] if flag[1] is not None else str(following)) and not given.startswith("("):
+                yield given
+
+
 def _shown(kind: kinds.Kind, path: str, value: Any, hide: Callable[[str], str]) -> str:
     if kind == kinds.SECRET and path.startswith(("data.", "stringData.")):
         if path in _VARYING:
@@ -101,7 +127,7 @@ def _shown(kind: kinds.Kind, path: str, value: Any, hide: Callable[[str], str]) 
         return text if path in _NO_SECRETS and text else redaction.fingerprint(text) if text else '""'
     if path.endswith("spec.connection.kubeconfig") and value:
         return f"kubeconfig {redaction.fingerprint(_decoded(value))}"
-    if path.lower().endswith(("secret", "token", "password")) and value:
+    if _SECRET_FIELD.search(path) and value:
         return redaction.fingerprint(str(value))
     text = value if isinstance(value, str) and value else json.dumps(value)
     return hide(text)[:_LONGEST]

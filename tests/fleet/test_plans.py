@@ -50,6 +50,26 @@ def test_secrets_are_fingerprints_wherever_they_stand():
         assert "former" not in str(item)
 
 
+def test_the_token_of_an_agent_that_nobody_knows_is_a_fingerprint_too():
+    def pod(**container):
+        return {"spec": {"template": {"spec": {"containers": [container]}}}}
+
+    wanted = pod(command=["/agent", "--token=(made by tower)"])
+    for former in (
+        pod(command=["/agent", f"--token={TOKEN[::-1]}"]),
+        pod(command=["/agent", "-token", TOKEN[::-1]]),
+        pod(command=["/agent"], args=[f"--agent-token={TOKEN[::-1]}"]),
+        pod(command=["/agent"], env=[{"name": "T", "value": TOKEN[::-1]}]),
+    ):
+        item = entry(AGENT, wanted, former)
+        assert TOKEN[::-1] not in str(item)
+        assert "--token=(made by tower)" in str(item)
+    shown = entry(AGENT, wanted, pod(command=["/agent", f"--token={TOKEN[::-1]}"]))
+    old, new = fields(shown)["spec.template.spec.containers[0].command[1]"]
+    assert (old.partition("=")[0], new) == ("--token", "--token=(made by tower)")
+    assert old.startswith("--token=<sha256:")
+
+
 def test_what_a_shorter_list_takes_away_is_told():
     before = {"spec": {"command": ["a", "b", "c"]}}
     assert fields(entry(AGENT, {"spec": {"command": ["a"]}}, before)) == {
