@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from include.simulator import fence
+
 ROOT = Path(__file__).parents[1]
 
 pytest_plugins = ["tests.contract.coverage"]
@@ -35,6 +37,8 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
+
+fence.put_up()
 
 # Who ends the suite from outside wants its servers ended too: as with Ctrl-C, fixtures are torn down.
 signal.signal(signal.SIGTERM, signal.default_int_handler)

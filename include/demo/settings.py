@@ -11,6 +11,8 @@ from cryptography import fernet
 
 ROOT = Path(__file__).parents[2]
 """The repository: DAGs import `include.` from here."""
+FENCED = ROOT / "include/simulator/fenced"
+"""On PYTHONPATH it keeps what runs off the real network, where the simulated addresses are somebody else's."""
 USERNAME = "admin"
 PASSWORDS = "passwords.json"
 """The file below AIRFLOW_HOME from which the login is taken."""
@@ -29,7 +31,7 @@ def _python(inherited: Mapping[str, str]) -> dict[str, str]:
     """Return what Python and its HTTP clients look at."""
     loopback = "127.0.0.1,localhost"
     return {
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, (FENCED, ROOT))),
         "PYTHONUNBUFFERED": "1",
         # A proxy for the outside world cannot reach clusters on our loopback.
         **{

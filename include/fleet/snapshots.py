@@ -100,13 +100,15 @@ def of_config(config: kubesphere.Config | None) -> dict[str, str]:
     """Return the digests of what is in force, {} if there is nothing that can be read.
 
     As a join knows it, since the host's controller writes the whole file anew, with defaults that ks-installer leaves
-    out (kubesphere-facts 3.2). It also writes a host's own clusterName, which each run of ks-installer drops.
+    out (kubesphere-facts 3.2). It also writes a host's own clusterName and an accessTokenMaxAge of 0s, which each run
+    of ks-installer drops.
     """
     if config is None:
         return {}
     fields = asdict(config)
     if config.role == kubesphere.HOST:
         del fields["cluster_name"]
+        fields["token_age"] = "" if config.has_lasting_tokens else config.token_age
     return digests(fields, of=str(kubesphere.CONFIG))
 
 

@@ -21,6 +21,7 @@ cluster, and shares no code with the product, so that an error in one is not rep
 - `workload_states.py` are Deployments that do not run as they should.
 - `foundation.py` is what a scenario says of a cluster's Kubernetes; `ports.py` shows its certificates.
 - `clock.py` is what time it is there.
+- `fence.py` keeps processes that work on a simulation off the real network; `fenced/` puts it up on PYTHONPATH.
 - `network.py` decides what the pods of a cluster reach; a cluster's address for them differs from the one used here,
   which is on loopback unless `--address` names this machine for others.
   `applications.py` sends requests to the pods, `tunnel.py` is the connection from an agent to tower.

@@ -14,6 +14,7 @@ import time
 from airflow.sdk import RetryAction
 
 from include.fleet import errors, join, operators, triggers, waits
+from include.simulator import fence
 
 ORDER = {
     "direct": (
@@ -126,5 +127,6 @@ async def _once(step, conf, *, attempt, reports, last_try):
 
 
 if __name__ == "__main__":
+    fence.put_up()
     given = json.load(sys.stdin)
     play(given["conf"], run_id=given["run_id"])

@@ -8,6 +8,7 @@ import tempfile
 
 import yaml
 
+from include.simulator import fence
 from tests.chaos import cases
 
 CASES_A_PROCESS = 20
@@ -18,6 +19,7 @@ TRIES = 3
 
 def prepare():
     """Make this process one that can play cases: Airflow's library without an Airflow."""
+    fence.put_up()
     home = tempfile.mkdtemp(prefix="chaos-airflow-")
     os.environ |= {
         "AIRFLOW_HOME": home,

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import sqlalchemy
 
-from include.demo import postgres, processes
+from include.demo import postgres, processes, settings
 from tests.compose import composition
 
 _HOME = "/opt/airflow"
@@ -122,7 +122,10 @@ class Machine:
         if name == "postgres":
             image["PGPORT"] = self.ports["5432"]
         own = self._services[name].get("environment", {})
-        return {key: self.translated(value, service=name) for key, value in {**image, **own}.items()}
+        found = {key: self.translated(value, service=name) for key, value in {**image, **own}.items()}
+        if "PYTHONPATH" in found:
+            found["PYTHONPATH"] = os.pathsep.join((str(settings.FENCED), found["PYTHONPATH"]))
+        return found
 
     def translated(self, text, *, service):
         """Return a value of the file as it is to read on this machine."""

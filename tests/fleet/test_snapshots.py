@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from include.fleet import manifests, snapshots
+from include.fleet import kubesphere, manifests, snapshots
 
 OWN, HOSTS, CHOSEN = "own0secret", "hosts0secret", "chosen0secret"
 
@@ -137,3 +137,14 @@ def test_what_kubefed_has_not_labelled_is_left_alone():
         "metadata": {"labels": {"kubefed.io/managed": None, "kubesphere.io/workspace": "shop"}}
     }
     assert snapshots.restoring_labels(snapshots.labels_of(managed), managed) == {}
+
+
+def test_what_the_hosts_controller_adds_to_the_file_in_force_is_no_difference():
+    def config(**fields):
+        known = {"jwt_secret": OWN, "role": "host", "cluster_name": "", "host_cluster_name": "host", "resync": None}
+        return kubesphere.Config(**{**known, "proxy_publish_address": "", "agent_image": "", **fields})
+
+    rewritten = snapshots.of_config(config(token_age="0s", cluster_name="host"))
+    assert rewritten == snapshots.of_config(config())
+    assert rewritten != snapshots.of_config(config(token_age="2h"))
+    assert snapshots.of_config(config(role="none", token_age="0s")) != snapshots.of_config(config(role="none"))
