@@ -39,12 +39,13 @@ def _is_elsewhere(address: object) -> bool:
         return not _is_ours(address[0])
 
 
-def _is_ours(name: object) -> bool:
+def _is_ours(name: str | bytes | None) -> bool:
     """Tell whether a name needs no name server: this machine's own, or an address."""
     text = name.decode() if isinstance(name, bytes) else name
     if not text or text in {"localhost", socket.gethostname()}:
         return True
     try:
-        return bool(ipaddress.ip_address(text))
+        ipaddress.ip_address(text)
     except ValueError:
         return False
+    return True
