@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from include.simulator.simulation import Simulation
@@ -82,8 +83,25 @@ def simulate(tmp_path, make_cluster):
         simulation.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="session")
+def _schemas_checked_once():
+    """Have the schema of a Param checked once: Airflow does that at each use, ten thousand times in ten joins."""
+    kind = jsonschema.validators.validator_for({})
+    check, checked = kind.check_schema, set()
+
+    def once(schema, *args, **options):
+        text = json.dumps(schema, sort_keys=True)
+        if text not in checked:
+            check(schema, *args, **options)
+            checked.add(text)
+
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(kind, "check_schema", once)
+        yield
+
+
 @pytest.fixture
-def join(dagbag, monkeypatch, capfd, caplog):
+def join(_schemas_checked_once, dagbag, monkeypatch, capfd, caplog):
     """Run the DAG once for a member of a simulation, as a trigger with this conf would."""
     assert dagbag.import_errors == {}
     for name, seconds in SETTINGS.items():
