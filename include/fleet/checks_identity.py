@@ -95,11 +95,7 @@ def _are_one(seen: Observed) -> bool:
 
 def host_clusters(seen: Observed) -> Finding:
     """See whether exactly one Cluster stands for the host itself."""
-    own = [
-        item["metadata"]["name"]
-        for item in known(seen.clusters)
-        if kubesphere.HOST_LABEL in (item["metadata"].get("labels") or {})
-    ]
+    own = [item["metadata"]["name"] for item in known(seen.clusters) if kubesphere.is_host(item)]
     if len(own) <= 1:
         return findings.ok(
             "host-clusters", f"Cluster {own[0]} stands for the host." if own else "The host is no host yet."

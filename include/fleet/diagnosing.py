@@ -212,7 +212,7 @@ class _Reader:
         metadata = cluster["metadata"]
         member = seen.Member(
             conditions={kind: str(condition.get("status")) for kind, condition in last.items()},
-            labelled_host=kubesphere.HOST_LABEL in (metadata.get("labels") or {}),
+            labelled_host=kubesphere.is_host(cluster),
             federates=bool(cluster["spec"].get("joinFederation")),
             taken_up=bool(metadata.get("finalizers")),
             deleting="deletionTimestamp" in metadata,

@@ -6,8 +6,9 @@ reached; before the host's controller has looked at a Cluster there is only its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from include.fleet import kubeconfig, kubesphere
 
@@ -36,6 +37,8 @@ class Sides:
     """The kube-system UID of the cluster that answers under the name, or "" where none does or can be asked."""
     leads_to_evidence: str = ""
     """How that was seen."""
+    leads_others_to: Mapping[str, str] = field(default_factory=dict)
+    """The same of other names whose Clusters do not tell it; asked only of those in `may_be_untold`."""
 
     @property
     def named(self) -> kubesphere.Object | None:
@@ -71,7 +74,7 @@ def about_same_cluster(host_uid: str, member_uid: str) -> list[str]:
 def about_host_name(sides: Sides) -> list[str]:
     """Return why the name is the host's own; [] if it is not."""
     named = sides.named
-    if named is not None and kubesphere.HOST_LABEL in (named["metadata"].get("labels") or {}):
+    if named is not None and kubesphere.is_host(named):
         return [f"{sides.name} is the Cluster of the host itself; choose another name"]
     if sides.name == sides.host_config.host_cluster_name:
         return [f"{sides.name} is the name of the host cluster; choose another name"]
@@ -91,7 +94,7 @@ def about_name(sides: Sides) -> list[str]:
                 "take it out of the host first, or join with the type that it has"
             )
         ]
-    owner = kubesphere.member_uid(named) or _mark(named)
+    owner = _owner(named)
     if owner and owner != sides.member_uid:
         return [_taken(sides.name, f"kube-system UID {owner}")]
     if sides.leads_to and sides.leads_to != sides.member_uid:
@@ -136,6 +139,44 @@ def about_other_names(sides: Sides) -> list[str]:
     ]
 
 
+def may_be_untold(
+    clusters: Iterable[kubesphere.Object], *, name: str, accounts: Iterable[kubesphere.Object]
+) -> list[str]:
+    """Return under which other names the host may have a member without saying so, as before 3.3.
+
+    *accounts* are those in kube-federation-system of the member, where the host's controller makes one for each name
+    (kubesphere-facts 6.4, 12.4).
+    """
+    found = {account["metadata"]["name"] for account in accounts}
+    return [
+        other
+        for item in untold(clusters, name=name)
+        if kubesphere.member_account(other := item["metadata"]["name"]).name in found
+    ]
+
+
+def unseen(clusters: Iterable[kubesphere.Object], *, name: str, now: datetime.datetime, since: float) -> list[str]:
+    """Return the other names that somebody has given in the last *since* seconds, and whose clusters are not known yet.
+
+    The host's controller tells that when it has looked at a Cluster, and ks-apiserver when it is Ready.
+    """
+    return [
+        item["metadata"]["name"]
+        for item in untold(clusters, name=name)
+        if not kubesphere.is_true(item, kubesphere.READY)
+        and (now - datetime.datetime.fromisoformat(item["metadata"]["creationTimestamp"])).total_seconds() < since
+    ]
+
+
+def untold(clusters: Iterable[kubesphere.Object], *, name: str) -> list[kubesphere.Object]:
+    """Return the members of other names that do not tell which cluster they stand for."""
+    return [
+        item
+        for item in clusters
+        if item["metadata"]["name"] != name and not kubesphere.is_host(item) and not _owner(item)
+    ]
+
+
 def may_belong_to_another_host(config: kubesphere.Config) -> bool:
     """Tell whether a cluster with this configuration is a member; the jwtSecret tells of whom."""
     return config.role == kubesphere.MEMBER and bool(config.cluster_name)
@@ -157,7 +198,7 @@ def about_other_host(sides: Sides) -> list[str]:
 
 
 def _stands_for(item: kubesphere.Object, sides: Sides) -> bool:
-    owner = kubesphere.member_uid(item) or _mark(item)
+    owner = _owner(item) or sides.leads_others_to.get(item["metadata"]["name"])
     if owner:
         return owner == sides.member_uid
     return _same_server(item, sides)
@@ -167,6 +208,11 @@ def _same_server(item: kubesphere.Object, sides: Sides) -> bool:
     if sides.server is None:
         return False
     return kubeconfig.server(kubesphere.cluster_kubeconfig(item)) == sides.server
+
+
+def _owner(item: kubesphere.Object) -> str:
+    """Return the kube-system UID that a Cluster says it stands for, or ""."""
+    return kubesphere.member_uid(item) or _mark(item)
 
 
 def _mark(item: kubesphere.Object) -> str:

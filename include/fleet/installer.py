@@ -251,7 +251,7 @@ class _Follower:
     async def _own_clusters(self) -> list[dict[str, Any]]:
         """Return the Clusters that stand for the host itself."""
         usual = await self._cluster.read(_OWN)
-        if usual is not None and kubesphere.HOST_LABEL in (usual["metadata"].get("labels") or {}):
+        if usual is not None and kubesphere.is_host(usual):
             return [usual]
         return await self._cluster.list(kinds.CLUSTER, label_selector=kubesphere.HOST_LABEL)
 

@@ -348,9 +348,10 @@ async def resolve_tower_address(join: joining.Join) -> joining.Report:
 async def import_cluster(join: joining.Join) -> joining.Report:
     """Create the Cluster on the host, or bring into it what differs; never replace it.
 
-    Raises RefusedError for a name or a cluster that is taken. A Cluster that has never become Ready gets
-    the conf's kubeconfig; in a joined one it is replaced only if the conf names another.
+    Raises RefusedError for a name or a cluster that is taken, also by what others have only just made. A Cluster that
+    has never become Ready gets the conf's kubeconfig; in a joined one it is replaced only if the conf names another.
     """
+    await joining.wait_for_strangers(join)
     sides = await joining.sides_of(join)
     if sides.is_being_deleted:
         await joining.wait_until_gone(join, kinds.Ref(kinds.CLUSTER, join.conf.cluster))
@@ -451,7 +452,7 @@ async def wait_agent_ready(join: joining.Join) -> joining.Report:
 
 
 async def verify_join(join: joining.Join) -> joining.Report:
-    """Prove the join: secret, role, identity and connection; then see what works, and report what this run did.
+    """Prove the join: secret, role, identity, connection, and no second name; then see what works, and report.
 
     What does not work after the proof is a warning: the member is joined, and a user will meet it.
     """
@@ -465,6 +466,7 @@ async def verify_join(join: joining.Join) -> joining.Report:
         seconds=join.conf.verify_timeout,
         bells=[waits.changes(side, kubesphere.CONFIG) for side in (join.host, join.member)],
     )
+    await joining.refuse_doubles(join)
     accepted = await acceptance.ask(who)
     reports = join.reports.values()
     changed = [line for report in reports for line in report.get("changed", ())]

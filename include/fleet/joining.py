@@ -5,6 +5,8 @@ A step is in `join`; what is read, asked for or waited for by more than one of t
 
 from __future__ import annotations
 
+import datetime
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,7 @@ from include.fleet import (
     clusters,
     configuring,
     connections,
+    errors,
     identity,
     installer,
     journal,
@@ -35,6 +38,10 @@ Report = dict[str, Any]
 Airflow adds `changed`, what the step has written, and `seconds`.
 """
 
+_LOOKS = 3
+"""Of the host's controller at a Cluster: what it does not tell by then, it may never tell."""
+_LOOK_AGAIN = 2.0
+"""Seconds until Clusters are read again."""
 _SEE_CONDITIONS = "See the conditions of the Cluster and the log of ks-controller-manager on the host."
 
 
@@ -154,6 +161,8 @@ async def sides_of(join: Join) -> identity.Sides:
     found = await join.host.list(kinds.CLUSTER)
     named = next((item for item in found if item["metadata"]["name"] == conf.cluster), None)
     behind = await behind_name(join.host, conf.cluster, named)
+    accounts = await _accounts(join.member) if identity.untold(found, name=conf.cluster) else []
+    others = await behind_others(join.host, conf.cluster, found, accounts=accounts)
     return identity.Sides(
         name=conf.cluster,
         host_uid=await configuring.uid(join.host),
@@ -167,6 +176,7 @@ async def sides_of(join: Join) -> identity.Sides:
         agent_name=await tunnel.agent_name(join.member) if named and prepared is None else "",
         leads_to=behind.uid,
         leads_to_evidence=behind.evidence,
+        leads_others_to=others,
     )
 
 
@@ -175,6 +185,68 @@ async def behind_name(host: clusters.Cluster, name: str, named: kubesphere.Objec
     if named is None or "deletionTimestamp" in named["metadata"] or not kubesphere.is_true(named, kubesphere.READY):
         return proofs.Behind("", "nothing answers under it")
     return await proofs.behind(host, name, cluster=named)
+
+
+async def behind_others(
+    host: clusters.Cluster,
+    name: str,
+    found: Sequence[kubesphere.Object],
+    *,
+    accounts: Sequence[kubesphere.Object],
+) -> dict[str, str]:
+    """Ask which clusters the host reaches under the other names that may be this member's and do not say so.
+
+    *found* are all Clusters of the host, *accounts* those in kube-federation-system of the member. The value is a
+    kube-system UID for each name that answers.
+    """
+    names = identity.may_be_untold(found, name=name, accounts=accounts)
+    named = {item["metadata"]["name"]: item for item in found}
+    answers = {other: await behind_name(host, other, named[other]) for other in names}
+    return {other: behind.uid for other, behind in answers.items() if behind.uid}
+
+
+async def _accounts(member: clusters.Cluster) -> Sequence[kubesphere.Object]:
+    """Return the accounts that hosts have on a member; none where there is no such namespace, or they are not shown."""
+    try:
+        return await member.list(kinds.SERVICE_ACCOUNT, namespace=kubesphere.FEDERATION_NAMESPACE)
+    except errors.NotFoundError:
+        return []
+    except errors.ForbiddenError as error:
+        member.do_without(error, "Whether the host has this member under another name was not asked")
+        return []
+
+
+async def wait_for_strangers(join: Join) -> None:
+    """Wait until Clusters that somebody else has just made tell which cluster they stand for: it may be this member.
+
+    Not for longer than the host's controller takes for a few looks, since some never tell.
+    """
+    config = await configuring.in_force(join.host)
+    patience = _LOOKS * (config.resync or join.limits.resync)
+
+    async def look() -> waits.Pending | None:
+        found, now = await join.host.list(kinds.CLUSTER), datetime.datetime.now(datetime.UTC)
+        names = identity.unseen(found, name=join.conf.cluster, now=now, since=patience)
+        if not names or time.time() - join.started > patience:
+            return None
+        return waits.Pending(f"Cluster {names[0]} is new there and does not tell yet which cluster it is", _LOOK_AGAIN)
+
+    await waits.until(
+        look,
+        what=f"the Clusters that others have made on the {join.host} to tell what they are",
+        bells=[],
+        limit=join.limit(2 * patience),
+        seconds=2 * patience,
+        hint=_SEE_CONDITIONS,
+        limits=join.limits,
+    )
+
+
+async def refuse_doubles(join: Join) -> None:
+    """Raise RefusedError if the host has the member under another name as well, which somebody else has given it."""
+    reasons = identity.about_other_names(await sides_of(join))
+    if reasons:
+        raise errors.RefusedError(join.conf.cluster, reasons)
 
 
 async def _uses_secret_of(host: clusters.Cluster, config: kubesphere.Config, member: kubesphere.Config) -> bool:

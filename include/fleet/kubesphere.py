@@ -415,6 +415,11 @@ def conditions(cluster: Object) -> list[Mapping[str, str]]:
     return list((cluster.get("status") or {}).get("conditions") or [])
 
 
+def is_host(cluster: Object) -> bool:
+    """Tell whether a host takes this Cluster for itself, by its label."""
+    return HOST_LABEL in (cluster["metadata"].get("labels") or {})
+
+
 def is_true(cluster: Object, kind: str) -> bool:
     """Tell whether the last condition of a type is True."""
     return condition(cluster, kind).get("status") == "True"

@@ -61,7 +61,7 @@ def _stop_if_hopeless(cluster: kubesphere.Object, *, uid: str) -> None:
         raise errors.NotReadyError(
             f"Cluster {name} cannot join the federation, and waiting changes nothing: {federated['reason']}."
         )
-    if kubesphere.HOST_LABEL in (cluster["metadata"].get("labels") or {}):
+    if kubesphere.is_host(cluster):
         raise errors.NotReadyError(
             f"The host takes Cluster {name} for itself: it has put the label {kubesphere.HOST_LABEL} on it."
         )

@@ -183,6 +183,8 @@ class Observed:
     """The kube-system UID of the cluster that answers under the name, or "" where none does or can be asked."""
     leads_to_evidence: str = ""
     """How that was seen."""
+    leads_others_to: Mapping[str, str] = field(default_factory=dict)
+    """The same of other names that may be this member's."""
     tower: kubesphere.Object | Unread | None = NOT_ASKED
     """Its Service."""
     federated_workspaces: Sequence[kubesphere.Object] | Unread = NOT_ASKED
@@ -260,4 +262,5 @@ class Observed:
             agent_name=tower.announced_name(agent) if agent else "",
             leads_to=self.leads_to,
             leads_to_evidence=self.leads_to_evidence,
+            leads_others_to=self.leads_others_to,
         )

@@ -65,6 +65,7 @@ async def observe(join: joining.Join) -> observed.Observed:
         now=datetime.datetime.now(datetime.UTC),
         **on_host,
         **on_member,
+        leads_others_to=await _others(host, conf.cluster, on_host["clusters"], on_member["federation_accounts"]),
         **shown,
     )
 
@@ -304,11 +305,21 @@ async def _on_host(reader: _Reader, conf: confs.Conf) -> dict[str, Any]:
     return {"clusters": found, **then}
 
 
+async def _others(
+    reader: _Reader, name: str, found: list[kubesphere.Object] | Unread, accounts: list[kubesphere.Object] | Unread
+) -> dict[str, str]:
+    """Return which clusters answer under other names that may be the member's, as far as that can be seen."""
+    if isinstance(found, Unread) or isinstance(accounts, Unread):
+        return {}
+    asked = await reader.of(
+        lambda: joining.behind_others(reader.cluster, name, found, accounts=accounts), "what is behind other names"
+    )
+    return {} if isinstance(asked, Unread) else asked
+
+
 async def _try_to_change(reader: _Reader, found: list[dict[str, Any]]) -> Unread | None:
     """Return why the host's own Cluster cannot be changed: whether its webhook can be asked, nothing else shows."""
-    own = [
-        item["metadata"]["name"] for item in found if kubesphere.HOST_LABEL in (item["metadata"].get("labels") or {})
-    ]
+    own = [item["metadata"]["name"] for item in found if kubesphere.is_host(item)]
     if not own:
         return None
     ref = kinds.Ref(kinds.CLUSTER, own[0])

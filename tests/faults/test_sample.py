@@ -14,6 +14,7 @@ SAMPLE = [
     pytest.param("somebody changes the member's secret before the proof", "direct", "v3.4.1", id="7-named"),
     pytest.param("the member's clock is two minutes ahead", "proxy", "v3.0.0", id="9-stopped"),
     pytest.param("the member is a host itself", "direct", "v3.4.1", id="18-stopped"),
+    pytest.param("a colleague imports it under another name meanwhile", "proxy", "v3.0.0", id="20-named"),
     pytest.param("a workspace is restored in the middle", "direct", "v3.4.1", id="21-named"),
     pytest.param("the port of another member is drawn", "proxy", "v3.4.1", id="36-survived"),
     pytest.param("the manifest of an earlier import is applied again", "proxy", "v3.4.1", id="37-named"),

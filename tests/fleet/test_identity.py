@@ -1,6 +1,7 @@
 """Who is who: same name, same cluster, another host; each told apart from the others."""
 
 import base64
+import datetime
 
 import pytest
 import yaml
@@ -164,3 +165,43 @@ def test_a_name_that_leads_elsewhere_is_refused_whatever_its_cluster_says():
     (reason,) = refusals(found, leads_to="uid-m2", leads_to_evidence="it was seen")
     assert "kube-system UID uid-m2 instead of uid-m1; it was seen" in reason
     assert refusals(found, leads_to="uid-m1") == []
+
+
+def make_account(name):
+    return {"metadata": {"name": f"{name}-kubesphere"}}
+
+
+def test_a_cluster_that_does_not_tell_what_it_is_may_be_the_member_if_the_member_has_its_account():
+    found = [
+        make_cluster("asked"),
+        make_cluster("without-account"),
+        make_cluster("told", uid="uid-told"),
+        make_cluster("marked", mark="uid-marked"),
+        make_cluster("hq", labels={kubesphere.HOST_LABEL: ""}),
+        make_cluster("m1"),
+    ]
+    accounts = [make_account(name) for name in ("asked", "told", "marked", "hq", "m1", "of-another-host")]
+    assert identity.may_be_untold(found, name="m1", accounts=accounts) == ["asked"]
+
+
+@pytest.mark.parametrize(("uid", "refused"), [("uid-m1", True), ("uid-other", False)])
+def test_by_proxy_a_member_under_another_name_is_told_by_what_answers_there(uid, refused):
+    other = make_cluster("second", kind="proxy", kubeconfig="")
+    said = refusals(other, connection="proxy", server=None, leads_others_to={"second": uid})
+    assert [line.partition(" (")[0] for line in said] == (
+        ["the host has this cluster already, as second"] if refused else []
+    )
+
+
+def test_only_what_is_new_and_has_not_been_looked_at_is_waited_for():
+    def made(name, *, seconds=0, **fields):
+        cluster = make_cluster(name, **fields)
+        cluster["metadata"]["creationTimestamp"] = f"2026-11-26T12:00:{seconds:02}Z"
+        return cluster
+
+    ready = made("ready")
+    ready["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    found = [made("new", seconds=50), made("old"), ready, made("told", uid="u"), made("marked", mark="u"), made("m1")]
+    now = datetime.datetime(2026, 11, 26, 12, 1, tzinfo=datetime.UTC)
+    assert identity.unseen(found, name="m1", now=now, since=30) == ["new"]
+    assert identity.unseen(found, name="m1", now=now, since=90) == ["new", "old"]
