@@ -6,9 +6,11 @@ in enough of the runs that fail.
 
 import argparse
 import sys
+import tempfile
 import time
+from pathlib import Path
 
-from tests.faults import sweep, table
+from tests.faults import sweep, table, turns
 
 
 def play_scenes(options):
@@ -18,7 +20,13 @@ def play_scenes(options):
     return table.of_scenes(outcomes, time.monotonic() - began)
 
 
-PARTS = {"scenes": play_scenes}
+def play_turns(_):
+    """Many runs at once from two Airflow installations, whose holders are killed."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as directory:
+        return table.of_turns(turns.play(Path(directory)))
+
+
+PARTS = {"scenes": play_scenes, "turns": play_turns}
 """What is played, in the order of the page: each takes the options and returns a `table.Part`."""
 
 
@@ -28,7 +36,9 @@ def main():
     parser.add_argument("--part", choices=PARTS, action="append", help="play this part only, and write nothing")
     parser.add_argument("--only", help="play only scenes whose words hold this text, and write nothing")
     options = parser.parse_args()
-    parts = [PARTS[name](options) for name in options.part or PARTS]
+    parts = [PARTS[name](options) for name in options.part or (PARTS if options.only is None else ["scenes"])]
+    if options.part is not None:
+        print("\n\n".join(part.text for part in parts))
     if options.only is None and options.part is None:
         table.write(parts)
         print(f"Written to {table.DOCUMENT}.")

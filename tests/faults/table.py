@@ -74,6 +74,22 @@ def summary(outcomes):
     return markdown.table(["what", "runs"], rows)
 
 
+def of_turns(outcome):
+    """Return the part about runs that want the same turn."""
+    joined = sum(state == "success" for state in outcome.states.values())
+    rows = [
+        ("runs, in two Airflow installations at once", len(outcome.states)),
+        ("ended joined", joined),
+        ("parts of Airflow killed while a Lease was held", outcome.kills),
+        ("turns taken", outcome.turns),
+        ("turns taken over from a run that was dead", outcome.taken_over),
+        ("writes of runs", outcome.writes),
+        ("two inside at once, writes from outside a turn, objects made twice", len(outcome.problems) or "none"),
+    ]
+    text = "## One at a time\n\n" + markdown.table(["what", "count"], rows)
+    return Part("turns", text, outcome.problems, outcome.seconds)
+
+
 def by_number(outcomes):
     """Return the table of all forty failures."""
     rows = []
