@@ -4,6 +4,8 @@ import kubernetes
 import pytest
 import yaml
 
+from include.simulator.disturbances import Act, Disturbance, Moment
+
 KIND = {"group": "cluster.kubesphere.io", "version": "v1alpha1", "plural": "clusters"}
 FEDERATION = "kube-federation-system"
 
@@ -210,3 +212,32 @@ def test_a_cluster_that_makes_no_sense_does_not_stop_the_work_on_others(simulate
     create(host, "m1", member.kubeconfig("admin", server=member.pod_server))
     wait_for(lambda: conditions(host.object("clusters", "m1")).get("Ready") == "True")
     assert conditions(host.object("clusters", "a")) == {}
+
+
+def test_a_kubefedcluster_that_somebody_was_faster_with_is_read_and_updated_again(
+    simulate, create, wait_for, conditions
+):
+    """Its status is written by kubefed, at any time."""
+    simulation = simulate(host={"role": "host"}, members=[{"name": "m1"}])
+    host, member = simulation.clusters.values()
+    create(host, "m1", member.kubeconfig("admin", server=member.pod_server))
+    wait_for(lambda: conditions(host.object("clusters", "m1")).get("Ready") == "True")
+
+    def is_update(call):
+        return (call.verb, call.resource, call.name) == ("update", "kubefedclusters", "m1") and not call.subresource
+
+    def be_faster(_):
+        host.edit("kubefedclusters", "m1", {"metadata": {"labels": {"faster": "true"}}}, FEDERATION)
+
+    host.disturb(Disturbance(matches=is_update, kind=Act(function=be_faster, moment=Moment.ARRIVED)))
+
+    def codes():
+        return [entry.code for entry in host.audit() if is_update(entry)]
+
+    wait_for(lambda: 409 in codes())
+    wait_for(lambda: codes()[-1] == 200)
+    assert codes()[codes().index(409) + 1] == 200
+    refused = next(entry for entry in host.audit() if is_update(entry) and entry.code == 409)
+    seen = [entry for entry in host.audit() if entry.resource == "kubefedclusters" and entry.time > refused.time]
+    assert [entry.verb for entry in seen if entry.name == "m1" and entry.user == refused.user][:2] == ["get", "update"]
+    assert conditions(host.object("clusters", "m1"))["Federated"] == "True"
