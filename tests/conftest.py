@@ -8,10 +8,12 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from include.simulator import fence
 
@@ -39,9 +41,19 @@ os.environ |= {
 }
 
 fence.put_up()
+# The same parser, in C: a join reads a hundred documents.
+yaml.SafeLoader = yaml.CSafeLoader
 
 # Who ends the suite from outside wants its servers ended too: as with Ctrl-C, fixtures are torn down.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_other_tests_are_forgotten():
+    """Each secret that is new to Airflow's masker has it compile one pattern of all that it has ever seen."""
+    for name in ("airflow.sdk._shared.secrets_masker", "airflow._shared.secrets_masker"):
+        if name in sys.modules:
+            sys.modules[name].reset_secrets_masker()
 
 
 def pytest_addoption(parser):
