@@ -21,7 +21,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from airflow.sdk.log import amask_secret
 from kubernetes_asyncio import client, config
 
-from include.fleet import errors, kubeconfig
+from include.fleet import documents, errors, kubeconfig
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ async def source(conn_id: str) -> Source:
             path = Path(await asyncio.to_thread(os.path.expanduser, str(found.value("kube_config_path"))))
             document, folder = await asyncio.to_thread(path.read_text), path.parent
         if isinstance(document, str):
-            document = yaml.safe_load(document)
+            document = documents.load(document)
     except OSError as error:
         raise errors.ConfError(
             [f"connection {conn_id}: its kube_config_path cannot be read: {error.strerror}: {error.filename}"]

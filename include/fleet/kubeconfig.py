@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from include.fleet import documents
+
 _LOCAL_SUFFIXES = (".local", ".localhost", ".svc")
 _USER_FILES = {"client-certificate": "client-certificate-data", "client-key": "client-key-data"}
 _CLUSTER_FILES = {"certificate-authority": "certificate-authority-data"}
@@ -108,7 +110,7 @@ def cluster_of(document: object, *, context: str | None) -> Mapping[str, Any]:
 def essence(text: str) -> tuple[Any, ...] | None:
     """Return what makes two kubeconfigs of one context the same, or None if *text* is not a kubeconfig."""
     try:
-        document = yaml.safe_load(text)
+        document = documents.load(text)
         context = _named(document, "contexts", document["current-context"])["context"]
         cluster = _named(document, "clusters", context["cluster"])["cluster"]
         user = _named(document, "users", context["user"]).get("user") or {}

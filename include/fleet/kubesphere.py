@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from include.fleet import kinds
+from include.fleet import documents, kinds
 
 Object = Mapping[str, Any]
 
@@ -165,7 +165,7 @@ def config(config_map: Object) -> Config | None:
     order than ks-installer (kubesphere-facts 3.2, 3.4).
     """
     try:
-        parsed = yaml.safe_load((config_map.get("data") or {}).get(CONFIG_KEY) or "")
+        parsed = documents.load((config_map.get("data") or {}).get(CONFIG_KEY) or "")
     except yaml.YAMLError:
         return None
     if not isinstance(parsed, Mapping):
@@ -187,7 +187,7 @@ def config(config_map: Object) -> Config | None:
 def token_age(config_map: Object) -> str:
     """Return accessTokenMaxAge of a ConfigMap, "" if it has none; 0 on a member (kubesphere-facts 3.1, 6.6)."""
     try:
-        parsed = yaml.safe_load((config_map.get("data") or {}).get(CONFIG_KEY) or "")
+        parsed = documents.load((config_map.get("data") or {}).get(CONFIG_KEY) or "")
         return str(parsed["authentication"]["oauthOptions"]["accessTokenMaxAge"])
     except (yaml.YAMLError, LookupError, TypeError):
         return ""

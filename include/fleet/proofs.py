@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from include.fleet import clusters, errors, kinds, kubeconfig, kubesphere, membership, tower, waits
+from include.fleet import clusters, documents, errors, kinds, kubeconfig, kubesphere, membership, tower, waits
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ class ProofLook:
         """Go where the host goes; that it is the same place is shown by the authority in the kubeconfig."""
         text = kubesphere.cluster_kubeconfig(cluster)
         try:
-            document = yaml.safe_load(text)
+            document = documents.load(text)
             server = kubeconfig.server(text)
             taken = kubeconfig.self_contained(document, context=None, server=server, read_file=_no_file)
         except (yaml.YAMLError, kubeconfig.KubeconfigError):
