@@ -351,12 +351,11 @@ async def import_cluster(join: joining.Join) -> joining.Report:
     Raises RefusedError for a name or a cluster that is taken, also by what others have only just made. A Cluster that
     has never become Ready gets the conf's kubeconfig; in a joined one it is replaced only if the conf names another.
     """
-    await joining.wait_for_strangers(join)
     sides = await joining.sides_of(join)
     if sides.is_being_deleted:
         await joining.wait_until_gone(join, kinds.Ref(kinds.CLUSTER, join.conf.cluster))
         sides = await joining.sides_of(join)
-    return await _bring_cluster(join, sides)
+    return await _bring_cluster(join, await joining.after_strangers(join, sides))
 
 
 async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> joining.Report:

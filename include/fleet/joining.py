@@ -216,21 +216,26 @@ async def _accounts(member: clusters.Cluster) -> Sequence[kubesphere.Object]:
         return []
 
 
-async def wait_for_strangers(join: Join) -> None:
+async def after_strangers(join: Join, sides: identity.Sides) -> identity.Sides:
     """Wait until Clusters that somebody else has just made tell which cluster they stand for: it may be this member.
 
-    Not for longer than the host's controller takes for a few looks, since some never tell.
+    Not for longer than the host's controller takes for a few looks, since some never tell. Returns *sides*, read again
+    if there was anything to wait for.
     """
-    config = await configuring.in_force(join.host)
-    patience = _LOOKS * (config.resync or join.limits.resync)
+    patience = _LOOKS * (sides.host_config.resync or join.limits.resync)
+
+    def unseen(found: Sequence[kubesphere.Object]) -> list[str]:
+        now = datetime.datetime.now(datetime.UTC)
+        return identity.unseen(found, name=join.conf.cluster, now=now, since=patience)
 
     async def look() -> waits.Pending | None:
-        found, now = await join.host.list(kinds.CLUSTER), datetime.datetime.now(datetime.UTC)
-        names = identity.unseen(found, name=join.conf.cluster, now=now, since=patience)
+        names = unseen(await join.host.list(kinds.CLUSTER))
         if not names or time.time() - join.started > patience:
             return None
         return waits.Pending(f"Cluster {names[0]} is new there and does not tell yet which cluster it is", _LOOK_AGAIN)
 
+    if not unseen(sides.clusters):
+        return sides
     await waits.until(
         look,
         what=f"the Clusters that others have made on the {join.host} to tell what they are",
@@ -240,6 +245,7 @@ async def wait_for_strangers(join: Join) -> None:
         hint=_SEE_CONDITIONS,
         limits=join.limits,
     )
+    return await sides_of(join)
 
 
 async def refuse_doubles(join: Join) -> None:
