@@ -10,6 +10,13 @@ from include.fleet.evidence import HOST, HOST_SAYS, MEMBER, Evidence, Line, Roll
 from include.fleet.matching import Cause, Match
 
 
+def _not_federating(evidence: Evidence) -> Match | None:
+    cluster = evidence.cluster
+    if cluster is None or cluster.federates or evidence.step not in matching.IMPORTED:
+        return None
+    return Match(f"spec.joinFederation of Cluster {evidence.name} is not true")
+
+
 def _who(line: Line, evidence: Evidence) -> str:
     """Return who was trying to get somewhere when a line was written."""
     if line.source is Source.REQUEST:
@@ -267,14 +274,16 @@ def _handshake(evidence: Evidence) -> Match | None:
     return matching.agent(evidence, r"bad handshake")
 
 
-def _not_federating(evidence: Evidence) -> Match | None:
-    cluster = evidence.cluster
-    if cluster is None or cluster.federates or evidence.step not in matching.IMPORTED:
-        return None
-    return Match(f"spec.joinFederation of Cluster {evidence.name} is not true")
-
-
 CAUSES: tuple[Cause, ...] = (
+    Cause(
+        id="failures-34",
+        sentence="Cluster {cluster} does not ask to be federated, so tower and the controller leave it alone.",
+        shows="no conditions at all",
+        next_step="Clear import_cluster, which sets joinFederation to true, and do not take it out.",
+        object="Cluster {cluster}",
+        on="{host}",
+        match=_not_federating,
+    ),
     Cause(
         id="failures-37",
         sentence="Tower does not know the agent on the {member}: its token or name is not that of Cluster {cluster}.",
@@ -423,14 +432,5 @@ CAUSES: tuple[Cause, ...] = (
         object="Deployment cluster-agent in kubesphere-system",
         on="{member}",
         match=_handshake,
-    ),
-    Cause(
-        id="failures-34",
-        sentence="Cluster {cluster} does not ask to be federated, so tower and the controller leave it alone.",
-        shows="no conditions at all",
-        next_step="Clear import_cluster, which sets joinFederation to true, and do not take it out.",
-        object="Cluster {cluster}",
-        on="{host}",
-        match=_not_federating,
     ),
 )
