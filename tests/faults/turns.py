@@ -185,8 +185,9 @@ def _kill(airflow, chance):
     """Kill what holds turns: all tasks that run, or the scheduler with them, or the triggerer, which start anew."""
     component = chance.choice(("tasks", "tasks", "triggerer", "scheduler"))
     if component == "tasks":
-        for worker in map(psutil.Process, airflow.pids("scheduler")):
+        for pid in airflow.pids("scheduler"):
             with contextlib.suppress(psutil.NoSuchProcess):
+                worker = psutil.Process(pid)
                 for task in worker.children() if " ".join(worker.cmdline()).startswith(WORKER) else ():
                     task.kill()
         return
