@@ -141,9 +141,10 @@ def run_scene(scene, stage, kept):
                 steps.with_retries("roll_back", stage.conf, run_id=run_id, reports=run.reports)
             except errors.FleetError as error:
                 run.error, run.failed = error, "roll_back"
-        # It rolls back as well, and would wait in vain once more.
-        if steps.held(run.reports) is not None and run.failed != "roll_back":
-            steps.with_retries("end_turn", stage.conf, run_id=run_id, reports=run.reports)
+        if steps.held(run.reports) is not None:
+            # It rolls back as well, which may fail once more; the turn is given back all the same.
+            with contextlib.suppress(errors.FleetError) if run.failed == "roll_back" else contextlib.nullcontext():
+                steps.with_retries("end_turn", stage.conf, run_id=run_id, reports=run.reports)
     return run
 
 

@@ -692,7 +692,7 @@ SCENES = (
         versions=NEW,
         ways=DIRECT,
         before={"verify_join": all_of(firewall, edit_settings("", OWN_SECRET))},
-        conf={"on_failure": "rollback"},
+        conf={"on_failure": "rollback", "ready_timeout": 30},
     ),
     named(
         29,
