@@ -112,7 +112,7 @@ def about_name(sides: Sides) -> list[str]:
                 "a condition on it and it never becomes Ready; delete it, or choose another name"
             )
         ]
-    return [] if _same_server(named, sides) else [_taken(sides.name, f"server {kubeconfig.server(text)}")]
+    return [] if _same_server(named, sides.server) else [_taken(sides.name, f"server {kubeconfig.server(text)}")]
 
 
 def _leads_elsewhere(sides: Sides) -> str:
@@ -130,12 +130,20 @@ def _taken(name: str, owner: str) -> str:
 
 def about_other_names(sides: Sides) -> list[str]:
     """Return under which other names the host has this member already."""
-    others = [item for item in sides.clusters if item["metadata"]["name"] != sides.name]
+    return doubles(
+        sides.clusters, name=sides.name, uid=sides.member_uid, server=sides.server, leads_to=sides.leads_others_to
+    )
+
+
+def doubles(
+    clusters: Iterable[kubesphere.Object], *, name: str, uid: str, server: str | None, leads_to: Mapping[str, str]
+) -> list[str]:
+    """Return which Clusters of other names stand for the member with this *uid*, in sentences."""
     return [
-        f"the host has this cluster already, as {item['metadata']['name']} (kube-system UID {sides.member_uid}); "
+        f"the host has this cluster already, as {item['metadata']['name']} (kube-system UID {uid}); "
         "join it under that name, or delete that Cluster first"
-        for item in others
-        if _stands_for(item, sides)
+        for item in clusters
+        if item["metadata"]["name"] != name and _stands_for(item, uid=uid, server=server, leads_to=leads_to)
     ]
 
 
@@ -185,7 +193,8 @@ def may_belong_to_another_host(config: kubesphere.Config) -> bool:
 def about_other_host(sides: Sides) -> list[str]:
     """Return why the member is another host's; [] if it is not, or this host has it."""
     config = sides.member_config
-    if any(_stands_for(item, sides) for item in sides.clusters):
+    uid, server, leads_to = sides.member_uid, sides.server, sides.leads_others_to
+    if any(_stands_for(item, uid=uid, server=server, leads_to=leads_to) for item in sides.clusters):
         return []
     if not may_belong_to_another_host(config) or sides.host_secret_in_use:
         return []
@@ -197,17 +206,13 @@ def about_other_host(sides: Sides) -> list[str]:
     ]
 
 
-def _stands_for(item: kubesphere.Object, sides: Sides) -> bool:
-    owner = _owner(item) or sides.leads_others_to.get(item["metadata"]["name"])
-    if owner:
-        return owner == sides.member_uid
-    return _same_server(item, sides)
+def _stands_for(item: kubesphere.Object, *, uid: str, server: str | None, leads_to: Mapping[str, str]) -> bool:
+    owner = _owner(item) or leads_to.get(item["metadata"]["name"])
+    return owner == uid if owner else _same_server(item, server)
 
 
-def _same_server(item: kubesphere.Object, sides: Sides) -> bool:
-    if sides.server is None:
-        return False
-    return kubeconfig.server(kubesphere.cluster_kubeconfig(item)) == sides.server
+def _same_server(item: kubesphere.Object, server: str | None) -> bool:
+    return server is not None and kubeconfig.server(kubesphere.cluster_kubeconfig(item)) == server
 
 
 def _owner(item: kubesphere.Object) -> str:

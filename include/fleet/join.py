@@ -465,7 +465,7 @@ async def verify_join(join: joining.Join) -> joining.Report:
         seconds=join.conf.verify_timeout,
         bells=[waits.changes(side, kubesphere.CONFIG) for side in (join.host, join.member)],
     )
-    await joining.refuse_doubles(join)
+    await joining.refuse_doubles(join, who.uid)
     accepted = await acceptance.ask(who)
     reports = join.reports.values()
     changed = [line for report in reports for line in report.get("changed", ())]

@@ -161,8 +161,6 @@ async def sides_of(join: Join) -> identity.Sides:
     found = await join.host.list(kinds.CLUSTER)
     named = next((item for item in found if item["metadata"]["name"] == conf.cluster), None)
     behind = await behind_name(join.host, conf.cluster, named)
-    accounts = await _accounts(join.member) if identity.untold(found, name=conf.cluster) else []
-    others = await behind_others(join.host, conf.cluster, found, accounts=accounts)
     return identity.Sides(
         name=conf.cluster,
         host_uid=await configuring.uid(join.host),
@@ -176,7 +174,7 @@ async def sides_of(join: Join) -> identity.Sides:
         agent_name=await tunnel.agent_name(join.member) if named and prepared is None else "",
         leads_to=behind.uid,
         leads_to_evidence=behind.evidence,
-        leads_others_to=others,
+        leads_others_to=await _behind_others(join, found),
     )
 
 
@@ -248,11 +246,19 @@ async def after_strangers(join: Join, sides: identity.Sides) -> identity.Sides:
     return await sides_of(join)
 
 
-async def refuse_doubles(join: Join) -> None:
-    """Raise RefusedError if the host has the member under another name as well, which somebody else has given it."""
-    reasons = identity.about_other_names(await sides_of(join))
+async def refuse_doubles(join: Join, uid: str) -> None:
+    """Raise RefusedError if the host has the member, which has this *uid*, under a name of somebody else's as well."""
+    name, found = join.conf.cluster, await join.host.list(kinds.CLUSTER)
+    prepared = await importable(join.conf)
+    server, leads_to = prepared.server if prepared else None, await _behind_others(join, found)
+    reasons = identity.doubles(found, name=name, uid=uid, server=server, leads_to=leads_to)
     if reasons:
-        raise errors.RefusedError(join.conf.cluster, reasons)
+        raise errors.RefusedError(name, reasons)
+
+
+async def _behind_others(join: Join, found: Sequence[kubesphere.Object]) -> dict[str, str]:
+    accounts = await _accounts(join.member) if identity.untold(found, name=join.conf.cluster) else []
+    return await behind_others(join.host, join.conf.cluster, found, accounts=accounts)
 
 
 async def _uses_secret_of(host: clusters.Cluster, config: kubesphere.Config, member: kubesphere.Config) -> bool:
