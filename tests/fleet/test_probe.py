@@ -260,10 +260,10 @@ def test_what_keeps_a_job_from_running_is_told_and_is_no_answer(simulation, memb
 
 
 def test_a_job_that_takes_too_long_is_ended(simulation):
-    limits = settings.Settings(connect_timeout=0.5, request_timeout=5, poll=0.1, probe_timeout=1)
+    limits = settings.Settings(connect_timeout=0.5, request_timeout=5, poll=0.1, probe_timeout=4)
     found = ask(to_tower(), probe_image="example.com/mine:1", limits=limits)
     assert found.answer is INCOMPLETE
-    assert "has not run within 1 s: its pod is running." in found.evidence or "DeadlineExceeded" in found.evidence
+    assert "has not run within 4 s: its pod is running." in found.evidence or "DeadlineExceeded" in found.evidence
     job = made(simulation.clusters["m1"])[-1]
     assert job["spec"]["template"]["spec"]["containers"][0]["image"] == "example.com/mine:1"
     assert_no_trace(simulation.clusters["m1"])
