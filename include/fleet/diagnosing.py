@@ -241,7 +241,7 @@ class _Reader:
         async def in_force() -> None:
             config_map = await cluster.read(kubesphere.CONFIG)
             config = kubesphere.config(config_map) if config_map else None
-            if config is None or config_map is None:
+            if config is None:
                 return
             await cluster.keep_secret(config.jwt_secret)
             self._note(
@@ -249,7 +249,7 @@ class _Reader:
                 role=config.role,
                 fingerprint=redaction.fingerprint(config.jwt_secret) if config.jwt_secret else "",
                 cluster_name=config.cluster_name,
-                token_age=kubesphere.token_age(config_map),
+                token_age=config.token_age,
             )
             if side == seen.HOST and config.proxy_publish_address:
                 self.found = replace(self.found, address=config.proxy_publish_address)

@@ -184,15 +184,6 @@ def config(config_map: Object) -> Config | None:
     )
 
 
-def token_age(config_map: Object) -> str:
-    """Return accessTokenMaxAge of a ConfigMap, "" if it has none; 0 on a member (kubesphere-facts 3.1, 6.6)."""
-    try:
-        parsed = documents.load((config_map.get("data") or {}).get(CONFIG_KEY) or "")
-        return str(parsed["authentication"]["oauthOptions"]["accessTokenMaxAge"])
-    except (yaml.YAMLError, LookupError, TypeError):
-        return ""
-
-
 def _role_in_force(authentication: Object, multicluster: Object) -> str:
     """Return the role that a ConfigMap proves (kubesphere-facts 3.1).
 
