@@ -362,8 +362,34 @@ class Cluster:
             self._shown.pop(ref, None)
             self._written.discard(ref)
 
+    async def all_changes(self, kind: kinds.Kind) -> AsyncGenerator[dict[str, dict[str, Any] | None], None]:
+        """Yield all objects of a kind that has no namespaces by name, then each that has changed, None if it is gone.
+
+        Ends when the server ends the watch; raises what `changes` raises.
+        """
+        what, path = kind.full_name, kind.path()
+        try:
+            listed = await self._call("list", what, "GET", path)
+            yield {item["metadata"]["name"]: item for item in listed["items"]}
+            query = [
+                ("resourceVersion", listed["metadata"]["resourceVersion"]),
+                ("watch", "true"),
+                ("timeoutSeconds", str(round(self._limits.watch_timeout))),
+            ]
+            async with self._stream(path, query=query, opened=asyncio.Event()) as response:
+                async for line in response.content:
+                    event, item = self._event(what, line)
+                    yield {item["metadata"]["name"]: None if event == "DELETED" else item}
+        except _FAILURES as error:
+            self._raise("watch", what, error)
+
     def _event_object(self, ref: kinds.Ref, line: bytes) -> dict[str, Any] | None:
-        """Return the object of a line of a watch, None if it is gone.
+        """Return the object of a line of a watch, None if it is gone."""
+        event, found = self._event(ref, line)
+        return None if event == "DELETED" else found
+
+    def _event(self, what: kinds.Ref | str, line: bytes) -> tuple[str, dict[str, Any]]:
+        """Return type and object of a line of a watch; raises ApiException for one that is an error.
 
         The library's Watch is not used: it makes a client of its own for each watch, which loads the certificates of
         the system (33 ms in which the triggerer stands still), and takes half a line for an event.
@@ -373,15 +399,14 @@ class Cluster:
         except ValueError:
             # Not chained: it holds the line.
             raise errors.UnavailableError(
-                f"watch {ref} on the {self}: cut off in the middle of a line. It is opened again."
+                f"watch {what} on the {self}: cut off in the middle of a line. It is opened again."
             ) from None
         if event["type"] == "ERROR":
             status = event["object"]
             error = client.ApiException(status=status.get("code"), reason=status.get("reason"))
             error.body = json.dumps(status).encode()
             raise error
-        found: dict[str, Any] = event["object"]
-        return None if event["type"] == "DELETED" else found
+        return str(event["type"]), event["object"]
 
     async def log_lines(self, pod: kinds.Ref, *, last: int, opened: asyncio.Event) -> AsyncGenerator[str, None]:
         """Yield the *last* lines of a pod's log and then each new one, until the pod ends; not redacted.

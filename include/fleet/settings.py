@@ -50,14 +50,22 @@ class Settings:
     tower's 300, by proxy twice the host's 1200, and the proof's 300."""
     run_timeout: float = 21600.0
     """A run that takes longer is ended by Airflow: between this and the deadline there is time to look at it."""
+    survey_at_once: int = 16
+    """So many members are looked at at the same time in one reconcile."""
+    survey_timeout: float = 20.0
+    """All that a reconcile asks of one cluster is answered within this long, or the cluster counts as unreachable."""
+    expires_soon: float = 1209600.0
+    """A credential of the host that is valid for less than this (14 days) is replaced."""
+    reconcile_schedule: str = "*/10 * * * *"
+    """When the fleet is reconciled, as cron writes it, in UTC."""
+    records_kept: int = 100
+    """Records of so many reconciles are kept."""
 
     @classmethod
     def read(cls, lookup: Callable[[str], str | None]) -> Settings:
         """Return the settings with the values that *lookup* knows by name; raises ValueError on no number."""
         given = {field.name: lookup(field.name) for field in fields(cls)}
-        texts = {name: value for name, value in given.items() if value is not None}
-        read: dict[str, Any] = {name: text if name in _TEXTS else float(text) for name, text in texts.items()}
-        return replace(cls(), **read)
-
-
-_TEXTS = frozenset({"probe_image"})
+        default = cls()
+        texts = {name: text for name, text in given.items() if text is not None}
+        read: dict[str, Any] = {name: type(getattr(default, name))(text) for name, text in texts.items()}
+        return replace(default, **read)

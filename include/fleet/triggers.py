@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.sdk.configuration import conf as airflow_conf
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from include.fleet import errors, journal, settings
 
@@ -86,3 +86,22 @@ class StepTrigger(BaseTrigger):
                 event["diagnosis"] = dict(error.diagnosis)
         event["written"] = noted.notes
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow
+
+
+class FleetTrigger(BaseEventTrigger):
+    """Fires when something has changed on a host of the inventory, at most once a minute.
+
+    It has no arguments: which hosts there are is read from the inventory while it runs.
+    """
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class; there are no arguments."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield an event with the names of the hosts that have changed, for ever."""
+        from include.fleet import inventories, watching  # the Kubernetes client takes seconds to import
+
+        limits = configured_settings()
+        async for hosts in watching.changes(lambda: inventories.read(limits.inventory), limits=limits):
+            yield TriggerEvent({"hosts": hosts})  # type: ignore[no-untyped-call]  # untyped in Airflow

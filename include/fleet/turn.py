@@ -14,7 +14,7 @@ import datetime
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from include.fleet import clusters, errors, kinds, kubesphere, settings, waits
@@ -32,6 +32,7 @@ _LOST_AFTER = 0.5
 """Of its duration: who has not been able to renew a Lease for so long has lost it, and stops."""
 _TRY_AGAIN = 0.1
 """Seconds after which to look again at a Lease that somebody else was faster to take; at least half of them."""
+_LONG_AGO = "1970-01-01T00:00:00Z"
 _FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 Result = TypeVar("Result")
@@ -256,6 +257,22 @@ def holder_of(lease: Mapping[str, Any]) -> str:
     return str((lease.get("spec") or {}).get("holderIdentity") or "")
 
 
+def held(leases: Iterable[Mapping[str, Any]], *, now: datetime.datetime) -> list[tuple[str, str]]:
+    """Return the kube-system UIDs of the members that runs are changing, by these Leases, and who does.
+
+    By the clocks of those who hold them, which is good enough for telling people and for counting.
+    """
+    found = []
+    for lease in leases:
+        name, spec = str(lease["metadata"]["name"]), lease.get("spec") or {}
+        if not name.startswith(f"{_PREFIX}-") or name == HOST or not holder_of(lease):
+            continue
+        lasts = datetime.timedelta(seconds=float(spec.get("leaseDurationSeconds") or 0))
+        if datetime.datetime.fromisoformat(str(spec.get("renewTime") or _LONG_AGO)) + lasts > now:
+            found.append((name.removeprefix(f"{_PREFIX}-"), holder_of(lease)))
+    return sorted(found)
+
+
 async def _renewed(host: clusters.Cluster, ref: kinds.Ref, lease: Mapping[str, Any]) -> None:
     version = lease["metadata"]["resourceVersion"]
     await host.patch(ref, {"metadata": {"resourceVersion": version}, "spec": {"renewTime": _now()}})
@@ -267,5 +284,5 @@ def _now() -> str:
 
 def _age(lease: Mapping[str, Any]) -> float:
     """Return how many seconds ago a Lease was renewed, by the clocks of this run's own machines."""
-    renewed = datetime.datetime.fromisoformat(str(lease["spec"].get("renewTime") or "1970-01-01T00:00:00Z"))
+    renewed = datetime.datetime.fromisoformat(str(lease["spec"].get("renewTime") or _LONG_AGO))
     return (datetime.datetime.now(datetime.UTC) - renewed).total_seconds()

@@ -1,0 +1,181 @@
+"""The Airflow side of reconciling a fleet: what is observed, decided, and told; joins are started by Airflow's own.
+
+The Kubernetes client takes seconds to import, so nothing that needs it is imported before a task runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.sdk import Asset, AssetWatcher, BaseOperator, BaseXCom, CronTriggerTimetable, Param
+from airflow.sdk import AssetOrTimeSchedule
+from airflow.sdk.exceptions import AirflowRuntimeError
+
+from include.fleet import deciding, records, triggers
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_KEPT = "records"
+"""What the asset's state store remembers: ids of the runs that have left a record, the newest last."""
+_END_OF_JOIN = "end_turn"
+
+FLEET = Asset(
+    name="kubesphere_fleet",
+    uri="x-kubesphere://fleet",
+    group="kubesphere",
+    watchers=[AssetWatcher(name="kubesphere_fleet_changes", trigger=triggers.FleetTrigger())],
+)
+"""All members of all hosts in the inventory; changes on the hosts are its events."""
+
+
+def schedule() -> AssetOrTimeSchedule:
+    """Return when the fleet is reconciled: by the clock, and soon after something has changed on a host."""
+    cron = triggers.configured_settings().reconcile_schedule
+    return AssetOrTimeSchedule(timetable=CronTriggerTimetable(cron, timezone="UTC"), assets=[FLEET])
+
+
+def params() -> dict[str, Param]:
+    """Return the trigger form: which part of the fleet, and whether anything is started."""
+    names = {"default": [], "type": "array", "items": {"type": "string"}}
+    return {
+        "hosts": Param(
+            **names, title="Only these hosts", description="Names as in the inventory, a line each. Empty: all."
+        ),
+        "members": Param(
+            **names, title="Only these members", description="Names of Clusters, a line each. Empty: all."
+        ),
+        "dry_run": Param(
+            default=False,
+            type="boolean",
+            title="Only look",
+            description="Observe, compare, decide and say what would be started; start nothing.",
+        ),
+    }
+
+
+class ObserveFleetOperator(BaseOperator):
+    """Looks at every host and member of the inventory and returns what is there and how it differs; writes nothing."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the inventory and look; raises InventoryError with every problem of the inventory."""
+        from include.fleet import inventories, surveying
+
+        limits, asked = triggers.configured_settings(), context["params"]
+        fleet = inventories.read(limits.inventory)
+        part = inventories.part(fleet, hosts=asked["hosts"], members=asked["members"])
+        found: dict[str, Any] = asyncio.run(
+            surveying.survey(
+                part,
+                path=limits.inventory,
+                limits=limits,
+                now=datetime.datetime.now(datetime.UTC),
+                partial=part != fleet,
+            )
+        )
+        for host in found["hosts"]:
+            seen = host["error"] or f"{len(host['members'])} members looked at"
+            self.log.info("Host %s: %s in %.1f s", host["name"], seen, host["seconds"])
+        return found
+
+
+class DecideOperator(BaseOperator):
+    """Decides what is to be done about what was observed, leaves the record, and returns what to start.
+
+    The record stands before anything is started, so that a killed reconcile starts the same runs again by the same
+    ids, which Airflow has only once.
+
+    :param observed_by: id of the task that has observed
+    """
+
+    def __init__(self, *, observed_by: str, **kwargs: Any) -> None:
+        super().__init__(inlets=[FLEET], **kwargs)
+        self.observed_by = observed_by
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Return what `TriggerDagRunOperator` takes, for each run to start."""
+        ti, store = context["ti"], context["asset_state_store"]
+        kept = [run_id for run_id in cast("list[str]", store.get(_KEPT) or []) if run_id != ti.run_id]
+        last = self._last(ti, kept)
+        record = deciding.decide(
+            ti.xcom_pull(task_ids=self.observed_by),
+            last,
+            self._known(ti, last),
+            run_id=ti.run_id,
+            now=datetime.datetime.now(datetime.UTC),
+            dry_run=bool(context["params"]["dry_run"]),
+        )
+        ti.xcom_push(key=records.KEY, value=record)
+        store.set(_KEPT, [*kept, ti.run_id][-triggers.configured_settings().records_kept :])
+        for line in records.lines(record):
+            self.log.info("%s", line)
+        if record["dry_run"]:
+            return []
+        return [
+            {"trigger_dag_id": action["dag_id"], "trigger_run_id": action["run_id"], "conf": action["conf"]}
+            for action in record["actions"]
+        ]
+
+    def _last(self, ti: Any, kept: Sequence[str]) -> Mapping[str, Any] | None:
+        """Return the newest record that can be gone on from; one of a dry run has started nothing and is none."""
+        for run_id in reversed(kept):
+            record = records.usable(ti.xcom_pull(task_ids=self.task_id, key=records.KEY, run_id=run_id))
+            if record is not None and not record["dry_run"]:
+                return record
+        return None
+
+    def _known(self, ti: Any, last: Mapping[str, Any] | None) -> deciding.Known:
+        states: dict[str, str] = {}
+        diagnoses: dict[str, Mapping[str, str]] = {}
+        for dag_id, run_id in records.unfinished(last):
+            if not ti.get_dr_count(dag_id=dag_id, run_ids=[run_id]):
+                continue
+            states[run_id] = str(ti.get_dagrun_state(dag_id, run_id))
+            if states[run_id] == "failed":
+                report = ti.xcom_pull(dag_id=dag_id, run_id=run_id, task_ids=_END_OF_JOIN) or {}
+                diagnoses |= {run_id: found for found in (report.get("failed") or {}).values() if found}
+        return deciding.Known(states, diagnoses)
+
+
+class ReportFleetOperator(BaseOperator):
+    """Tells how the fleet is, and lets go of records that are older than the last so many, and of the observation.
+
+    :param observed_by: id of the task that has observed
+    :param decided_by: id of the task that has left the record
+    """
+
+    def __init__(self, *, observed_by: str, decided_by: str, **kwargs: Any) -> None:
+        super().__init__(inlets=[FLEET], **kwargs)
+        self.observed_by = observed_by
+        self.decided_by = decided_by
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Return the counts of members by state, and how many runs were started."""
+        ti = context["ti"]
+        record = ti.xcom_pull(task_ids=self.decided_by, key=records.KEY)
+        for line in records.lines(record):
+            self.log.info("%s", line)
+        _forget(ti.dag_id, self.observed_by, BaseXCom.XCOM_RETURN_KEY, [ti.run_id])
+        self._forget_old(context)
+        return {"counts": record["counts"], "started": 0 if record["dry_run"] else len(record["actions"])}
+
+    def _forget_old(self, context: Context) -> None:
+        """Delete the records that the state store does not name any more."""
+        ti, store = context["ti"], context["asset_state_store"]
+        kept, present = cast("list[str]", store.get(_KEPT) or []), cast("list[str]", store.get(_PRESENT) or [])
+        _forget(ti.dag_id, self.decided_by, records.KEY, [run_id for run_id in present if run_id not in kept])
+        store.set(_PRESENT, kept)
+
+
+_PRESENT = "present"
+"""What the state store remembers beside: the runs whose records have not been deleted."""
+
+
+def _forget(dag_id: str, task_id: str, key: str, run_ids: Iterable[str]) -> None:
+    for run_id in run_ids:
+        with contextlib.suppress(AirflowRuntimeError):
+            BaseXCom.delete(key=key, task_id=task_id, dag_id=dag_id, run_id=run_id)
