@@ -29,9 +29,9 @@ In layers, each of which may import only what is below it; a linter checks it (p
     causes                 the table of what can be most likely wrong, and what is said of it
     causes_*               the causes themselves with their matchers, by rank
     matching               what a row of the table is made of, and how evidence is looked through
-    curl, plans, rights, tower
-                           the Job of a probe, and curl's answers; what a join would write; which rights it needs;
-                           tower's address and agent
+    curl, inventory, plans, rights, tower
+                           the Job of a probe, and curl's answers; which members hosts are to have; what a join would
+                           write; which rights it needs; tower's address and agent
     conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them

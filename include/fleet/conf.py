@@ -278,6 +278,8 @@ REQUIRED = tuple(key for key, fields in SCHEMA.items() if "default" not in field
 
 DIRECT_ONLY = ("member_server", "import_conn_id", "kubesphere_api_endpoint")
 PROXY_ONLY = ("proxy_publish_address", "replace_proxy_address", "agent_image")
+UNUSED = {Connection.DIRECT.value: PROXY_ONLY, Connection.PROXY.value: DIRECT_ONLY}
+"""What a connection type does not use."""
 
 DECIDING = ("choose_connection", "preflight")
 """The steps that may find out which connection type it is, the one that knows best first."""
@@ -334,8 +336,8 @@ def problems(raw: Mapping[str, Any]) -> list[str]:
             "a host cluster cannot be its own member"
         )
     kind = raw.get("connection", Connection.DIRECT.value)
-    other = {Connection.DIRECT.value: PROXY_ONLY, Connection.PROXY.value: DIRECT_ONLY}.get(str(kind), ())
-    found += [f"{key}: a {kind} connection does not use it; leave it out" for key in other if raw.get(key)]
+    unused = UNUSED.get(str(kind), ())
+    found += [f"{key}: a {kind} connection does not use it; leave it out" for key in unused if raw.get(key)]
     if raw.get("plan_only") and raw.get("approve"):
         found.append("approve: a run that only plans has nothing to approve; leave it out")
     return sorted(found)
@@ -357,11 +359,10 @@ def decided(raw: Mapping[str, Any], reports: Mapping[str, Any]) -> Mapping[str, 
     """
     if raw.get("connection") != Connection.AUTO.value:
         return raw
-    others = {Connection.DIRECT.value: PROXY_ONLY, Connection.PROXY.value: DIRECT_ONLY}
     for step in DECIDING:
         found = (reports.get(step) or {}).get("connection")
-        if found in others:
-            kept = {key: value for key, value in raw.items() if key not in others[found]}
+        if found in UNUSED:
+            kept = {key: value for key, value in raw.items() if key not in UNUSED[found]}
             return {**kept, "connection": found}
     return raw
 
@@ -374,6 +375,13 @@ def _sentence(error: jsonschema.ValidationError, raw: Mapping[str, Any]) -> str:
         unknown = sorted(set(raw) - set(SCHEMA))
         return f"{', '.join(unknown)}: unknown key; known are {', '.join(SCHEMA)}"
     key = str(error.absolute_path[0])
-    # Cut short: whoever pastes a kubeconfig into the wrong field must not find it in the log.
-    shown = repr(error.instance)
-    return f"{key}: expected {SCHEMA[key]['x-expected']}, got {shown if len(shown) <= 80 else shown[:20] + '...'}"
+    return f"{key}: expected {SCHEMA[key]['x-expected']}, got {shown(error.instance)}"
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as a message has it.
+
+    Cut short: whoever pastes a kubeconfig into the wrong field must not find it in the log.
+    """
+    text = repr(value)
+    return text if len(text) <= 80 else text[:20] + "..."

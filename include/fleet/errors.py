@@ -3,6 +3,7 @@
     FleetError
     ├── PermanentError              trying again changes nothing
     │   ├── ConfError               the conf of the run is wrong; lists every problem
+    │   ├── InventoryError          the inventory is wrong; lists every problem (in `inventory`)
     │   ├── PreflightError          a check before the first write found an error; lists all of them
     │   ├── RefusedError            the join would harm a cluster; lists every reason
     │   ├── UnsupportedError        a KubeSphere that this project cannot join
