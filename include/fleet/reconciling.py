@@ -67,7 +67,7 @@ class ObserveFleetOperator(BaseOperator):
 
         limits, asked = triggers.configured_settings(), context["params"]
         fleet = inventories.read(limits.inventory)
-        part = inventories.part(fleet, hosts=asked["hosts"], members=asked["members"])
+        part = surveying.part(fleet, hosts=asked["hosts"], members=asked["members"])
         found: dict[str, Any] = asyncio.run(
             surveying.survey(
                 part,

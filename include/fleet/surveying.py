@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import logging
 import time
@@ -34,6 +35,29 @@ from include.fleet import (
 log = logging.getLogger(__name__)
 
 _CONTROLLER = "ks-controller-manager"
+
+
+def part(
+    fleet: inventory.Inventory, *, hosts: Sequence[str] = (), members: Sequence[str] = ()
+) -> inventory.Inventory:
+    """Return the hosts and members of these names; without names, all of them.
+
+    Raises ConfError with every name that the inventory does not have.
+    """
+    known = {member.cluster for host in fleet.hosts for member in host.members}
+    named = {host.name for host in fleet.hosts}
+    unknown = [f"hosts: there is no host {name!r} in the inventory" for name in hosts if name not in named]
+    unknown += [f"members: there is no member {name!r} in the inventory" for name in members if name not in known]
+    if unknown:
+        raise errors.ConfError(unknown)
+    chosen = [
+        dataclasses.replace(
+            host, members=tuple(each for each in host.members if not members or each.cluster in members)
+        )
+        for host in fleet.hosts
+        if not hosts or host.name in hosts
+    ]
+    return inventory.Inventory(tuple(host for host in chosen if host.members or not members))
 
 
 async def survey(

@@ -42,6 +42,14 @@ SETTINGS = {
     "TURN_DURATION": 3.0,
 }
 """Seconds, in the proportions of the real thing; `failed_after` and `resync` leave room for a loaded machine."""
+WAITS = {
+    "ready_timeout": 60,
+    "verify_timeout": 60,
+    "tower_timeout": 60,
+    "host_installer_timeout": 60,
+    "member_installer_timeout": 60,
+}
+"""Seconds: parts of a conf."""
 REVIEWS = "selfsubjectaccessreviews"
 """What asks which rights there are; nothing is stored."""
 STALL = 2.5
@@ -165,8 +173,7 @@ class Stage:
         self.conf = {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1", "connection": self.way}
         if self.way == "direct":
             self.conf["member_server"] = self.simulation.clusters["m1"].pod_server
-        self.conf |= {"ready_timeout": 60, "verify_timeout": 60, "tower_timeout": 60}
-        self.conf |= {"host_installer_timeout": 60, "member_installer_timeout": 60}
+        self.conf |= WAITS
         self._handler = logging.Handler()
         self._handler.emit = lambda record: self.said.append(record.getMessage())
         logger = logging.getLogger("include.fleet")

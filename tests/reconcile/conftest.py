@@ -1,0 +1,114 @@
+"""A fleet of simulated clusters, and what reconciles it: the survey and the decision, with joins as Airflow runs them."""
+
+import asyncio
+import dataclasses
+import datetime
+import json
+
+import pytest
+import yaml
+
+from include.fleet import deciding, inventory, settings, surveying
+from include.simulator.simulation import Simulation
+from tests.chaos import cases, steps
+from tests.joins import evidence
+
+TIMING = {"queue": 0.05, "run": 0.4, "reload": 0.2, "sync": 0.05, "resync": 0.5, "kubelet": 0.05}
+BALANCER = "139.198.110.23"
+
+
+@dataclasses.dataclass
+class Fleet:
+    """A simulation, the inventory that declares it, and the records of its reconciles."""
+
+    simulation: Simulation
+    declared: dict
+    limits: settings.Settings
+    records: list = dataclasses.field(default_factory=list)
+    states: dict = dataclasses.field(default_factory=dict)
+    """Of the runs that were started, by id."""
+    diagnoses: dict = dataclasses.field(default_factory=dict)
+    now: datetime.datetime | None = None
+    """What time it is for the reconciles; None: what it is."""
+
+    @property
+    def host(self):
+        return self.simulation.clusters["host"]
+
+    def member(self, name):
+        """The declaration of a member, to be changed."""
+        return next(item for item in self.declared["hosts"][0]["members"] if item["cluster"] == name)
+
+    def reconcile(self, *, members=(), dry_run=False):
+        """Observe and decide once, as a run of reconcile_fleet does; return the record."""
+        fleet = inventory.load(yaml.safe_dump(self.declared))
+        part = surveying.part(fleet, members=members)
+        now = self.now or datetime.datetime.now(datetime.UTC)
+        seen = asyncio.run(
+            surveying.survey(part, path="fleet.yaml", limits=self.limits, now=now, partial=part != fleet)
+        )
+        self.observation = seen = json.loads(json.dumps(seen))
+        record = deciding.decide(
+            seen,
+            self.records[-1] if self.records else None,
+            deciding.Known(dict(self.states), dict(self.diagnoses)),
+            run_id=f"reconcile-{len(self.records)}",
+            now=now,
+            dry_run=dry_run,
+        )
+        self.records.append(json.loads(json.dumps(record)))
+        return self.records[-1]
+
+    def repair(self):
+        """Run what the last reconcile has started, one after the other."""
+        for action in self.records[-1]["actions"]:
+            assert action["dag_id"] == deciding.JOIN_DAG, action
+            steps.play({**action["conf"], **cases.WAITS}, run_id=action["run_id"])
+            self.states[action["run_id"]] = "success"
+
+    def row(self, name):
+        """The row of a member in the last record."""
+        return next(row for host in self.records[-1]["hosts"] for row in host["members"] if row["cluster"] == name)
+
+    def writes(self):
+        """What the product has written, by cluster."""
+        return {name: evidence.writes(cluster) for name, cluster in self.simulation.clusters.items()}
+
+
+@pytest.fixture
+def make_fleet(tmp_path, monkeypatch):
+    """Start a host with members that are joined as they are declared; `host` and `member` change the inventory."""
+    started = []
+
+    def start(members, *, host=None, declared=None, kubesphere="v3.4.1", **scenario):
+        scenario = {
+            "kubesphere": kubesphere,
+            "timing": TIMING,
+            "host": {"name": "host", "role": "host", "load_balancer": BALANCER, **(host or {})},
+            "members": [{"joined": item["name"], **item} for item in members],
+            **scenario,
+        }
+        simulation = Simulation(scenario, directory=tmp_path)
+        simulation.__enter__()
+        started.append(simulation)
+        for conn_id, connection in simulation.connections.items():
+            monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+        for name, value in cases.SETTINGS.items():
+            monkeypatch.setenv(f"AIRFLOW__FLEET__{name}", str(value))
+        rows = [
+            {"cluster": item["name"], "member_conn_id": item["name"], "connection": item.get("connection", "direct")}
+            for item in members
+        ]
+        for row in rows:
+            if row["connection"] == "direct":
+                row["member_server"] = simulation.clusters[row["cluster"]].pod_server
+        inventory_host = {"name": "europe", "host_conn_id": "host", "members": rows, **(declared or {})}
+        return Fleet(
+            simulation,
+            {"version": 1, "hosts": [inventory_host]},
+            settings.Settings(connect_timeout=1.5, request_timeout=5, survey_timeout=10, resync=5),
+        )
+
+    yield start
+    for simulation in started:
+        simulation.__exit__(None, None, None)
