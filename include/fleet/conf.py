@@ -18,6 +18,8 @@ HOST_NAME = "host"
 
 _URL = "^{scheme}://[^/@?#\\s]+$"
 _CONNECTION_ID = r"^[\w.-]+$"
+_LABEL_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _TIMEOUTS = "Time-outs in seconds"
 _DIRECT = "More for a direct connection"
 _PROXY = "More for a proxy connection"
@@ -163,12 +165,26 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "group": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        "pattern": f"^{_LABEL}$",
         "maxLength": 63,
         "title": "Group",
         "section": _SHOWN,
         "description": "The cluster's tag, for example production.",
         "x-expected": "a Kubernetes label value of at most 63 characters",
+    },
+    "labels": {
+        "default": {},
+        "type": "object",
+        "propertyNames": {
+            "pattern": rf"^(?=[^/]{{1,253}}/[^/]{{1,63}}$|[^/]{{1,63}}$)({_LABEL_DOMAIN}/)?{_LABEL}$",
+            "not": {"pattern": r"^([^/]*\.)?(kubesphere|kubefed)\.io/"},
+        },
+        "additionalProperties": {"type": "string", "pattern": f"^({_LABEL})?$", "maxLength": 63},
+        "title": "Labels",
+        "section": _SHOWN,
+        "description": 'Kubernetes labels of the Cluster besides its group, for example {"site": "berlin"}. Labels '
+        "that others have put there stay, and so does one that is taken out here.",
+        "x-expected": "Kubernetes label keys with label values, and none of kubesphere.io or kubefed.io",
     },
     "description": {
         "default": None,
@@ -305,6 +321,7 @@ class Conf:
     agent_image: str | None
     provider: str | None
     group: str | None
+    labels: Mapping[str, str]
     description: str | None
     preflight_only: bool
     plan_only: bool
@@ -349,6 +366,7 @@ def parse(raw: Mapping[str, Any]) -> Conf:
     values["connection"] = Connection(values["connection"])
     values["on_failure"] = OnFailure(values["on_failure"])
     values["waive"] = tuple(values["waive"])
+    values["labels"] = dict(values["labels"])
     return Conf(**values)
 
 

@@ -369,6 +369,7 @@ async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> joining.R
         kubesphere_api_endpoint=conf.kubesphere_api_endpoint,
         provider=conf.provider,
         group=conf.group,
+        labels=conf.labels,
         description=conf.description,
     )
     existing = sides.named

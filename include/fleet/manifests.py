@@ -20,6 +20,7 @@ def cluster_manifest(
     kubesphere_api_endpoint: str | None,
     provider: str | None,
     group: str | None,
+    labels: Mapping[str, str],
     description: str | None,
 ) -> dict[str, Any]:
     """Return the Cluster manifest of a member, in the dashboard's form (kubesphere-facts 5.2).
@@ -38,8 +39,9 @@ def cluster_manifest(
     if provider:
         spec["provider"] = provider
     metadata: dict[str, Any] = {"name": name, "annotations": annotations}
-    if group:
-        metadata["labels"] = {kubesphere.GROUP_LABEL: group}
+    all_labels = {**labels, **({kubesphere.GROUP_LABEL: group} if group else {})}
+    if all_labels:
+        metadata["labels"] = all_labels
     return {"apiVersion": kinds.CLUSTER.api_version, "kind": "Cluster", "metadata": metadata, "spec": spec}
 
 

@@ -399,6 +399,7 @@ async def _manifest(join: joining.Join, connection: str) -> dict[str, Any]:
         kubesphere_api_endpoint=conf.kubesphere_api_endpoint,
         provider=conf.provider,
         group=conf.group,
+        labels=conf.labels,
         description=conf.description,
     )
 

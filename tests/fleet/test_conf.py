@@ -62,6 +62,21 @@ def test_the_connection_is_direct_unless_said_otherwise():
         pytest.param({"ready_timeout": 0}, "ready_timeout", "seconds", id="no-time"),
         pytest.param({"ready_timeout": "soon"}, "ready_timeout", "seconds", id="time-as-text"),
         pytest.param({"group": "a b"}, "group", "label", id="group-is-a-label-value"),
+        pytest.param({"labels": ["a"]}, "labels", "label keys with label values", id="labels-are-an-object"),
+        pytest.param({"labels": {"a b": "c"}}, "labels", "'a b'", id="label-key"),
+        pytest.param({"labels": {f"{'a' * 64}": "c"}}, "labels", "label keys", id="label-name-too-long"),
+        pytest.param({"labels": {f"{'a' * 254}/b": "c"}}, "labels", "label keys", id="label-domain-too-long"),
+        pytest.param({"labels": {"A.example/b": "c"}}, "labels", "A.example/b", id="label-domain"),
+        pytest.param({"labels": {"a": "b c"}}, "labels", "'b c'", id="label-value"),
+        pytest.param({"labels": {"a": 1}}, "labels", "got 1", id="label-value-is-a-text"),
+        pytest.param(
+            {"labels": {"cluster-role.kubesphere.io/host": ""}}, "labels", "none of kubesphere.io", id="host-label"
+        ),
+        pytest.param(
+            {"labels": {"cluster.kubesphere.io/group": "a"}}, "labels", "none of kubesphere.io", id="group-label"
+        ),
+        pytest.param({"labels": {"kubesphere.io/managed": "true"}}, "labels", "kubesphere.io", id="managed-label"),
+        pytest.param({"labels": {"kubefed.io/managed": "true"}}, "labels", "kubefed.io", id="kubefeds-label"),
         pytest.param({"member_conn_id": "host"}, "member_conn_id", "own member", id="host-joins-itself"),
         pytest.param({"membre": 1}, "membre", "unknown key", id="unknown-key"),
     ],
@@ -70,6 +85,19 @@ def test_a_problem_names_its_key_and_what_was_expected(changes, key, says):
     (problem,) = conf.problems(make_conf(**changes))
     assert problem.startswith(f"{key}: ")
     assert says in problem
+
+
+def test_labels_are_what_kubernetes_takes():
+    labels = {
+        "site": "berlin",
+        "empty": "",
+        "app.kubernetes.io/part-of": "a.b_C",
+        f"{'a' * 253}/{'b' * 63}": "c" * 63,
+        "notkubesphere.io/x": "y",
+    }
+    assert conf.problems(make_conf(labels=labels)) == []
+    assert conf.parse(make_conf(labels=labels)).labels == labels
+    assert conf.parse(make_conf()).labels == {}
 
 
 def test_all_problems_are_told_at_once():

@@ -67,6 +67,7 @@ WANTED = manifests.cluster_manifest(
     kubesphere_api_endpoint=None,
     provider="here",
     group="production",
+    labels={},
     description=None,
 )
 
