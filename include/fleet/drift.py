@@ -339,7 +339,7 @@ def _shown(conf: Mapping[str, Any], cluster: kubesphere.Object) -> list[Drift]:
         provider=conf.get("provider"),
         group=conf.get("group"),
         description=conf.get("description"),
-        labels=conf.get("labels"),
+        labels=conf.get("labels") or {},
     )
     del wanted["metadata"]["annotations"][kubesphere.MEMBER_UID_ANNOTATION]
     wanted["spec"]["connection"].pop("type")

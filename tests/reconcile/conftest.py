@@ -14,7 +14,7 @@ from tests.chaos import cases, steps
 from tests.joins import evidence
 
 TIMING = {"queue": 0.05, "run": 0.4, "reload": 0.2, "sync": 0.05, "resync": 0.5, "kubelet": 0.05}
-BALANCER = "139.198.110.23"
+TOWER = {"load_balancer": "139.198.110.23", "proxy_address": "http://139.198.110.23:8080"}
 
 
 @dataclasses.dataclass
@@ -75,6 +75,12 @@ class Fleet:
         return {name: evidence.writes(cluster) for name, cluster in self.simulation.clusters.items()}
 
 
+def looked_at(cluster):
+    """When the host's controller has last looked at a Cluster, by its condition Ready."""
+    ready = [item for item in cluster["status"].get("conditions", []) if item["type"] == "Ready"]
+    return datetime.datetime.fromisoformat(ready[-1]["lastUpdateTime"] if ready else "1970-01-01T00:00:00Z")
+
+
 @pytest.fixture
 def make_fleet(tmp_path, monkeypatch):
     """Start a host with members that are joined as they are declared; `host` and `member` change the inventory."""
@@ -84,13 +90,17 @@ def make_fleet(tmp_path, monkeypatch):
         scenario = {
             "kubesphere": kubesphere,
             "timing": TIMING,
-            "host": {"name": "host", "role": "host", "load_balancer": BALANCER, **(host or {})},
-            "members": [{"joined": item["name"], **item} for item in members],
+            "host": {"name": "host", "role": "host", **TOWER, **(host or {})},
+            "members": [{"joined": item["name"], "role": "member", "secret": "host", **item} for item in members],
             **scenario,
         }
         simulation = Simulation(scenario, directory=tmp_path)
         simulation.__enter__()
         started.append(simulation)
+
+        def joined():
+            return simulation.clusters["host"].objects("clusters")
+
         for conn_id, connection in simulation.connections.items():
             monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
         for name, value in cases.SETTINGS.items():
@@ -103,10 +113,15 @@ def make_fleet(tmp_path, monkeypatch):
             if row["connection"] == "direct":
                 row["member_server"] = simulation.clusters[row["cluster"]].pod_server
         inventory_host = {"name": "europe", "host_conn_id": "host", "members": rows, **(declared or {})}
+        # The host's controller has looked at each of them since its agent could connect.
+        begun = datetime.datetime.now(datetime.UTC)
+        if kubesphere == "v3.4.1":
+            evidence.wait_for(lambda: all(looked_at(item) >= begun for item in joined()), seconds=90)
+        evidence.wait_for(lambda: all(map(evidence.is_ready, joined())), seconds=60)
         return Fleet(
             simulation,
             {"version": 1, "hosts": [inventory_host]},
-            settings.Settings(connect_timeout=1.5, request_timeout=5, survey_timeout=10, resync=5),
+            settings.Settings(connect_timeout=1.5, request_timeout=5, survey_timeout=10, resync=60),
         )
 
     yield start
