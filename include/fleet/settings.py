@@ -50,6 +50,9 @@ class Settings:
     tower's 300, by proxy twice the host's 1200, and the proof's 300."""
     run_timeout: float = 21600.0
     """A run that takes longer is ended by Airflow: between this and the deadline there is time to look at it."""
+    inventory: str = "include/fleet.yaml"
+    """The fleet's inventory: a file, relative to the project's folder, or a URL that Airflow's ObjectStoragePath reads,
+    such as s3://CONNECTION@BUCKET/fleet.yaml."""
 
     @classmethod
     def read(cls, lookup: Callable[[str], str | None]) -> Settings:
@@ -60,4 +63,4 @@ class Settings:
         return replace(cls(), **read)
 
 
-_TEXTS = frozenset({"probe_image"})
+_TEXTS = frozenset({"probe_image", "inventory"})
