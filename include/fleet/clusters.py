@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import aiohttp
@@ -604,13 +605,29 @@ async def connect(
 @contextlib.asynccontextmanager
 async def connect_by(document: Mapping[str, Any], *, role: str, limits: settings.Settings) -> AsyncIterator[Cluster]:
     """Open the cluster behind a self-contained kubeconfig that no Airflow connection has; raises ConfError."""
+    source = "none, the kubeconfig in its Cluster"
+    async with _opened(lambda: connections.access_by(document), source, role=role, limits=limits) as cluster:
+        yield cluster
+
+
+@contextlib.asynccontextmanager
+async def connect_to_file(path: Path, *, role: str, limits: settings.Settings) -> AsyncIterator[Cluster]:
+    """Open the cluster of a kubeconfig file's current context, without an Airflow connection; raises ConfError."""
+    source = f"none, kubeconfig {path}"
+    async with _opened(lambda: connections.access_to_file(path), source, role=role, limits=limits) as cluster:
+        yield cluster
+
+
+@contextlib.asynccontextmanager
+async def _opened(
+    access: Callable[[], contextlib.AbstractAsyncContextManager[connections.Access]],
+    source: str,
+    *,
+    role: str,
+    limits: settings.Settings,
+) -> AsyncIterator[Cluster]:
     async with contextlib.AsyncExitStack() as stack:
-        cluster = Cluster(
-            role,
-            conn_id="none, the kubeconfig in its Cluster",
-            limits=limits,
-            access=lambda: stack.enter_async_context(connections.access_by(document)),
-        )
+        cluster = Cluster(role, conn_id=source, limits=limits, access=lambda: stack.enter_async_context(access()))
         stack.push_async_callback(cluster.part)
         await cluster.open()
         yield cluster

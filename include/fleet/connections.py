@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,14 +106,42 @@ async def access_by(document: Mapping[str, Any]) -> AsyncIterator[Access]:
 
     From any other one it would run programs and read files. Raises ConfError if it cannot be loaded.
     """
+    async with _loaded(document, "a Cluster's kubeconfig", config.load_kube_config_from_dict, dict(document)) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def access_to_file(path: Path) -> AsyncIterator[Access]:
+    """Make a client from the current context of a kubeconfig file, for a person at a terminal: without Airflow.
+
+    As kubectl does, it runs the program and reads the files that the kubeconfig names. Raises ConfError if it cannot be
+    loaded.
+    """
+    try:
+        path = await asyncio.to_thread(path.expanduser)
+        document = documents.load(await asyncio.to_thread(path.read_text, encoding="utf-8"))
+    except OSError as error:
+        raise errors.ConfError([f"kubeconfig {path}: it cannot be read: {error.strerror}"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        # Not chained: a parser's error quotes the line that it stumbled over.
+        raise errors.ConfError([f"kubeconfig {path}: it is not YAML"]) from None
+    async with _loaded(document, f"kubeconfig {path}", config.load_kube_config, str(path)) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def _loaded(
+    document: Any, what: str, load: Callable[..., Awaitable[object]], source: object
+) -> AsyncIterator[Access]:
+    """Make a client by one of the library's loaders, with the secrets of *document* masked."""
     secrets = frozenset(kubeconfig.secrets(document))
     for secret in secrets:
         await amask_secret(secret)
     configuration = client.Configuration()
     try:
-        await config.load_kube_config_from_dict(dict(document), client_configuration=configuration)
+        await load(source, client_configuration=configuration)
     except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-        raise errors.ConfError([f"a Cluster's kubeconfig cannot be loaded ({type(error).__name__})"]) from None
+        raise errors.ConfError([f"{what} cannot be loaded ({type(error).__name__})"]) from None
     async with client.ApiClient(configuration) as api:
         yield Access(api, secrets)
 

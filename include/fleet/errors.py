@@ -4,6 +4,7 @@
     ├── PermanentError              trying again changes nothing
     │   ├── ConfError               the conf of the run is wrong; lists every problem
     │   ├── InventoryError          the inventory is wrong; lists every problem (in `inventory`)
+    │   ├── UnreadableError         a file that is needed is not there, or may not be read
     │   ├── PreflightError          a check before the first write found an error; lists all of them
     │   ├── RefusedError            the join would harm a cluster; lists every reason
     │   ├── UnsupportedError        a KubeSphere that this project cannot join
@@ -65,6 +66,10 @@ class ConfError(PermanentError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(_listed("The conf of this run cannot be used, nothing was written", self.problems))
+
+
+class UnreadableError(PermanentError):
+    """A file that is needed is not there, may not be read, or is no text."""
 
 
 class PreflightError(PermanentError):

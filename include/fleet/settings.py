@@ -60,6 +60,9 @@ class Settings:
     """When the fleet is reconciled, as cron writes it, in UTC."""
     records_kept: int = 100
     """Records of so many reconciles are kept."""
+    inventory: str = "include/fleet.yaml"
+    """The fleet's inventory: a file, relative to the project's folder, or a URL that Airflow's ObjectStoragePath reads,
+    such as s3://CONNECTION@BUCKET/fleet.yaml."""
 
     @classmethod
     def read(cls, lookup: Callable[[str], str | None]) -> Settings:
