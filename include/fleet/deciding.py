@@ -110,9 +110,7 @@ def _host(
     return {**told, "findings": findings, "members": sorted(rows, key=lambda row: row["cluster"]), "actions": actions}
 
 
-def _unseen(
-    member: Mapping[str, Any], former: Row | None, why: str, known: Known, *, now: datetime.datetime
-) -> Row:
+def _unseen(member: Mapping[str, Any], former: Row | None, why: str, known: Known, *, now: datetime.datetime) -> Row:
     row = {**_row(member, former, known, now=now), "drift": (former or {}).get("drift", [])}
     return _stated(row, former, "unreachable", f"Its host cluster is not reached: {why}", "", now=now)
 
@@ -188,9 +186,10 @@ class _Host:
 
     def common(self, rows: Sequence[Row]) -> list[dict[str, str]]:
         """Return what most members have in common, which says more of the host than of them."""
+        told = {finding.get("holds") for finding in self._seen["findings"]}
         found = []
         for kind in sorted(_SYMPTOMS):
-            for connection in ("proxy", "direct"):
+            for connection in sorted({"direct", "proxy"} - told if "host" not in told else ()):
                 group = [row for row in rows if row["declared"] and row.get("connection") == connection]
                 ill = [row for row in group if any(drift["kind"] == kind for drift in row["drift"])]
                 if len(ill) >= _MANY and 2 * len(ill) > len(group):
@@ -224,7 +223,7 @@ class _Host:
         free = seen["max_joins"] - sum(1 for row in rows if row["state"] in ("joining", "leaving"))
         due: list[Row] = []
         for row in rows:
-            if row["state"] not in ("drifted", "failed") or not row["declared"]:
+            if row["state"] not in ("drifted", "failed", "unreachable") or not row["declared"]:
                 continue
             why = self._withheld(row, held)
             if why:
@@ -251,7 +250,7 @@ class _Host:
             return "It takes a person."
         if not self._seen["open"]:
             return "Outside of this host's maintenance windows."
-        same = [each for each in row["attempts"] if each["cause"] == row["cause"] and each["state"] != "lost"]
+        same = _tries(row)
         if same:
             delay = min(_FIRST_DELAY * 2 ** (len(same) - 1), _LONGEST_DELAY)
             again = _time(same[-1]["started"]) + delay
@@ -276,15 +275,19 @@ class _Host:
             if not scope.startswith("cause ") and (len(alike) <= _CANARY_ABOVE or self._proven(rows, scope)):
                 yield from group
                 continue
-            if any(row["state"] == "joining" and _kinds(row) == scope for row in rows):
-                first: list[Row] = []
-            else:
-                first = group[:1]
+            waiting = any(row["state"] == "joining" or self._failed_lately(row) for row in alike)
+            # Another one than before: the canary itself may be what is wrong.
+            first = [] if waiting else sorted(group, key=lambda row: len(_tries(row)))[:1]
             for row in first:
                 row["canary"] = True
             yield from first
-            for row in group[len(first) :]:
-                row["waits"] = f"{len(alike or group)} members are alike: one goes first, to be seen joined."
+            for row in group:
+                if row not in first:
+                    row["waits"] = f"{len(alike or group)} members are alike: one goes first, to be seen joined."
+
+    def _failed_lately(self, row: Row) -> bool:
+        tries = _tries(row)
+        return bool(tries) and tries[-1]["state"] == "failed" and _time(tries[-1]["started"]) + _FIRST_DELAY > self._now
 
     def _proven(self, rows: Sequence[Row], kinds: str) -> bool:
         """Tell whether a member with these kinds of drift was repaired a short time ago."""
@@ -340,7 +343,7 @@ class _Host:
             return []
         total = sum(1 for row in rows if row["declared"] or row.get("absent_runs"))
         most = max(1, min(_PRUNE_MOST, int(total * _PRUNE_SHARE)))
-        actions = []
+        actions: list[dict[str, Any]] = []
         for row in gone:
             if self._partial:
                 row["waits"] = "A reconcile of a part of the fleet takes nothing out."
@@ -368,6 +371,11 @@ class _Host:
 _ADOPT = "Add it to the inventory (python -m include.fleet adopt writes it), or take it out with leave_member_cluster."
 _STOPPING = frozenset({"other-cluster", "unreachable"})
 """Kinds of drift beside which nothing else is repaired."""
+
+
+def _tries(row: Row) -> list[dict[str, Any]]:
+    """Return the attempts at what has drifted now that were begun."""
+    return [each for each in row["attempts"] if each["cause"] == row["cause"] and each["state"] != "lost"]
 
 
 def _declared_connection(row: Row) -> str:
@@ -421,7 +429,9 @@ def _run_id(host: str, row: Row, number: int, *, verb: str) -> str:
     """Return the id of the run for this work: the same work has the same, a later try or a later drift another."""
     since = re.sub(r"\D", "", (row["cause_since"] or row["since"]))[:14]
     cause = row["cause"] or "removed"
-    return re.sub(r"[^A-Za-z0-9_.~:+-]", "_", f"reconcile--{verb}--{host}--{row['cluster']}--{cause}--{since}--{number}")
+    return re.sub(
+        r"[^A-Za-z0-9_.~:+-]", "_", f"reconcile--{verb}--{host}--{row['cluster']}--{cause}--{since}--{number}"
+    )
 
 
 def _text(moment: datetime.datetime) -> str:

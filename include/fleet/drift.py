@@ -24,12 +24,12 @@ class Kind(enum.Enum):
     CONNECTION_TYPE = "connection-type"
     SERVER = "server-address"
     CREDENTIAL = "credential-expires"
-    SECRET = "jwt-secret"
+    SECRET = "jwt-secret"  # noqa: S105 - a name
     ROLE = "role"
     TOWER_ADDRESS = "tower-address"
     TOWER_PORT = "tower-port"
     AGENT_MISSING = "agent-missing"
-    AGENT_TOKEN = "agent-token"
+    AGENT_TOKEN = "agent-token"  # noqa: S105 - a name
     AGENT_IMAGE = "agent-image"
     AGENT_ARGUMENTS = "agent-arguments"
     SHOWN = "labels"
@@ -295,9 +295,7 @@ def _ports(name: str, host: HostSeen) -> list[Drift]:
 _AGENT_KINDS = {"--token": Kind.AGENT_TOKEN, "--proxy-server": Kind.TOWER_ADDRESS}
 
 
-def _agent(
-    conf: Mapping[str, Any], host: HostSeen, cluster: kubesphere.Object, member: MemberSeen
-) -> list[Drift]:
+def _agent(conf: Mapping[str, Any], host: HostSeen, cluster: kubesphere.Object, member: MemberSeen) -> list[Drift]:
     if kubesphere.connection_type(cluster) != "proxy":
         return []
     name, present = conf["cluster"], member.agent
@@ -323,7 +321,7 @@ def _said(kind: Kind, words: Sequence[str], present: kubesphere.Object, wanted: 
         has, due = (redaction.fingerprint(tower.announced_token(item)) for item in (present, wanted))
         return f"The agent has the token of another import ({has}), the Cluster's is {due}: tower refuses it."
     if kind is Kind.TOWER_ADDRESS:
-        has, due = (tower.arguments(item).get("proxy-server") for item in (present, wanted))
+        has, due = (tower.arguments(item).get("proxy-server", "nothing") for item in (present, wanted))
         return f"The agent looks for tower at {has}, which is at {due}."
     return f"The agent is not as it must be: {', '.join(words)}."
 
@@ -367,9 +365,7 @@ def _at(item: object, path: Sequence[str]) -> str:
     return "unset" if item is None else repr(item)
 
 
-def _not_ready(
-    cluster: kubesphere.Object, host: HostSeen, member: MemberSeen | None, measure: Measure
-) -> list[Drift]:
+def _not_ready(cluster: kubesphere.Object, host: HostSeen, member: MemberSeen | None, measure: Measure) -> list[Drift]:
     uid = member.uid if member else kubesphere.member_uid(cluster)
     resync = host.config.resync or measure.resync
     try:

@@ -11,14 +11,23 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk import Asset, AssetWatcher, BaseOperator, BaseXCom, CronTriggerTimetable, Param
-from airflow.sdk import AssetOrTimeSchedule
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    AssetWatcher,
+    BaseOperator,
+    BaseXCom,
+    CronTriggerTimetable,
+    DagRunState,
+    Param,
+)
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from include.fleet import deciding, records, triggers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from pydantic import JsonValue
 
 _KEPT = "records"
 """What the asset's state store remembers: ids of the runs that have left a record, the newest last."""
@@ -28,7 +37,7 @@ FLEET = Asset(
     name="kubesphere_fleet",
     uri="x-kubesphere://fleet",
     group="kubesphere",
-    watchers=[AssetWatcher(name="kubesphere_fleet_changes", trigger=triggers.FleetTrigger())],
+    watchers=[AssetWatcher(name="kubesphere_fleet_changes", trigger=triggers.FleetTrigger())],  # type: ignore[no-untyped-call]
 )
 """All members of all hosts in the inventory; changes on the hosts are its events."""
 
@@ -41,14 +50,9 @@ def schedule() -> AssetOrTimeSchedule:
 
 def params() -> dict[str, Param]:
     """Return the trigger form: which part of the fleet, and whether anything is started."""
-    names = {"default": [], "type": "array", "items": {"type": "string"}}
     return {
-        "hosts": Param(
-            **names, title="Only these hosts", description="Names as in the inventory, a line each. Empty: all."
-        ),
-        "members": Param(
-            **names, title="Only these members", description="Names of Clusters, a line each. Empty: all."
-        ),
+        "hosts": _names("Only these hosts", "Names as in the inventory, a line each. Empty: all."),
+        "members": _names("Only these members", "Names of Clusters, a line each. Empty: all."),
         "dry_run": Param(
             default=False,
             type="boolean",
@@ -58,12 +62,16 @@ def params() -> dict[str, Param]:
     }
 
 
+def _names(title: str, description: str) -> Param:
+    return Param(default=[], type="array", items={"type": "string"}, title=title, description=description)
+
+
 class ObserveFleetOperator(BaseOperator):
     """Looks at every host and member of the inventory and returns what is there and how it differs; writes nothing."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the inventory and look; raises InventoryError with every problem of the inventory."""
-        from include.fleet import inventories, surveying
+        from include.fleet import inventories, surveying  # the Kubernetes client takes seconds to import
 
         limits, asked = triggers.configured_settings(), context["params"]
         fleet = inventories.read(limits.inventory)
@@ -110,7 +118,8 @@ class DecideOperator(BaseOperator):
             dry_run=bool(context["params"]["dry_run"]),
         )
         ti.xcom_push(key=records.KEY, value=record)
-        store.set(_KEPT, [*kept, ti.run_id][-triggers.configured_settings().records_kept :])
+        newest = [*kept, ti.run_id][-triggers.configured_settings().records_kept :]
+        store.set(_KEPT, cast("JsonValue", newest))
         for line in records.lines(record):
             self.log.info("%s", line)
         if record["dry_run"]:
@@ -134,10 +143,11 @@ class DecideOperator(BaseOperator):
         for dag_id, run_id in records.unfinished(last):
             if not ti.get_dr_count(dag_id=dag_id, run_ids=[run_id]):
                 continue
-            states[run_id] = str(ti.get_dagrun_state(dag_id, run_id))
+            states[run_id] = DagRunState(ti.get_dagrun_state(dag_id, run_id)).value
             if states[run_id] == "failed":
                 report = ti.xcom_pull(dag_id=dag_id, run_id=run_id, task_ids=_END_OF_JOIN) or {}
-                diagnoses |= {run_id: found for found in (report.get("failed") or {}).values() if found}
+                found = [diagnosis for diagnosis in (report.get("failed") or {}).values() if diagnosis]
+                diagnoses |= {run_id: found[0]} if found else {}
         return deciding.Known(states, diagnoses)
 
 
@@ -168,7 +178,7 @@ class ReportFleetOperator(BaseOperator):
         ti, store = context["ti"], context["asset_state_store"]
         kept, present = cast("list[str]", store.get(_KEPT) or []), cast("list[str]", store.get(_PRESENT) or [])
         _forget(ti.dag_id, self.decided_by, records.KEY, [run_id for run_id in present if run_id not in kept])
-        store.set(_PRESENT, kept)
+        store.set(_PRESENT, cast("JsonValue", kept))
 
 
 _PRESENT = "present"

@@ -37,9 +37,7 @@ log = logging.getLogger(__name__)
 _CONTROLLER = "ks-controller-manager"
 
 
-def part(
-    fleet: inventory.Inventory, *, hosts: Sequence[str] = (), members: Sequence[str] = ()
-) -> inventory.Inventory:
+def part(fleet: inventory.Inventory, *, hosts: Sequence[str] = (), members: Sequence[str] = ()) -> inventory.Inventory:
     """Return the hosts and members of these names; without names, all of them.
 
     Raises ConfError with every name that the inventory does not have.
@@ -136,32 +134,38 @@ class _Survey:
         configuration = await configuring.asked(host)
         config = await configuring.in_force(host)
         found = await host.list(kinds.CLUSTER)
-        deployments = await host.list(kinds.DEPLOYMENT, namespace=kubesphere.NAMESPACE)
-        leases = await host.list(kinds.LEASE, namespace=kubesphere.NAMESPACE)
+        tower_runs = await _reason_not_to_run(host, tower.SERVICE.name)
+        controller_runs = await _reason_not_to_run(host, _CONTROLLER)
         release = kubesphere.release(configuration)
         if release is None:
             raise errors.UnsupportedError(
                 f"The {host} runs KubeSphere {kubesphere.version(configuration) or 'of unknown version'}; "
                 f"supported is {', '.join(kubesphere.RELEASES)}."
             )
-        named = {item["metadata"]["name"]: item for item in deployments}
         seen = drift.HostSeen(
             config=config,
             release=release,
             address=await tunnel.address(host, config),
             clusters=found,
-            tower=_not_running(named.get(tower.SERVICE.name), tower.SERVICE.name),
-            controller=_not_running(named.get(_CONTROLLER), _CONTROLLER),
+            tower=tower_runs,
+            controller=controller_runs,
         )
         return seen, {
             "kubesphere": kubesphere.version(configuration),
             "role": config.role,
             "jwt_secret": redaction.fingerprint(config.jwt_secret),
             "tower_address": seen.address,
-            "turns": [
-                {"member_uid": uid, "holder": holder} for uid, holder in turn.held(leases, now=self._measure.now)
-            ],
+            "turns": await self._turns(host),
         }
+
+    async def _turns(self, host: clusters.Cluster) -> list[dict[str, str]]:
+        """Return which members runs are changing now, from whatever Airflow, and which runs."""
+        try:
+            leases = await host.list(kinds.LEASE, namespace=kubesphere.NAMESPACE)
+        except errors.ForbiddenError as error:
+            host.do_without(error, "Runs of other Airflows are not counted, nor waited for before more are started")
+            return []
+        return [{"member_uid": uid, "holder": holder} for uid, holder in turn.held(leases, now=self._measure.now)]
 
     async def _member(self, member: inventory.Member, host: drift.HostSeen) -> dict[str, Any]:
         conf, cluster = member.conf, host.named(member.cluster)
@@ -282,11 +286,16 @@ def _findings(host: drift.HostSeen) -> list[dict[str, str]]:
     return found
 
 
-def _not_running(deployment: kubesphere.Object | None, name: str) -> str:
+async def _reason_not_to_run(host: clusters.Cluster, name: str) -> str:
+    """Return why a Deployment of KubeSphere on the host does not run, "" if it does or is not shown."""
+    try:
+        deployment = await host.read(kinds.Ref(kinds.DEPLOYMENT, name, kubesphere.NAMESPACE))
+    except errors.ForbiddenError as error:
+        host.do_without(error, f"Whether {name} runs was not seen")
+        return ""
     if deployment is None:
         return f"There is no Deployment {name} on the host."
-    status = deployment.get("status") or {}
-    if int(status.get("availableReplicas") or 0) > 0:
+    if int((deployment.get("status") or {}).get("availableReplicas") or 0) > 0:
         return ""
     return f"Deployment {name} on the host has no Pod that is available."
 

@@ -1,6 +1,9 @@
 """What a reconcile finds on a simulated fleet, and what it starts."""
 
 import base64
+import copy
+import datetime
+import json
 
 import yaml
 from kubernetes import client, config
@@ -106,7 +109,7 @@ def test_one_drift_of_each_kind_is_named_repaired_and_gone_and_no_healthy_member
     )
     let_all_drift(fleet)
     record = fleet.reconcile()
-    found = {row["cluster"]: {drift["kind"] for drift in row["drift"]} for row in record["hosts"][0]["members"]}
+    found = {row["cluster"]: kinds(row) for row in record["hosts"][0]["members"]}
     assert fleet.row("p-well")["drift"] == fleet.row("m-well")["drift"] == []
     assert {name for name, kinds in found.items() if kinds} == set(ALIKE)
     assert [name for name, kind in ALIKE.items() if kind not in found[name]] == []
@@ -118,3 +121,157 @@ def test_one_drift_of_each_kind_is_named_repaired_and_gone_and_no_healthy_member
     assert record["counts"] == {"healthy": len(ALIKE) + 2}, reasons(record)
     assert record["actions"] == []
     assert fleet.writes() == before
+
+
+def kinds(row):
+    return {drift["kind"] for drift in row["drift"]}
+
+
+def stop(cluster, deployment):
+    """Have none of its pods, and wait until Kubernetes says so."""
+    cluster.scale(deployment, 0)
+    evidence.wait_for(lambda: not cluster.object("deployments", deployment, SYSTEM)["status"].get("availableReplicas"))
+
+
+def sent(fleet, name):
+    """What the product has asked a cluster for."""
+    return [entry for entry in fleet.simulation.clusters[name].audit() if entry.agent.startswith("join-member-cluster")]
+
+
+def test_a_healthy_fleet_costs_at_most_three_requests_a_member_and_ten_a_host(make_fleet):
+    fleet = make_fleet([*members("m1", "m2"), *members("p1", "p2", connection="proxy")])
+    assert fleet.reconcile()["counts"] == {"healthy": 4}, reasons(fleet.records[-1])
+    counts = {name: len(sent(fleet, name)) for name in fleet.simulation.clusters}
+    assert counts.pop("host") <= 10
+    assert all(0 < count <= 3 for count in counts.values()), counts
+
+
+def test_tower_down_with_eight_proxy_members_is_one_finding_and_its_recovery_is_noticed(make_fleet):
+    fleet = make_fleet(members(*(f"p{number}" for number in range(8)), connection="proxy"))
+    stop(fleet.host, "tower")
+    for _ in range(3):
+        record = fleet.reconcile()
+        assert [finding["kind"] for finding in record["findings"]] == ["tower-down"]
+        assert record["actions"] == []
+    fleet.host.scale("tower", 1)
+
+    def recovered():
+        record = fleet.reconcile()
+        assert record["actions"] == []
+        return record["counts"] == {"healthy": 8} and not record["findings"]
+
+    evidence.wait_for(recovered, seconds=90)
+    assert not any(fleet.writes().values())
+
+
+def test_two_members_on_one_port_of_tower_are_named_and_taken_out_to_be_joined_again(make_fleet):
+    fleet = make_fleet(
+        members("p1", "p2", "p3", connection="proxy"), host={"tower_ports": [6500, 6500, 6600]}, settled=False
+    )
+    record = fleet.reconcile()
+    assert all("tower-port" in kinds(fleet.row(name)) for name in ("p1", "p2"))
+    assert "tower-port" not in kinds(fleet.row("p3"))
+    assert "share tower's port 6500" in str(fleet.row("p1")["drift"])
+    assert {action["dag_id"] for action in record["actions"] if action["cluster"] in ("p1", "p2")} == {
+        "leave_member_cluster"
+    }
+
+
+def test_another_cluster_behind_a_name_is_named_with_both_identities_and_left_alone(make_fleet):
+    fleet = make_fleet([*members("m1", "m2"), {"name": "m3", "joined": None, "role": "none", "secret": "own"}])
+    fleet.declared["hosts"][0]["members"] = [
+        {**fleet.member("m1"), "member_conn_id": "m3"},
+        fleet.member("m2"),
+    ]
+    record = fleet.reconcile()
+    assert kinds(fleet.row("m1")) == {"other-cluster"}
+    for name in ("m1", "m3"):
+        identity = fleet.simulation.clusters[name].object("namespaces", "kube-system")["metadata"]["uid"]
+        assert identity in fleet.row("m1")["sentence"]
+    assert record["actions"] == []
+
+
+def test_a_member_that_airflow_does_not_reach_keeps_nobody_else_from_being_looked_at(make_fleet, monkeypatch):
+    fleet = make_fleet(members("m1", "m2"))
+    document = copy.deepcopy(fleet.simulation.connections["m1"]["extra"]["kube_config"])
+    document["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_M1", json.dumps({"conn_type": "kubernetes", "extra": {"kube_config": json.dumps(document)}})
+    )
+    record = fleet.reconcile()
+    assert (fleet.row("m1")["state"], fleet.row("m2")["state"]) == ("unreachable", "healthy")
+    assert kinds(fleet.row("m1")) == {"unreachable"}
+    assert record["actions"] == []
+
+
+def test_another_declared_connection_type_takes_the_member_out_first(make_fleet):
+    fleet = make_fleet(members("m1"))
+    declared = fleet.member("m1")
+    declared["connection"] = "proxy"
+    del declared["member_server"]
+    (action,) = fleet.reconcile()["actions"]
+    assert kinds(fleet.row("m1")) == {"connection-type"}
+    assert action["dag_id"] == "leave_member_cluster"
+
+
+def test_what_the_host_says_and_does_not_refresh_is_named_as_old(make_fleet):
+    fleet = make_fleet(members("m1"))
+    fleet.now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=10)
+    record = fleet.reconcile()
+    assert kinds(fleet.row("m1")) == {"stale-conditions"}
+    assert record["actions"] == []
+
+
+def test_a_controller_that_does_not_run_is_one_finding_and_nothing_is_started(make_fleet):
+    fleet = make_fleet(members("m1", "m2"))
+    stop(fleet.host, "ks-controller-manager")
+    evidence.delete(fleet.host, "m1")
+    record = fleet.reconcile()
+    assert [finding["kind"] for finding in record["findings"]] == ["controller-down"]
+    assert record["actions"] == []
+    assert "ks-controller-manager" in fleet.row("m1")["waits"]
+
+
+def test_a_host_whose_role_was_edited_is_made_a_host_again_by_one_join(make_fleet):
+    fleet = make_fleet(members("m1", "m2"))
+    fleet.host.edit(
+        "clusterconfigurations", "ks-installer", {"spec": {"multicluster": {"clusterRole": "none"}}}, SYSTEM
+    )
+    evidence.wait_for(lambda: evidence.role_of(fleet.host) == "none")
+    fleet.reconcile()
+    assert "role" in kinds(fleet.row("m1"))
+    fleet.repair()
+    assert evidence.role_of(fleet.host) == "host"
+
+
+def test_what_the_inventory_does_not_have_is_told_and_left_alone(make_fleet):
+    fleet = make_fleet(members("m1", "m2"))
+    fleet.declared["hosts"][0]["members"] = [fleet.member("m1")]
+    record = fleet.reconcile()
+    assert fleet.row("m2")["state"] == "undeclared"
+    assert "adopt" in fleet.row("m2")["next"]
+    assert record["actions"] == []
+
+
+def test_on_3_0_a_fleet_that_is_as_declared_is_healthy_and_one_that_is_not_is_repaired(make_fleet):
+    fleet = make_fleet([*members("m1"), *members("p1", connection="proxy")], kubesphere="v3.0.0")
+    assert fleet.reconcile()["counts"] == {"healthy": 2}, reasons(fleet.records[-1])
+    change_agent(fleet.simulation.clusters["p1"], flag("token", "of-another-import"))
+    fleet.reconcile()
+    assert "agent-token" in kinds(fleet.row("p1"))
+    fleet.repair()
+    assert fleet.reconcile()["counts"] == {"healthy": 2}, reasons(fleet.records[-1])
+
+
+def test_no_secret_is_in_what_was_observed_or_recorded(make_fleet):
+    fleet = make_fleet([*members("m1"), *members("p1", connection="proxy")])
+    change_agent(fleet.simulation.clusters["p1"], flag("token", "of-another-import"))
+    fleet.simulation.clusters["m1"].edit(
+        "clusterconfigurations", "ks-installer", {"spec": {"authentication": {"jwtSecret": "anotherS3cret"}}}, SYSTEM
+    )
+    evidence.wait_for(lambda: evidence.secret_of(fleet.simulation.clusters["m1"]) == "anotherS3cret")
+    text = json.dumps([fleet.reconcile(), fleet.observation])
+    secrets = [secret for cluster in fleet.simulation.clusters.values() for secret in cluster.secrets()]
+    token = fleet.host.object("clusters", "p1")["spec"]["connection"]["token"]
+    assert {"jwt-secret", "agent-token"} <= {*kinds(fleet.row("m1")), *kinds(fleet.row("p1"))}
+    assert not [each[:5] for each in (*secrets, token, "of-another-import", "anotherS3cret") if each in text]
