@@ -6,8 +6,8 @@ Pure: no I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -17,10 +17,11 @@ Path = tuple[str | int, ...]
 
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAGS = "tag:yaml.org,2002:"
-_TEXTS = frozenset({"str", "bool", "int", "float", "timestamp", "value", "merge"})
-_TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?")
+_DEEPEST = 100
 _LARGEST = 1_000_000
 """Values in a document, each alias counted as all that it stands for."""
 
@@ -37,6 +38,27 @@ class Flaw:
     path: Path
     line: int
     sentence: str
+    lost: bool = False
+    """Whether the value there could not be read: it is None then, or what its tag does not say."""
+
+
+@dataclass
+class _Node:
+    """A value, the line that it begins in, from 1, and what it holds, each with its own line: a key's, an item's."""
+
+    line: int
+    value: Any = None
+    holds: dict[Any, tuple[int, _Node]] = field(default_factory=dict)
+    size: int = 0
+    """How many values it is, 0 while it is being read."""
+
+
+class _NotReadError(Exception):
+    """A document is not read any further."""
+
+    def __init__(self, flaw: Flaw) -> None:
+        self.flaw = flaw
+        super().__init__(flaw.sentence)
 
 
 class Located:
@@ -47,103 +69,137 @@ class Located:
     """
 
     def __init__(self, text: str) -> None:
-        self.value: Any = None
         self.flaws: list[Flaw] = []
-        self._root: yaml.Node | None = None
-        self._children: dict[int, Mapping[Any, tuple[int, yaml.Node]]] = {}
-        """What a node holds, by the node's id: line, from 0, and node."""
-        self._values: dict[int, Any] = {}
-        self._sizes: dict[int, int] = {}
-        """How many values a node is, by its id; 0 while it is being read."""
+        self._root = _Node(1)
+        self._anchors: dict[str, _Node] = {}
+        # The parser's composer is not used: nesting without end overflows its stack, in C.
+        self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         try:
-            self._root = yaml.compose(text, Loader=_LOADER)
-            if self._root is not None:
-                self.value = self._value(self._root, ())
+            self._document()
         except yaml.YAMLError as error:
             self.flaws.append(_syntax_flaw(error, text))
-        except RecursionError:
-            self.flaws.append(Flaw((), 1, "it is nested too deeply"))
-        if self._root is not None and self._sizes.get(id(self._root), 0) > _LARGEST:
-            self.value = None
-            self.flaws.append(Flaw((), 1, f"its aliases make more than {_LARGEST} values of it"))
+            self._root = _Node(1)
+        except _NotReadError as error:
+            self.flaws.append(error.flaw)
+            self._root = _Node(1)
+
+    @property
+    def value(self) -> Any:
+        """Return what the document holds, None where it cannot be read."""
+        return self._root.value
 
     def line(self, path: Path) -> int:
         """Return the line, from 1, of what *path* leads to, or of the last on the way that is there."""
-        line, node = (0, None) if self._root is None else (self._root.start_mark.line, self._root)
+        line, node = self._root.line, self._root
         for part in path:
-            found = self._children.get(id(node), {}).get(part)
-            if found is None:
+            if part not in node.holds:
                 break
-            line, node = found
-        return int(line) + 1
+            line, node = node.holds[part]
+        return line
 
-    def _blame(self, path: Path, node: yaml.Node, sentence: str) -> None:
-        self.flaws.append(Flaw(path, node.start_mark.line + 1, sentence))
+    def _document(self) -> None:
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._root = self._node(next(self._events), ())
+                if self._root.size > _LARGEST:
+                    raise _NotReadError(Flaw((), 1, f"its aliases make more than {_LARGEST} values of it"))
+                break
+        # Marks and the end of the document, and what may come after it.
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._blame((), event, "a second document begins; leave one out")
+                break
 
-    def _value(self, node: yaml.Node, path: Path) -> Any:
-        if self._sizes.get(id(node)) == 0:
-            self._blame(path, node, "it holds an alias of itself")
-            return None
-        if id(node) not in self._sizes:
-            self._sizes[id(node)] = 0
-            self._values[id(node)] = self._read(node, path)
-            held = self._children.get(id(node), {}).values()
-            self._sizes[id(node)] = 1 + sum(self._sizes[id(child)] for _, child in held)
-        return self._values[id(node)]
+    def _blame(self, path: Path, event: Any, sentence: str, *, lost: bool = False) -> None:
+        self.flaws.append(Flaw(path, event.start_mark.line + 1, sentence, lost))
 
-    def _read(self, node: yaml.Node, path: Path) -> Any:
-        kind = str(node.tag).removeprefix(_TAGS)
-        if isinstance(node, yaml.MappingNode) and kind == "map":
-            pairs = self._pairs(node, path)
-            self._children[id(node)] = pairs
-            return {key: self._value(child, (*path, key)) for key, (_, child) in pairs.items()}
-        if isinstance(node, yaml.SequenceNode) and kind == "seq":
-            self._children[id(node)] = {at: (child.start_mark.line, child) for at, child in enumerate(node.value)}
-            return [self._value(child, (*path, at)) for at, child in enumerate(node.value)]
-        if isinstance(node, yaml.ScalarNode) and (kind == "null" or kind in _TEXTS):
-            return _scalar(kind, node.value)
-        self._blame(path, node, f"the tag {node.tag} means nothing here; leave it out")
-        return None
+    def _node(self, event: Any, path: Path) -> _Node:
+        node = _Node(event.start_mark.line + 1)
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, node, path)
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        if len(path) > _DEEPEST:
+            raise _NotReadError(Flaw((), node.line, f"it is nested more than {_DEEPEST} times"))
+        if isinstance(event, yaml.MappingStartEvent):
+            node.holds = self._pairs(path)
+            node.value = {key: held.value for key, (_, held) in node.holds.items()}
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node.holds = dict(enumerate(self._items(path)))
+            node.value = [held.value for _, held in node.holds.values()]
+        else:
+            node.value = _scalar(event)
+        if not _is_known(event):
+            self._blame(path, event, f"the tag {event.tag} means nothing here; leave it out", lost=True)
+        node.size = 1 + sum(held.size for _, held in node.holds.values())
+        return node
 
-    def _pairs(self, node: yaml.MappingNode, path: Path) -> dict[str, tuple[int, yaml.Node]]:
-        """Return line and node of each value of a mapping by its key; what is merged yields to its own."""
-        own: dict[str, tuple[int, yaml.Node]] = {}
-        merged: dict[str, tuple[int, yaml.Node]] = {}
-        for key_node, child in node.value:
-            key = self._value(key_node, path)
-            if key_node.tag == f"{_TAGS}merge":
-                merged |= self._merged(child, path)
+    def _alias(self, event: Any, instead: _Node, path: Path) -> _Node:
+        found = self._anchors.get(event.anchor)
+        if found is not None and found.size:
+            return found
+        what = "an alias of what it stands in" if found else "an alias of nothing that stands before it"
+        self._blame(path, event, f"*{event.anchor} is {what}", lost=True)
+        instead.size = 1
+        return instead
+
+    def _items(self, path: Path) -> Iterator[tuple[int, _Node]]:
+        for at, event in enumerate(self._events):
+            if isinstance(event, yaml.SequenceEndEvent):
+                return
+            yield event.start_mark.line + 1, self._node(event, (*path, at))
+
+    def _pairs(self, path: Path) -> dict[Any, tuple[int, _Node]]:
+        """Return the values of a mapping by their keys; what is merged yields to its own."""
+        own: dict[Any, tuple[int, _Node]] = {}
+        merged: dict[Any, tuple[int, _Node]] = {}
+        for event in self._events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            line, key = event.start_mark.line + 1, self._node(event, (*path, "")).value
+            node = self._node(next(self._events), (*path, key if isinstance(key, str) else ""))
+            if key == "<<" and event.implicit[0]:
+                merged |= self._merged(node, event, path)
             elif not isinstance(key, str):
-                self._blame(path, key_node, "a key that is no text; put it in quotes")
+                self._blame(path, event, "a key that is no text; put it in quotes")
             elif key in own:
-                self._blame((*path, key), key_node, f"given twice, first in line {own[key][0] + 1}; leave one out")
+                self._blame((*path, key), event, f"given twice, first in line {own[key][0]}; leave one out")
             else:
-                own[key] = (key_node.start_mark.line, child)
+                own[key] = (line, node)
         return {**merged, **own}
 
-    def _merged(self, node: yaml.Node, path: Path) -> dict[str, tuple[int, yaml.Node]]:
+    def _merged(self, node: _Node, event: Any, path: Path) -> dict[Any, tuple[int, _Node]]:
         """Return what a merge key brings; of several mappings the first one wins."""
-        value = self._value(node, path)
-        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        found: dict[str, tuple[int, yaml.Node]] = {}
-        if any(not isinstance(part, yaml.MappingNode) for part in parts) or value is None:
-            self._blame(path, node, "<<: expected a mapping, or a list of mappings")
-            return found
+        parts = [held for _, held in node.holds.values()] if isinstance(node.value, list) else [node]
+        if not all(isinstance(part.value, dict) for part in parts):
+            self._blame(path, event, "<<: expected a mapping, or a list of mappings")
+            return {}
+        found: dict[Any, tuple[int, _Node]] = {}
         for part in reversed(parts):
-            found |= {str(key): child for key, child in self._children.get(id(part), {}).items()}
+            found |= part.holds
         return found
 
 
-def _scalar(kind: str, text: str) -> Any:
-    if kind == "null":
+def _is_known(event: Any) -> bool:
+    if event.tag in (None, "!"):
+        return True
+    kinds: tuple[str, ...] = ("str", "null", "bool", "int", "float")
+    if isinstance(event, yaml.CollectionStartEvent):
+        kinds = ("map",) if isinstance(event, yaml.MappingStartEvent) else ("seq",)
+    return str(event.tag).removeprefix(_TAGS) in kinds
+
+
+def _scalar(event: Any) -> Any:
+    text: str = event.value
+    if not event.implicit[0] and event.tag in (None, "!", f"{_TAGS}str"):
+        return text
+    if text in _NULLS:
         return None
-    if kind == "bool" and text in _TRUTH:
-        return _TRUTH[text]
-    if kind == "int" and _INTEGER.fullmatch(text):
+    if text in _TRUTHS:
+        return _TRUTHS[text]
+    if _INTEGER.fullmatch(text):
         return int(text)
-    if kind == "float" and _FLOAT.fullmatch(text):
-        return float(text)
-    return text
+    return float(text) if _FLOAT.fullmatch(text) else text
 
 
 def _syntax_flaw(error: yaml.YAMLError, text: str) -> Flaw:

@@ -249,8 +249,10 @@ def load(text: str) -> Inventory:
     for flaw in document.flaws:
         reading.blame(flaw.path, flaw.sentence, line=flaw.line)
     if not document.flaws or document.value is not None:
-        for error in _VALIDATOR.iter_errors(document.value):
-            for path, sentence in _told(error):
+        lost = {flaw.path for flaw in document.flaws if flaw.lost}
+        found = (told for error in _VALIDATOR.iter_errors(document.value) for told in _told(error))
+        for path, sentence in found:
+            if path not in lost:
                 reading.blame(path, sentence)
         reading.check()
     if reading.problems:
@@ -294,6 +296,7 @@ class _Reading:
         self._document = document
         self._defaults = _Entry(("defaults",), _mapping(_mapping(document.value).get("defaults")))
         self._blamed: set[documents.Path] = set()
+        """The paths of problems, and those on the way to them."""
         self._owners: dict[tuple[str, str], documents.Path] = {}
 
     def line(self, path: documents.Path) -> int:
@@ -303,7 +306,7 @@ class _Reading:
     def blame(self, path: documents.Path, sentence: str, *, line: int | None = None) -> None:
         """Note a problem, once."""
         self.problems[Problem(_shown(path), line or self.line(path), sentence)] = None
-        self._blamed.add(path)
+        self._blamed.update(path[:length] for length in range(1, len(path) + 1))
 
     def check(self) -> None:
         """Note what no schema can say."""
@@ -439,7 +442,7 @@ def _told(error: jsonschema.ValidationError) -> Iterator[tuple[documents.Path, s
 def _expected(way: Iterable[Any], key: str | None = None) -> str:
     """Return what the schema expects at the end of a way through it, or in *key* of it."""
     schema: Any = SCHEMA
-    expected = ""
+    expected = SCHEMA["x-expected"]
     for part in [*way, *(["properties", key] if key else [])]:
         # jsonschema leaves references out of the way.
         schema = schema[part]
