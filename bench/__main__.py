@@ -1,7 +1,7 @@
 """`python -m bench`: join by runbook and by DAG in turn, and print what each costs, one JSON object a line.
 
-With all ways and installer runs it also writes docs/performance.md. Exit code 1 with the reason if a join fails; that a
-bar is not held is told in the lines and in the page.
+With all ways and installer runs it also looks at a fleet, and writes docs/performance.md. Exit code 1 with the reason
+if a join fails; that a bar is not held is told in the lines and in the page.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import joins, lines, start_up, table
+from bench import fleet, joins, lines, start_up, table
 from include.demo import airflow, interruption, processes, rest, settings
 
 RUNS = (0.0, 15.0)
@@ -35,9 +36,14 @@ def main() -> int:
             print(json.dumps(line), flush=True)
             found.append(line)
         if not options.way and not options.run:
-            table.write(found)
+            line = {**fleet.measure(), **lines.machine()}
+            print(json.dumps(line), flush=True)
+            table.write([*found, line])
     except interruption.Interrupted as interrupted:
         return 128 + interrupted.number
+    except subprocess.CalledProcessError as error:
+        print(f"bench: {error.stderr}", file=sys.stderr)
+        return 1
     except (joins.JoinFailedError, processes.ProcessDiedError, processes.NotReadyError, rest.RefusedError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -33,6 +33,12 @@ def text(found: Sequence[lines.Line], *, day: datetime.date) -> str:
             *(by_task(line) for line in joins),
             "## What a task costs before it does anything",
             before_anything(start_up),
+            *(
+                part
+                for line in found
+                if "reconcile" in line
+                for part in ("## What a look at a fleet costs", look(line))
+            ),
         ]
     )
 
@@ -127,6 +133,29 @@ def before_anything(line: lines.Line) -> str:
     held = line["no_op_slot_seconds"]["median"]
     table = markdown.table(["imported", "seconds", "CPU seconds", "most memory, MiB"], rows)
     return f"{table}\n\nA task that does nothing holds a worker's slot for {held:.2f} s."
+
+
+def look(line: lines.Line) -> str:
+    """Tell what it costs to look at a fleet in which there is nothing to do."""
+    head = ["fleet", "seconds", "CPU seconds", "most memory, MiB", "observation, bytes"]
+    head += ["requests of the host", "of a member"]
+    rows = [
+        (
+            f"{fleet}{', one after the other' if way == 'one_at_a_time' else ''}",
+            *(cost[way][key] for key in ("seconds", "cpu_seconds", "max_rss_mib", "observation_bytes")),
+            cost["requests_of_the_host"],
+            f"{cost['most_requests_of_a_member']:g}",
+        )
+        for fleet, cost in line["reconcile"].items()
+        for way in ("at_once", "one_at_a_time")
+        if way in cost
+    ]
+    return (
+        f"{markdown.table(head, rows)}\n\n"
+        f"One after the other takes {line['ratio_to_one_at_a_time']:g} times as long; {line['members_ratio']:g} times "
+        f"as many members take {line['ratio_to_few']:g} times as long. At most 10 requests for a host and 3 for a member: "
+        f"{'held' if line['holds'] else 'NOT held'}."
+    )
 
 
 def _spread(seconds: dict[str, Any]) -> str:

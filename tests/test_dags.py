@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DAGS = sorted(path.stem for path in (ROOT / "dags").glob("*.py"))
 
 
 @pytest.fixture
@@ -56,7 +57,9 @@ def test_every_task_is_a_step_or_asks_a_person(dag):
     assert set(dag.task_ids) - set(join.STEPS) == {"approve_plan"}
 
 
-def test_the_page_of_the_dag_names_every_task(dag):
+@pytest.mark.parametrize("dag_id", DAGS)
+def test_the_page_of_a_dag_names_every_task(dagbag, dag_id):
+    dag = dagbag.dags[dag_id]
     for task_id in dag.task_ids:
         assert f"**{task_id}**" in dag.doc_md
 
@@ -68,11 +71,17 @@ def test_the_form_shows_what_is_required_without_opening_a_section(dag):
         assert schema["title"]
 
 
-def test_parsing_a_dag_imports_no_kubernetes_client():
+def test_there_is_a_file_for_each_dag(dagbag):
+    assert dagbag.import_errors == {}
+    assert set(dagbag.dags) == set(DAGS)
+
+
+@pytest.mark.parametrize("dag_id", DAGS)
+def test_parsing_a_dag_imports_no_kubernetes_client(dag_id):
     """Every task parses its DAG again, and the client takes a second to import."""
     code = (
         "import importlib.util, sys\n"
-        "spec = importlib.util.spec_from_file_location('dag', 'dags/join_member_cluster.py')\n"
+        f"spec = importlib.util.spec_from_file_location('dag', 'dags/{dag_id}.py')\n"
         "spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
         "print([name for name in ('kubernetes', 'kubernetes_asyncio', 'aiohttp', 'fastapi') if name in sys.modules])\n"
     )

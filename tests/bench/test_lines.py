@@ -112,3 +112,22 @@ def test_a_page_without_a_place_for_the_tables_is_refused(tmp_path):
     with pytest.raises(LookupError, match="has no line"):
         markdown.replace(tmp_path / "page.md", begin=table.BEGIN, text="x")
     assert (tmp_path / "page.md").read_text() == "Nothing.\n"
+
+
+def test_the_page_tells_what_a_look_at_a_fleet_costs():
+    cost = {"seconds": 4.2, "cpu_seconds": 2.5, "max_rss_mib": 300, "observation_bytes": 158000}
+    fleet = {"at_once": cost, "requests_of_the_host": 7, "most_requests_of_a_member": 2.0}
+    told = table.look(
+        {
+            "reconcile": {
+                "20 members": fleet,
+                "200 members": {**fleet, "one_at_a_time": {**cost, "seconds": 9.9}},
+            },
+            "ratio_to_one_at_a_time": 2.36,
+            "ratio_to_few": 7.5,
+            "members_ratio": 10.0,
+            "holds": True,
+        }
+    )
+    assert "| 200 members, one after the other | 9.9 | 2.5 | 300 | 158000 | 7 | 2 |" in told
+    assert "10 times as many members take 7.5 times as long" in told
