@@ -153,8 +153,8 @@ def look(line: lines.Line) -> str:
     return (
         f"{markdown.table(head, rows)}\n\n"
         f"One after the other takes {line['ratio_to_one_at_a_time']:g} times as long; {line['members_ratio']:g} times "
-        f"as many members take {line['ratio_to_few']:g} times as long. At most 10 requests for a host and 3 for a member: "
-        f"{'held' if line['holds'] else 'NOT held'}."
+        f"as many members take {line['ratio_to_few']:g} times as long. At most 10 requests for a host and 3 for a "
+        f"member: {'held' if line['holds'] else 'NOT held'}."
     )
 
 
