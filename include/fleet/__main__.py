@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -76,12 +77,14 @@ def _check(file: str) -> int:
 def _adopt(hosts: Iterable[tuple[str, str]], *, out: Path | None, force: bool) -> int:
     if out is not None and out.exists() and not force:
         return _say(2, f"{out}: it is there already; --force writes over it")
-    # Airflow's own commands read connections in this way: from its database too, not only from the environment.
+    # Airflow reads connections from its database too then, not only from the environment.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     from include.fleet import adoption
 
     try:
-        text = adoption.text(asyncio.run(_found(hosts)))
+        # Airflow says things on standard output, where only the inventory is to be.
+        with contextlib.redirect_stdout(sys.stderr):
+            text = adoption.text(asyncio.run(_found(hosts)))
         inventory.load(text)
         if out is None:
             print(text, end="")

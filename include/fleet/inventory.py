@@ -80,11 +80,8 @@ _WINDOW = _object(
             "description": "The days on which it begins. Without them: every day.",
             "x-expected": f"a list of days, each once: {', '.join(DAYS)}",
         },
-        "start": {**_TIME_OF_DAY, "description": "When it begins, as HH:MM in quotes."},
-        "end": {
-            **_TIME_OF_DAY,
-            "description": "When it ends, as HH:MM in quotes; not after its start: on the next day.",
-        },
+        "start": {**_TIME_OF_DAY, "description": "When it begins, by the clock of its zone."},
+        "end": {**_TIME_OF_DAY, "description": "When it ends. Where that is not after its start: on the next day."},
         "zone": {
             "type": "string",
             "default": "UTC",

@@ -1,4 +1,4 @@
-"""How long this project waits and how often it looks, where the conf of a run does not say.
+"""How long this project waits and how often it looks, where the conf of a run does not say; and where things are.
 
 Pure. The Airflow side fills it from section [fleet] of Airflow's configuration.
 """

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from include.fleet import conf, documents, errors, inventory
+from tests.fleet import inventory_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -516,3 +517,14 @@ def test_the_example_in_the_inventory_of_a_fresh_checkout_is_one():
     example = "".join(f"{line[2:]}\n" for line in lines if line.startswith("# "))
     (only,) = inventory.load(f"version: 1\n{example}").hosts
     assert [each.cluster for each in only.members] == ["m1"]
+
+
+def test_the_page_has_every_key_as_the_schema_has_it():
+    page = inventory_page.PAGE.read_text()
+    assert page == inventory_page.written(page), "run python -m tests.fleet.inventory_page"
+
+
+def test_the_example_of_the_page_is_an_inventory():
+    example = inventory_page.PAGE.read_text().partition("```yaml\n")[2].partition("```")[0]
+    (only,) = inventory.load(example).hosts
+    assert [each.conf["connection"] for each in only.members] == ["direct", "proxy"]
