@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime
+import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from include.fleet import (
     certificates,
@@ -33,6 +34,8 @@ from include.fleet import (
 )
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 _CONTROLLER = "ks-controller-manager"
 
@@ -104,8 +107,9 @@ class _Survey:
             "open": inventory.is_open(host.windows, self._measure.now),
         }
         try:
-            async with self._in_time(host.conn_id, role=kubesphere.HOST) as cluster:
-                seen, more = await self._look_at_host(cluster)
+            seen, more = await self._in_time(
+                host.conn_id, self._look_at_host, role=kubesphere.HOST, what="its configuration and Clusters"
+            )
         except errors.FleetError as error:
             members = [_declared(member, {"drift": [], "uid": ""}) for member in host.members]
             nothing = {"findings": [], "turns": [], "undeclared": [], "members": members}
@@ -188,8 +192,13 @@ class _Survey:
         if not conn_id:
             return None
         try:
-            async with self._at_once, self._in_time(conn_id, role=kubesphere.MEMBER) as cluster:
-                return await _look_at_member(cluster, proxy=proxy)
+            async with self._at_once:
+                return await self._in_time(
+                    conn_id,
+                    functools.partial(_look_at_member, proxy=proxy),
+                    role=kubesphere.MEMBER,
+                    what="its identity, configuration and agent",
+                )
         except errors.FleetError as error:
             return _first_line(error)
 
@@ -205,20 +214,13 @@ class _Survey:
             return drift.Ends(used, _end(offered.text))
         return drift.Ends(used, used)
 
-    @contextlib.asynccontextmanager
-    async def _in_time(self, conn_id: str, *, role: str) -> AsyncIterator[clusters.Cluster]:
-        """Open a cluster; raises UnreachableError if all that is asked of it takes too long."""
-        seconds = self._limits.survey_timeout
-        try:
-            async with (
-                asyncio.timeout(seconds),
-                clusters.connect(conn_id, role=role, limits=self._limits, run="reconcile_fleet") as cluster,
-            ):
-                yield cluster
-        except TimeoutError:
-            raise errors.UnreachableError(
-                f"{role} cluster (connection {conn_id}): not all was answered within {seconds:.0f} s."
-            ) from None
+    async def _in_time(
+        self, conn_id: str, ask: Callable[[clusters.Cluster], Awaitable[Answer]], *, role: str, what: str
+    ) -> Answer:
+        """Return what a cluster answers; raises UnreachableError if all of it together takes too long."""
+        limits = self._limits
+        async with clusters.connect(conn_id, role=role, limits=limits, run="reconcile_fleet") as cluster:
+            return await cluster.by(time.monotonic() + limits.survey_timeout, ask(cluster), what=what)
 
 
 async def _look_at_member(member: clusters.Cluster, *, proxy: bool) -> drift.MemberSeen:

@@ -103,7 +103,8 @@ def make_fleet(tmp_path, monkeypatch):
 
         for conn_id, connection in simulation.connections.items():
             monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-        for name, value in cases.SETTINGS.items():
+        # Nothing goes wrong with single requests here, and fourteen clusters share a process with what asks them.
+        for name, value in {**cases.SETTINGS, "CONNECT_TIMEOUT": 5, "REQUEST_TIMEOUT": 15}.items():
             monkeypatch.setenv(f"AIRFLOW__FLEET__{name}", str(value))
         rows = [
             {"cluster": item["name"], "member_conn_id": item["name"], "connection": item.get("connection", "direct")}

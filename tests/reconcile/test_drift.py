@@ -9,6 +9,7 @@ import yaml
 from kubernetes import client, config
 
 from tests.joins import evidence
+from tests.reconcile.conftest import TIMING
 
 
 def reasons(record):
@@ -103,6 +104,8 @@ def test_one_drift_of_each_kind_is_named_repaired_and_gone_and_no_healthy_member
             *members(*(name for name in ALIKE if name.startswith("p-")), "p-well", connection="proxy"),
             *members("m-well"),
         ],
+        # A host that looks at fourteen members twice a second has no time for anything else.
+        timing={**TIMING, "resync": 5},
         # The webhook would refuse what happens to m-server.
         host={"webhook": False},
         declared={"max_joins": 12},
@@ -147,7 +150,9 @@ def test_a_healthy_fleet_costs_at_most_three_requests_a_member_and_ten_a_host(ma
 
 
 def test_tower_down_with_eight_proxy_members_is_one_finding_and_its_recovery_is_noticed(make_fleet):
-    fleet = make_fleet(members(*(f"p{number}" for number in range(8)), connection="proxy"))
+    fleet = make_fleet(
+        members(*(f"p{number}" for number in range(8)), connection="proxy"), timing={**TIMING, "resync": 2}
+    )
     stop(fleet.host, "tower")
     for _ in range(3):
         record = fleet.reconcile()
