@@ -271,11 +271,13 @@ def _put(patch: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     patch[path[-1]] = value
 
 
-def differences(before: Side, now: Side, *, where: str, verb: str = "is") -> list[str]:
-    """Return what is not as it was, with whether it *is* or was new, gone or another."""
+def differences(
+    before: Mapping[str, Section], now: Mapping[str, Section], *, where: str, verb: str = "is"
+) -> list[str]:
+    """Return what is not as it was in any section, with whether it *is* or was new, gone or another."""
     found = []
-    for name, former in before.sections.items():
-        present = now.sections.get(name)
+    for name, former in before.items():
+        present = now.get(name)
         if former is None or present is None or (name == CLUSTER and not (former and present)):
             # Of a Cluster that is new or gone, its being there is compared, not each of its fields.
             continue
