@@ -78,7 +78,7 @@ class Cluster:
         self.role = role
         self.conn_id = conn_id
         self._dry = dry
-        """Whether nothing is to be persisted: then writes are only tried, `create` and `patch` noted in `planned`."""
+        """Whether nothing is to be persisted: then writes are only tried, and noted in `planned`."""
         self.planned: list[plans.Write] = []
         self.done_without: list[str] = []
         """What could not be checked or done without a right, a sentence each; for the report."""
@@ -237,6 +237,7 @@ class Cluster:
         if self._dry:
             options["dryRun"] = ["All"]
         await self._call("delete", ref, "DELETE", ref.path, body={**options, "preconditions": conditions})
+        await self._plan("delete", ref, {})
 
     async def may(self, right: kinds.Right) -> bool:
         """Say whether the connection's user has a right; the server is asked, and stores nothing.
