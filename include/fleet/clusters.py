@@ -234,9 +234,12 @@ class Cluster:
         wanted = {"uid": uid, "resourceVersion": version}
         conditions = {key: value for key, value in wanted.items() if value is not None}
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        query = []
         if self._dry:
-            options["dryRun"] = ["All"]
-        await self._call("delete", ref, "DELETE", ref.path, body={**options, "preconditions": conditions})
+            # A server goes by the body, whoever reads its audit log by the query.
+            options["dryRun"], query = ["All"], [("dryRun", "All")]
+        body = {**options, "preconditions": conditions}
+        await self._call("delete", ref, "DELETE", ref.path, query=query, body=body)
         await self._plan("delete", ref, {})
 
     async def may(self, right: kinds.Right) -> bool:

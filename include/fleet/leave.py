@@ -163,15 +163,13 @@ async def _delete_cluster(
 
 async def _set_webhook_aside(leave: leaving.Leave, host: clusters.Cluster) -> None:
     """Have the webhook overlook the Cluster where it lets nobody change it, and hold the turn for that."""
-    cluster = await host.read(leave.cluster)
-    if cluster is None:
+
+    async def is_needless() -> bool:
+        # Set aside by a run that was killed, it lets everything through that is asked now.
+        return not await webhook.is_aside(host) and not await webhook.denies(host, leave.cluster)
+
+    if await is_needless() or not await leaving.take_turn(leave, turn.WEBHOOK, unless=is_needless):
         return
-    overlooked = webhook.LEAVING in (cluster["metadata"].get("labels") or {}) and await webhook.is_aside(host)
-    refused = "" if overlooked else await webhook.denies(host, leave.cluster)
-    if not overlooked and not refused:
-        return
-    await leaving.take_turn(leave, turn.WEBHOOK)
-    log.warning("%s cannot go: %s", leave.cluster, refused or "its webhook was set aside already")
     await webhook.set_aside(host, leave.cluster, changes=leave.changes)
 
 
@@ -330,9 +328,14 @@ async def restore_member(leave: leaving.Leave) -> joining.Report:
     if patched or found.record is not None or is_member:
         await work.wait_for_installer(member, seconds=leave.conf.member_installer_timeout)
         await work.tell_restarts(member)
-    await _tell_name(leave, work, member)
     if found.record is not None:
         await work.delete(member, kubesphere.BEFORE_JOIN, found.record)
+    elif found.config.jwt_secret in found.secrets:
+        work.leave(
+            "The jwtSecret of the member stays the host's: the one before the join is not recorded in Secret "
+            "before-join, as after a join by hand."
+        )
+    await _tell_name(leave, work, member)
     report: joining.Report = {"left": work.left} if work.left else {}
     if not leave.changes.notes:
         report["unchanged"] = ["the member has the role and the jwtSecret that it is to have"]
@@ -346,16 +349,8 @@ async def _restore(work: undoing.Work, member: clusters.Cluster, found: leaving.
             return snapshots.restoring_role_and_secret(configuration, before, secrets=found.secrets)
         if kubesphere.spec_role(configuration) != kubesphere.MEMBER:
             return {}, []
-        patch, left = snapshots.restoring_role_and_secret(
-            configuration, snapshots.unrecorded(configuration), secrets=found.secrets
-        )
-        return patch, [
-            *left,
-            (
-                "The jwtSecret of the member stays: the one before the join is not recorded in Secret before-join, as "
-                "after a join by hand."
-            ),
-        ]
+        before = snapshots.unrecorded(configuration)
+        return snapshots.restoring_role_and_secret(configuration, before, secrets=found.secrets)
 
     return await work.patch_configuration(member, restoring, "role and jwtSecret")
 

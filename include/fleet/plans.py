@@ -115,7 +115,7 @@ def _given_secrets(value: object) -> Iterable[str]:
         for inner in value.values():
             yield from _given_secrets(inner)
     elif isinstance(value, list):
-        for word, following in zip(value, [*value[1:], ""], strict=True):
+        for word, following in zip(value, [*value, ""][1:], strict=True):
             flag = _SECRET_FLAG.fullmatch(word) if isinstance(word, str) else None
             if flag is None:
                 yield from _given_secrets(word)

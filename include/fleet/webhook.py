@@ -58,27 +58,32 @@ async def set_aside(host: clusters.Cluster, ref: kinds.Ref, *, changes: journal.
     cluster = await host.read(ref)
     if cluster is None or await host.read(CONFIGURATION) is None:
         return
+    log.warning("%s lets nobody change %s, and is set aside for it", CONFIGURATION, ref)
     with changes.noted(f"{CONFIGURATION} on the host set aside for {ref} alone"):
         if LEAVING not in (cluster["metadata"].get("labels") or {}):
             await _select(host, _NONE)
-            await _label(host, ref)
+            if not await _label(host, ref):
+                return
         await _select(host, _OTHERS)
 
 
-async def _label(host: clusters.Cluster, ref: kinds.Ref) -> None:
-    """Give the Cluster the label; API servers take a moment to go by a configuration that has changed."""
+async def _label(host: clusters.Cluster, ref: kinds.Ref) -> bool:
+    """Give the Cluster the label; API servers take a moment to go by a configuration that has changed.
+
+    False if the Cluster has gone in that moment.
+    """
     end = time.monotonic() + _IN_FORCE
     while True:
         try:
             await host.patch(ref, {"metadata": {"labels": {LEAVING: ""}}})
-        except (errors.ForbiddenError, errors.NotFoundError):
-            raise
-        except (errors.ApiRefusedError, errors.UnavailableError):
-            if time.monotonic() > end:
+        except errors.NotFoundError:
+            return False
+        except (errors.ApiRefusedError, errors.UnavailableError) as error:
+            if isinstance(error, errors.ForbiddenError) or time.monotonic() > end:
                 raise
             await asyncio.sleep(0.5)
         else:
-            return
+            return True
 
 
 async def is_aside(host: clusters.Cluster) -> bool:
