@@ -15,6 +15,12 @@ def dag(dagbag):
     return dagbag.dags["join_member_cluster"]
 
 
+@pytest.fixture
+def leave(dagbag):
+    assert dagbag.import_errors == {}
+    return dagbag.dags["leave_member_cluster"]
+
+
 def test_the_given_task_ids_are_there(dag):
     assert {
         "fetch_jwt",
@@ -50,15 +56,33 @@ def test_the_agent_is_skipped_with_its_arm_before_a_worker_begins_it(dag):
     assert {"deploy_agent", "import_cluster"} == dag.get_task("wait_agent_ready").upstream_task_ids
 
 
-def test_every_task_is_a_step_or_asks_a_person(dag):
+def test_every_task_is_a_step_or_asks_a_person(dag, leave):
     from include.fleet import join
+    from include.fleet import leave as leaving
 
     assert set(dag.task_ids) - set(join.STEPS) == {"approve_plan"}
+    assert set(leave.task_ids) - set(leaving.STEPS) == {"approve_plan"}
+    assert {task.work for task in leave.tasks if task.task_id != "approve_plan"} == {"leave"}
 
 
-def test_the_page_of_the_dag_names_every_task(dag):
+@pytest.mark.parametrize("name", ["dag", "leave"])
+def test_the_page_of_the_dag_names_every_task(request, name):
+    dag = request.getfixturevalue(name)
     for task_id in dag.task_ids:
         assert f"**{task_id}**" in dag.doc_md
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        pytest.param("take_turn", "remove_cluster", id="nothing-is-written-without-a-turn"),
+        pytest.param("remove_cluster", "clean_member", id="the-agent-runs-until-the-host-has-let-go"),
+        pytest.param("clean_member", "restore_member", id="whose-the-member-is-can-be-told-until-it-is-clean"),
+        pytest.param("verify_leave", "end_turn", id="the-next-run-is-let-in-last"),
+    ],
+)
+def test_vital_orderings_of_a_leave(leave, earlier, later):
+    assert later in leave.get_task(earlier).get_flat_relative_ids(upstream=False)
 
 
 def test_the_form_shows_what_is_required_without_opening_a_section(dag):
@@ -68,11 +92,12 @@ def test_the_form_shows_what_is_required_without_opening_a_section(dag):
         assert schema["title"]
 
 
-def test_parsing_a_dag_imports_no_kubernetes_client():
+@pytest.mark.parametrize("file", ["join_member_cluster", "leave_member_cluster"])
+def test_parsing_a_dag_imports_no_kubernetes_client(file):
     """Every task parses its DAG again, and the client takes a second to import."""
     code = (
         "import importlib.util, sys\n"
-        "spec = importlib.util.spec_from_file_location('dag', 'dags/join_member_cluster.py')\n"
+        f"spec = importlib.util.spec_from_file_location('dag', 'dags/{file}.py')\n"
         "spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
         "print([name for name in ('kubernetes', 'kubernetes_asyncio', 'aiohttp', 'fastapi') if name in sys.modules])\n"
     )

@@ -143,6 +143,8 @@ async def _delete_cluster(
             await undoing.delete(host, work.cluster, uid=cluster["metadata"]["uid"])
     if leave.dry:
         if leave.conf.force and await webhook.denies(host, work.cluster):
+            # Who may not change it learns that before the first write.
+            await host.try_patch(webhook.CONFIGURATION, {"metadata": {}})
             work.leave(
                 f"The host's webhook lets nobody change {work.cluster}, since the member does not answer: it is set "
                 "aside for this Cluster alone, and put back."
@@ -487,8 +489,12 @@ async def _connected(
         async def opened(conn_id: str | None, role: str) -> clusters.Cluster | None:
             if conn_id is None:
                 return None
+            grant = (
+                f"Grant this right to the connection's user: deploy/rbac/{role}.yaml or deploy/rbac/leave-{role}.yaml "
+                "has it."
+            )
             return await stack.enter_async_context(
-                clusters.connect(conn_id, role=role, limits=limits, run=run, dry=dry)
+                clusters.connect(conn_id, role=role, limits=limits, grant=grant, run=run, dry=dry)
             )
 
         host = await opened(None if conf.host_lost else conf.host_conn_id, kubesphere.HOST)
