@@ -63,7 +63,7 @@ async def plan(leave: leaving.Leave) -> joining.Report:
 
     Its own steps are run dry, so that they cannot disagree with the plan. The report is as that of a join's plan.
     """
-    await leaving.answering(leave, contacts=leaving.CONTACTS)
+    await leaving.answering(leave)
     leave = dataclasses.replace(leave, changes=journal.Journal())
     notes: list[str] = []
     for step in (remove_cluster, clean_member, restore_member):
@@ -91,7 +91,7 @@ async def take_turn(leave: leaving.Leave) -> joining.Report:
     The Lease is that of a join. Where the host, on which it would be, is lost, there is none. A plan that a person has
     approved is made again, and has to be the same; raises RefusedError if it is not.
     """
-    member = await leaving.answering(leave, contacts=leaving.CONTACTS)
+    member = await leaving.answering(leave)
     report: joining.Report = {}
     if leave.turns is not None:
         # A Cluster that tells no UID, or is gone, has a name at least.

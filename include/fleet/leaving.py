@@ -33,7 +33,7 @@ from include.fleet import (
 
 log = logging.getLogger(__name__)
 
-CONTACTS = 3
+_CONTACTS = 3
 """How often a member that is said to be dead is asked before it is believed."""
 
 
@@ -103,7 +103,7 @@ async def take_turn(leave: Leave, name: str, *, unless: Callable[[], Awaitable[b
     return await leave.turns.take(name, limit=limit, seconds=seconds, unless=unless)
 
 
-async def answering(leave: Leave, *, contacts: int = 1) -> clusters.Cluster | None:
+async def answering(leave: Leave) -> clusters.Cluster | None:
     """Return the member, or None if it is said to be dead and does not answer, asked some times.
 
     Raises UnreachableError, which names `force`, if it does not answer and is not said to be dead.
@@ -111,7 +111,7 @@ async def answering(leave: Leave, *, contacts: int = 1) -> clusters.Cluster | No
     member = leave.member
     if member is None:
         return None
-    for contact in range(contacts, 0, -1):
+    for contact in range(_CONTACTS, 0, -1):
         try:
             await configuring.uid(member)
         except errors.UnreachableError as error:

@@ -39,16 +39,16 @@ def written(stage):
     return {name: evidence.writes(cluster) for name, cluster in stage.simulation.clusters.items()}
 
 
-def kill_member(stage):
+def kill_member(stage, name="m1"):
     """Have the member answer neither the host's pods nor Airflow from now on."""
-    member = stage.simulation.clusters["m1"]
+    member = stage.simulation.clusters[name]
     member.raise_firewall()
     member.cut_tunnel(3600)
-    connection = json.loads(json.dumps(stage.simulation.connections["m1"]))
+    connection = json.loads(json.dumps(stage.simulation.connections[name]))
     (cluster,) = connection["extra"]["kube_config"]["clusters"]
     # Nobody listens there.
     cluster["cluster"]["server"] = "https://127.0.0.1:9"
-    os.environ["AIRFLOW_CONN_M1"] = json.dumps(connection)
+    os.environ[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
 
 
 def revive_member(stage):

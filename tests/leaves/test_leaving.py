@@ -1,5 +1,6 @@
 """Members that leave: both clusters are compared with what they were before the join, past the product."""
 
+import concurrent.futures
 import copy
 import json
 import signal
@@ -279,6 +280,22 @@ def _watched(stage):
             )
         )
     return seen
+
+
+def test_two_dead_members_that_leave_at_once_leave_the_webhook_as_it_was(stage_of):
+    stage = stage_of(member=JOINED, members=[NEIGHBOUR])
+    before = leaving.webhook_of(stage)
+    for name in ("m1", "m2"):
+        leaving.kill_member(stage, name)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        runs = [
+            pool.submit(leaving.leave, stage, run_id=name, cluster=name, member_conn_id=name, **DEAD)
+            for name in ("m1", "m2")
+        ]
+        assert {run.result()["result"] for run in runs} == {"left by this run"}
+    host = stage.simulation.clusters["host"]
+    assert leaving.names(host, "clusters") == ["host"]
+    assert leaving.webhook_of(stage) == before
 
 
 def test_a_dead_member_that_comes_back_is_cleaned_by_another_run(stage_of):
