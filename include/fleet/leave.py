@@ -68,7 +68,7 @@ async def plan(leave: leaving.Leave) -> joining.Report:
     notes: list[str] = []
     for step in (remove_cluster, clean_member, restore_member):
         report = await step(leave)
-        notes += [line for line in report.get("left", ()) if line not in notes]
+        notes += [line for key in ("notes", "left") for line in report.get(key, ()) if line not in notes]
     if leave.host is not None and await webhook.is_aside(leave.host):
         notes.append(f"{webhook.CONFIGURATION} on the host is set aside by a leave that was cut off; it is put back.")
 
@@ -123,15 +123,37 @@ async def remove_cluster(leave: leaving.Leave) -> joining.Report:
         return {"unchanged": ["the host is lost, and was asked for nothing"]}
     work = leave.work()
     cluster = await leaving.proven(leave, await leaving.answering(leave))
+    if leave.dry and cluster is not None:
+        return {"notes": await _try_to_delete(leave, work, host, cluster)}
     by_hand = await _delete_cluster(leave, work, host, cluster) if cluster is not None else False
-    if cluster is None or not leave.dry:
-        await _delete_behind(work, host, at_once=by_hand)
+    await _delete_behind(work, host, at_once=by_hand)
     if not leave.dry:
         await _put_webhook_back(leave, host)
     report: joining.Report = {"left": work.left} if work.left else {}
     if not leave.changes.notes:
         report["unchanged"] = [f"{work.cluster} is not on the host"]
     return report
+
+
+async def _try_to_delete(
+    leave: leaving.Leave, work: undoing.Work, host: clusters.Cluster, cluster: kubesphere.Object
+) -> list[str]:
+    """Have the deletion tried, and return what is to be known about it, a sentence each."""
+    notes = []
+    if "deletionTimestamp" in cluster["metadata"]:
+        notes.append(f"{work.cluster} on the host is being deleted already.")
+    else:
+        await undoing.delete(host, work.cluster, uid=cluster["metadata"]["uid"])
+    if kubesphere.MEMBER_UID_ANNOTATION not in (cluster["metadata"].get("annotations") or {}):
+        notes.append(f"{work.cluster} was not made by this project, and goes all the same: it is this member.")
+    if leave.conf.force and await webhook.denies(host, work.cluster):
+        # Who may not change it learns that before the first write.
+        await host.try_patch(webhook.CONFIGURATION, {"metadata": {}})
+        notes.append(
+            f"The host's webhook lets nobody change {work.cluster}, since the member does not answer: it is set aside "
+            "for this Cluster alone, and put back."
+        )
+    return notes
 
 
 async def _delete_cluster(
@@ -141,15 +163,6 @@ async def _delete_cluster(
     if "deletionTimestamp" not in cluster["metadata"]:
         with leave.changes.noted(f"{work.cluster} deleted on the host"):
             await undoing.delete(host, work.cluster, uid=cluster["metadata"]["uid"])
-    if leave.dry:
-        if leave.conf.force and await webhook.denies(host, work.cluster):
-            # Who may not change it learns that before the first write.
-            await host.try_patch(webhook.CONFIGURATION, {"metadata": {}})
-            work.leave(
-                f"The host's webhook lets nobody change {work.cluster}, since the member does not answer: it is set "
-                "aside for this Cluster alone, and put back."
-            )
-        return False
     if leave.conf.force:
         await _set_webhook_aside(leave, host)
     try:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from include.fleet import errors
+from include.fleet import errors, triggers
 from include.simulator.disturbances import Act, Disturbance
 from tests.chaos import cases, steps
 from tests.joins import evidence, rolling
@@ -444,6 +444,42 @@ def test_a_plan_tells_what_is_then_written_and_persists_nothing(stage_of, way):
         for verb, resource, title in map(str.split, lines[len(sent[name]) :]):
             done.append(f"{verbs[verb]} {resource}/{title}")
     assert planned == sorted(done)
+
+
+def test_an_approved_plan_that_is_not_true_any_more_is_refused(stage_of):
+    stage = stage_of(member=JOINED)
+    conf = {**leaving.CONF, "approve": True}
+    report = leaving.plan(stage, approve=True)
+    assert report["notes"][0] == "clusters/m1 was not made by this project, and goes all the same: it is this member."
+    taken = steps.with_retries("take_turn", conf, run_id="a", reports={"plan": report}, work=triggers.LEAVE)
+    assert taken["turn"]
+    labels = {"metadata": {"labels": {"kubefed.io/managed": "true"}}}
+    stage.simulation.clusters["m1"].edit("workspaces", "system-workspace", labels)
+    with pytest.raises(errors.RefusedError, match="changed since the plan was approved") as caught:
+        steps.with_retries("take_turn", conf, run_id="a", reports={"plan": report}, work=triggers.LEAVE)
+    assert "change workspaces/system-workspace on the member" in str(caught.value)
+    assert leaving.written(stage) == {"host": [], "m1": []}
+
+
+def test_what_stands_behind_a_cluster_that_is_gone_is_deleted_and_planned(stage_of):
+    """As after a finalizer that somebody has taken off."""
+    stage = stage_of()
+    host = stage.simulation.clusters["host"]
+    spec = {"apiEndpoint": "https://10.20.1.1:6443", "secretRef": {"name": "m1-secret"}}
+    host.put("secrets", {"metadata": {"name": "m1-secret"}}, FEDERATION)
+    host.put("kubefedclusters", {"metadata": {"name": "m1"}, "spec": spec}, FEDERATION)
+    host.put("services", {"metadata": {"name": "mc-m1"}, "spec": {"ports": [{"port": 80}]}}, SYSTEM)
+    planned = [f"{entry['verb']} {entry['object']}" for entry in leaving.plan(stage)["entries"]]
+    assert planned == [
+        f"delete secrets/m1-secret in {FEDERATION}",
+        f"delete kubefedclusters/m1 in {FEDERATION}",
+        f"delete services/mc-m1 in {SYSTEM}",
+    ]
+    report = leaving.leave(stage, remove_timeout=1)
+    assert [line.removesuffix("d on the host") for line in report["removed"]] == [
+        f"{line.removeprefix('delete ')} delete" for line in planned
+    ]
+    assert leaving.changed(stage) == {"host": [], "m1": []}
 
 
 def test_the_plan_for_a_dead_member_tells_of_the_webhook(stage_of):
