@@ -16,6 +16,12 @@ def dag(dagbag):
     return dagbag.dags["join_member_cluster"]
 
 
+@pytest.fixture
+def leave(dagbag):
+    assert dagbag.import_errors == {}
+    return dagbag.dags["leave_member_cluster"]
+
+
 def test_the_given_task_ids_are_there(dag):
     assert {
         "fetch_jwt",
@@ -51,10 +57,13 @@ def test_the_agent_is_skipped_with_its_arm_before_a_worker_begins_it(dag):
     assert {"deploy_agent", "import_cluster"} == dag.get_task("wait_agent_ready").upstream_task_ids
 
 
-def test_every_task_is_a_step_or_asks_a_person(dag):
+def test_every_task_is_a_step_or_asks_a_person(dag, leave):
     from include.fleet import join
+    from include.fleet import leave as leaving
 
     assert set(dag.task_ids) - set(join.STEPS) == {"approve_plan"}
+    assert set(leave.task_ids) - set(leaving.STEPS) == {"approve_plan"}
+    assert {task.work for task in leave.tasks if task.task_id != "approve_plan"} == {"leave"}
 
 
 @pytest.mark.parametrize("dag_id", DAGS)
@@ -62,6 +71,19 @@ def test_the_page_of_a_dag_names_every_task(dagbag, dag_id):
     dag = dagbag.dags[dag_id]
     for task_id in dag.task_ids:
         assert f"**{task_id}**" in dag.doc_md
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        pytest.param("take_turn", "remove_cluster", id="nothing-is-written-without-a-turn"),
+        pytest.param("remove_cluster", "clean_member", id="the-agent-runs-until-the-host-has-let-go"),
+        pytest.param("clean_member", "restore_member", id="whose-the-member-is-can-be-told-until-it-is-clean"),
+        pytest.param("verify_leave", "end_turn", id="the-next-run-is-let-in-last"),
+    ],
+)
+def test_vital_orderings_of_a_leave(leave, earlier, later):
+    assert later in leave.get_task(earlier).get_flat_relative_ids(upstream=False)
 
 
 def test_the_form_shows_what_is_required_without_opening_a_section(dag):

@@ -195,8 +195,8 @@ CAUSES: tuple[Cause, ...] = (
         id="failures-28",
         sentence="Cluster {cluster} cannot be changed or removed: the host's webhook asks its dead member first.",
         shows="validating-cluster.kubesphere.io denied the request; a Cluster that stays in deletion",
-        next_step="Bring the member's old address back, or save and delete ValidatingWebhookConfiguration "
-        "cluster.kubesphere.io, remove the Cluster's finalizer, and apply the saved one again.",
+        next_step="Bring the member's old address back, or have leave_member_cluster take it out with force: true, "
+        "which sets the webhook aside for this Cluster and puts it back.",
         object="Cluster {cluster}",
         on="{host}",
         match=_dead_member_locked,

@@ -24,8 +24,8 @@ def cluster_deletion(seen: Observed) -> Finding:
         "cluster-deletion",
         f"Cluster {seen.conf.cluster} is being deleted since {named['metadata']['deletionTimestamp']}; the join waits "
         "until it is gone.",
-        "If it stays, its finalizer waits for ks-controller-manager, or on 3.4 for a member that does not answer: see "
-        "docs/real-clusters.md.",
+        "If it stays, its finalizer waits for ks-controller-manager, or on 3.4 for a member that does not answer: "
+        "leave_member_cluster with force takes such a one out.",
     )
 
 

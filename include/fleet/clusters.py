@@ -79,7 +79,7 @@ class Cluster:
         self.role = role
         self.conn_id = conn_id
         self._dry = dry
-        """Whether nothing is to be persisted: then writes are only tried, `create` and `patch` noted in `planned`."""
+        """Whether nothing is to be persisted: then writes are only tried, and noted in `planned`."""
         self.planned: list[plans.Write] = []
         self.done_without: list[str] = []
         """What could not be checked or done without a right, a sentence each; for the report."""
@@ -235,9 +235,13 @@ class Cluster:
         wanted = {"uid": uid, "resourceVersion": version}
         conditions = {key: value for key, value in wanted.items() if value is not None}
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        query = []
         if self._dry:
-            options["dryRun"] = ["All"]
-        await self._call("delete", ref, "DELETE", ref.path, body={**options, "preconditions": conditions})
+            # A server goes by the body, whoever reads its audit log by the query.
+            options["dryRun"], query = ["All"], [("dryRun", "All")]
+        body = {**options, "preconditions": conditions}
+        await self._call("delete", ref, "DELETE", ref.path, query=query, body=body)
+        await self._plan("delete", ref, {})
 
     async def may(self, right: kinds.Right) -> bool:
         """Say whether the connection's user has a right; the server is asked, and stores nothing.

@@ -94,12 +94,12 @@ def about_name(sides: Sides) -> list[str]:
                 "take it out of the host first, or join with the type that it has"
             )
         ]
-    owner = _owner(named)
-    if owner and owner != sides.member_uid:
-        return [_taken(sides.name, f"kube-system UID {owner}")]
+    told = owner(named)
+    if told and told != sides.member_uid:
+        return [_taken(sides.name, f"kube-system UID {told}")]
     if sides.leads_to and sides.leads_to != sides.member_uid:
         return [_leads_elsewhere(sides)]
-    if owner:
+    if told:
         return []
     if kind == "proxy":
         connected = kubesphere.is_true(named, "AgentAvailable") and sides.agent_name != sides.name
@@ -181,7 +181,7 @@ def untold(clusters: Iterable[kubesphere.Object], *, name: str) -> list[kubesphe
     return [
         item
         for item in clusters
-        if item["metadata"]["name"] != name and not kubesphere.is_host(item) and not _owner(item)
+        if item["metadata"]["name"] != name and not kubesphere.is_host(item) and not owner(item)
     ]
 
 
@@ -207,15 +207,93 @@ def about_other_host(sides: Sides) -> list[str]:
 
 
 def _stands_for(item: kubesphere.Object, *, uid: str, server: str | None, leads_to: Mapping[str, str]) -> bool:
-    owner = _owner(item) or leads_to.get(item["metadata"]["name"])
-    return owner == uid if owner else _same_server(item, server)
+    told = owner(item) or leads_to.get(item["metadata"]["name"])
+    return told == uid if told else _same_server(item, server)
 
 
 def _same_server(item: kubesphere.Object, server: str | None) -> bool:
     return server is not None and kubeconfig.server(kubesphere.cluster_kubeconfig(item)) == server
 
 
-def _owner(item: kubesphere.Object) -> str:
+@dataclass(frozen=True)
+class Leaving:
+    """What the clusters say about who is to leave whom."""
+
+    name: str
+    named: kubesphere.Object | None
+    """The Cluster of that name on the host."""
+    others: Sequence[str]
+    """The other names under which the host says that it has this member."""
+    host_uid: str
+    host_name: str
+    """What the host calls itself."""
+    member_uid: str
+    """"" for a member that does not answer."""
+    leads_to: str
+    """The kube-system UID of the cluster behind the name, or ""."""
+    evidence: str
+    """How that was seen."""
+    answers: bool
+    """Whether that cluster has just answered the host."""
+
+
+def leaving_refusals(seen: Leaving) -> list[str]:
+    """Return every reason not to take a member out: the Cluster of that name may be another's. None if it is its own.
+
+    One that is being deleted and does not tell whose it is, is no reason: whoever deletes it has decided.
+    """
+    name, named = seen.name, seen.named
+    if seen.member_uid and seen.member_uid == seen.host_uid:
+        return about_same_cluster(seen.host_uid, seen.member_uid)
+    if named is None:
+        return [
+            f"the host has this cluster as {other} (kube-system UID {seen.member_uid}), and none as {name}; give that "
+            "name"
+            for other in seen.others
+        ]
+    told = {uid for uid in (kubesphere.member_uid(named), _mark(named), seen.leads_to) if uid}
+    if name == seen.host_name or seen.host_uid in told or (kubesphere.is_host(named) and not told):
+        return [f"{name} is the Cluster of the host itself"]
+    if not seen.member_uid:
+        return _about_dead(seen, told)
+    others = sorted(told - {seen.member_uid})
+    if others:
+        return [
+            (
+                f"Cluster {name} stands for another cluster (kube-system UID {', '.join(others)}) than the member "
+                f"connection leads to ({seen.member_uid}); check the name and the connection"
+            )
+        ]
+    if told or "deletionTimestamp" in named["metadata"]:
+        return []
+    return [
+        (
+            f"nothing proves that Cluster {name} is this member: it tells no kube-system UID, and {seen.evidence}; "
+            "delete it by hand if it is"
+        )
+    ]
+
+
+def _about_dead(seen: Leaving, told: Iterable[str]) -> list[str]:
+    if seen.answers:
+        return [
+            (
+                f"the member connection does not answer, but the host reaches {seen.name} (kube-system UID "
+                f"{seen.leads_to}), so it is not dead; check the name, or give a connection that reaches it"
+            )
+        ]
+    uids = sorted(told)
+    if len(uids) < 2:
+        return []
+    return [f"Cluster {seen.name} tells two kube-system UIDs ({', '.join(uids)}), and the member does not answer"]
+
+
+def names_of(clusters: Iterable[kubesphere.Object], *, uid: str) -> list[str]:
+    """Return the names of the Clusters that say that they stand for the cluster with this *uid*."""
+    return sorted(item["metadata"]["name"] for item in clusters if uid and owner(item) == uid)
+
+
+def owner(item: kubesphere.Object) -> str:
     """Return the kube-system UID that a Cluster says it stands for, or ""."""
     return kubesphere.member_uid(item) or _mark(item)
 

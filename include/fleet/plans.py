@@ -1,6 +1,6 @@
-"""What a join would write, field by field, old against new; secrets are fingerprints.
+"""What a run would write, field by field, old against new; secrets are fingerprints.
 
-Pure: the writes that a dry run of the join's own steps has noted, turned into what people read and runs compare. The
+Pure: the writes that a dry run of the run's own steps has noted, turned into what people read and runs compare. The
 same clusters and the same conf give the same plan, byte for byte: times and run ids are left out.
 """
 
@@ -26,8 +26,8 @@ _SECRET_FIELD = re.compile(r"(?:secret|token|password|\.env\[\d+\]\.value)$", re
 _LONGEST = 200
 
 Entry = dict[str, Any]
-"""One object that would be written: `cluster` (host or member), `verb` (create or change), `object` and `fields`, a
-list of `field`, `old` (absent where there is none) and `new`."""
+"""One object that would be written: `cluster` (host or member), `verb` (create, change or delete), `object` and
+`fields`, a list of `field`, `old` (absent where there is none) and `new`; what is deleted has no fields."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,16 @@ class Write:
     """One write that a dry run has not sent."""
 
     verb: str
+    """create, patch or delete."""
     ref: kinds.Ref
     before: Mapping[str, Any] | None = field(repr=False)
-    """The object as it is; None if there is none."""
+    """The object as it is, if it is to be patched."""
     body: Mapping[str, Any] = field(repr=False)
-    """A manifest, or a merge patch."""
+    """A manifest, or a merge patch; {} for a deletion."""
 
 
 def entry(cluster: str, write: Write, *, hide: Callable[[str], str]) -> Entry:
-    """Return what a write on the host or the member would change; *hide* takes secrets out of a text.
+    """Return what a write on the host or the member would do; *hide* takes secrets out of a text.
 
     What a command is given as a token or the like is hidden besides: whose it was, nobody may know.
     """
@@ -63,8 +64,11 @@ def entry(cluster: str, write: Write, *, hide: Callable[[str], str]) -> Entry:
         fields.append(change)
     if write.before is not None:
         fields += _gone(old, write, hidden)
-    verb = "create" if write.before is None else "change"
+    verb = _VERBS[write.verb]
     return {"cluster": cluster, "verb": verb, "object": str(write.ref), "fields": fields}
+
+
+_VERBS = {"create": "create", "patch": "change", "delete": "delete"}
 
 
 def _gone(old: Mapping[str, Any], write: Write, hide: Callable[[str], str]) -> list[dict[str, str]]:
@@ -111,7 +115,7 @@ def _given_secrets(value: object) -> Iterable[str]:
         for inner in value.values():
             yield from _given_secrets(inner)
     elif isinstance(value, list):
-        for word, following in zip(value, [*value[1:], ""], strict=True):
+        for word, following in zip(value, [*value, ""][1:], strict=True):
             flag = _SECRET_FLAG.fullmatch(word) if isinstance(word, str) else None
             if flag is None:
                 yield from _given_secrets(word)
@@ -163,6 +167,26 @@ def consequences(entries: Iterable[Entry], *, name: str, connection: str) -> lis
     return found
 
 
+def leaving_consequences(entries: Iterable[Entry], *, name: str) -> list[str]:
+    """Return what KubeSphere itself does once a member is taken out so (kubesphere-facts 2.3, 2.4, 6.7)."""
+    written = {(item["cluster"], item["verb"], item["object"]): item for item in entries}
+    found = []
+    if ("host", "delete", str(kinds.Ref(kinds.CLUSTER, name))) in written:
+        found.append(
+            f"The host's controller deletes KubeFedCluster {name} and Secret {name}-secret in its "
+            f"kube-federation-system, and tower Service mc-{name}."
+        )
+    if ("member", "delete", str(kinds.Ref(kinds.NAMESPACE, kubesphere.FEDERATION_NAMESPACE))) in written:
+        account = kubesphere.member_account(name).name
+        found.append(f"With namespace {kubesphere.FEDERATION_NAMESPACE} of the member its account {account} goes.")
+    asked = written.get(("member", "change", str(kubesphere.CONFIGURATION)))
+    if asked is not None:
+        found.append("ks-installer runs on the member, for minutes; KubeSphere there restarts or reloads.")
+        if any(change["field"] == "spec.authentication.jwtSecret" for change in asked["fields"]):
+            found.append("The member's users are logged out, and log in on the member itself from then on.")
+    return found
+
+
 def digest(entries: Sequence[Entry]) -> str:
     """Return what is the same for two plans exactly if they are the same."""
     return redaction.fingerprint(json.dumps(entries, sort_keys=True))
@@ -183,8 +207,35 @@ def summary(entries: Sequence[Entry]) -> str:
     """Return how much would be written, as a sentence."""
     if not entries:
         return "Nothing would be written: all that this run asks for is there."
-    created = sum(item["verb"] == "create" for item in entries)
-    return f"Objects to create: {created}; objects to change: {len(entries) - created}."
+    found = [item["verb"] for item in entries]
+    said = f"Objects to create: {found.count('create')}; objects to change: {found.count('change')}"
+    return f"{said}; objects to delete: {found.count('delete')}." if "delete" in found else f"{said}."
+
+
+def report(heading: str, entries: Sequence[Entry], consequences: Sequence[str], notes: Sequence[str]) -> dict[str, Any]:
+    """Return a plan as the report of a step has it: its parts, its digest, and `markdown` for people."""
+    return {
+        "entries": entries,
+        "consequences": consequences,
+        "notes": notes,
+        "digest": digest(entries),
+        "markdown": markdown(heading, entries, consequences, notes),
+    }
+
+
+def told(heading: str, report: Mapping[str, Any]) -> list[str]:
+    """Return a plan as lines of a log, what it leads to last."""
+    entries = report["entries"]
+    return [heading, summary(entries), *lines(entries), *report["consequences"], *report["notes"]]
+
+
+def changed(approved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return why a plan that a person has approved does not hold any more, with what is new in it; [] if it does."""
+    if now["digest"] == approved["digest"]:
+        return []
+    former = set(lines(approved["entries"]))
+    new = [line.strip() for line in lines(now["entries"]) if line not in former]
+    return ["the clusters have changed since the plan was approved; run it again to see the new plan", *new]
 
 
 def markdown(heading: str, entries: Sequence[Entry], consequences: Sequence[str], notes: Sequence[str]) -> str:
@@ -195,6 +246,8 @@ def markdown(heading: str, entries: Sequence[Entry], consequences: Sequence[str]
             parts.append(f"**{title}**\n\n" + "\n".join(f"- {sentence}" for sentence in sentences))
     for item in sorted(entries, key=lambda item: str(item["object"]).startswith(f"{kinds.SECRET.plural}/")):
         parts.append(f"**{item['cluster']}: {item['verb']} {item['object']}**")
+        if not item["fields"]:
+            continue
         rows = [(change["field"], change.get("old", ""), change["new"]) for change in item["fields"]]
         table = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
         parts.append("\n".join(["| field | old | new |", "| --- | --- | --- |", *table]))

@@ -54,6 +54,8 @@ class Behind:
     """Its kube-system UID, or "" where that cannot be told."""
     evidence: str
     """How that was seen, or why it cannot be told."""
+    answers: bool = False
+    """Whether it has answered just now, by a request that the host forwarded."""
 
 
 async def behind(host: clusters.Cluster, name: str, *, cluster: kubesphere.Object | None = None) -> Behind:
@@ -70,7 +72,7 @@ async def behind(host: clusters.Cluster, name: str, *, cluster: kubesphere.Objec
     if kubesphere.is_true(cluster, kubesphere.READY):
         answer = await _forwarded(host, name, await static_token(host))
         if answer.uid:
-            return Behind(answer.uid, "a request that the host's ks-apiserver forwarded returned it")
+            return Behind(answer.uid, "a request that the host's ks-apiserver forwarded returned it", answers=True)
         why = answer.unreachable or answer.pending
     if read:
         seen = kubesphere.condition(cluster, kubesphere.READY).get("lastUpdateTime") or "an unknown time"

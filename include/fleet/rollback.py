@@ -14,34 +14,27 @@ import base64
 import datetime
 import json
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from include.fleet import (
-    clusters,
     configuring,
     connections,
     errors,
-    installer,
     joining,
     kinds,
     kubesphere,
     manifests,
     snapshots,
     tower,
-    waits,
+    undoing,
 )
 
 log = logging.getLogger(__name__)
 
 RECORD = kinds.Ref(kinds.SECRET, "before-run", kubesphere.NAMESPACE)
 _FOUND = "found"
-_OVERTAKEN = 5
-"""How often to read again after somebody else was faster."""
-_GONE = 300.0
-"""Seconds that a deleted object may take to be gone: after that nobody works on it (kubesphere-facts 12.5)."""
 _STUCK = (
     "Check that Deployment ks-controller-manager on the host runs. On 3.4 the webhook cluster.kubesphere.io refuses to "
     "let a Cluster go whose member does not answer (kubesphere-facts 6.9)."
@@ -104,29 +97,30 @@ async def forget(join: joining.Join) -> None:
     """Delete the record of this run; for a run that has succeeded."""
     secret = await join.member.read(RECORD)
     if secret is not None and kubesphere.secret_value(secret, "run") == joining.run_of(join.attempt):
-        await _delete(join.member, RECORD, uid=secret["metadata"]["uid"])
+        await undoing.delete(join.member, RECORD, uid=secret["metadata"]["uid"])
 
 
-@dataclass
-class _Work:
-    """One rollback: what stood before, and what cannot be brought back."""
+@dataclass(kw_only=True)
+class _Work(undoing.Work):
+    """One rollback, and what stood before."""
 
     join: joining.Join
     before: snapshots.Record
-    left: list[str] = field(default_factory=list)
-    """A sentence for each thing that stays as it is now, with the reason."""
 
-    @property
-    def cluster(self) -> kinds.Ref:
-        """The Cluster on the host."""
-        return kinds.Ref(kinds.CLUSTER, self.before.cluster)
 
-    def leave(self, *sentences: str) -> None:
-        """Say what stays."""
-        for sentence in sentences:
-            if sentence not in self.left:
-                self.left.append(sentence)
-                log.warning("Not undone: %s", sentence)
+def _begun(join: joining.Join, before: snapshots.Record) -> _Work:
+    return _Work(
+        join=join,
+        before=before,
+        name=before.cluster,
+        run=before.run,
+        # Another mark than that of the join's own tasks: each may force one run of ks-installer.
+        attempt=f"{join.attempt}/rollback",
+        limits=join.limits,
+        changes=join.changes,
+        patience=join.conf.ready_timeout,
+        leave_worker=join.leave_worker,
+    )
 
 
 async def roll_back(join: joining.Join) -> joining.Report:
@@ -142,7 +136,7 @@ async def roll_back(join: joining.Join) -> joining.Report:
     if secret is None or before is None or before.run != joining.run_of(join.attempt):
         return _nothing_recorded(join, before)
     found = await _found(join, secret, before)
-    work = _Work(join, before)
+    work = _begun(join, before)
     for number, (_, undo) in enumerate(_PARTS):
         todo = "; ".join(words for words, _ in _PARTS[number:])
         try:
@@ -163,7 +157,7 @@ async def roll_back(join: joining.Join) -> joining.Report:
     as_before = "all that could be compared is" if unseen else "both clusters are"
     result = "rolled back, except for what differs" if differs else f"rolled back: {as_before} as before"
     with join.changes.noted(f"{RECORD} deleted on the member: {result}{''.join(f'; {line}' for line in differs)}"):
-        await _delete(join.member, RECORD, uid=secret["metadata"]["uid"])
+        await undoing.delete(join.member, RECORD, uid=secret["metadata"]["uid"])
     log.info("Cluster %s: %s", join.conf.cluster, result)
     still = _compared(before, host, member, verb="was")
     undone = [line for line in found if line not in still]
@@ -184,8 +178,8 @@ async def _found(join: joining.Join, secret: kubesphere.Object, before: snapshot
 
 
 def _compared(before: snapshots.Record, host: snapshots.Side, member: snapshots.Side, *, verb: str = "is") -> list[str]:
-    found = snapshots.differences(before.host, host, where="host", verb=verb)
-    return found + snapshots.differences(before.member, member, where="member", verb=verb)
+    found = snapshots.differences(before.host.sections, host.sections, where="host", verb=verb)
+    return found + snapshots.differences(before.member.sections, member.sections, where="member", verb=verb)
 
 
 def _nothing_recorded(join: joining.Join, other: snapshots.Record | None) -> joining.Report:
@@ -215,14 +209,9 @@ async def _recorded(join: joining.Join, secret: kubesphere.Object | None) -> sna
         return None
     found = snapshots.load(text)
     for side in (found.host, found.member):
-        await _keep_secrets(join, side.jwt_secret, side.in_force)
-    await _keep_secrets(join, *_secrets_of(found.host.kept, found.member.kept))
+        await undoing.keep_secrets((join.host, join.member), side.jwt_secret, side.in_force)
+    await undoing.keep_secrets((join.host, join.member), *_secrets_of(found.host.kept, found.member.kept))
     return found
-
-
-async def _keep_secrets(join: joining.Join, *values: str | None) -> None:
-    for cluster in (join.host, join.member):
-        await cluster.keep_secret(*values)
 
 
 def _secrets_of(cluster: Mapping[str, Any] | None, agent: Mapping[str, Any] | None) -> list[str | None]:
@@ -236,103 +225,17 @@ async def _look(join: joining.Join) -> tuple[snapshots.Side, snapshots.Side]:
     name = join.conf.cluster
     cluster = await join.host.read(kinds.Ref(kinds.CLUSTER, name))
     agent = await join.member.read(tower.AGENT)
-    await _keep_secrets(join, *_secrets_of(cluster, agent))
-    host = await _look_at(
+    await undoing.keep_secrets((join.host, join.member), *_secrets_of(cluster, agent))
+    host = await undoing.look_at(
         join.host,
         kept=snapshots.kept_cluster(cluster) if cluster else None,
-        refs=(kinds.Ref(kinds.CLUSTER, name), *_behind(name)),
+        refs=(kinds.Ref(kinds.CLUSTER, name), *undoing.behind(name)),
         more={snapshots.CLUSTER: snapshots.of_cluster(cluster)},
     )
-    member = await _look_at(
-        join.member, kept=snapshots.kept_agent(agent) if agent else None, refs=_federation(name), more={}
+    member = await undoing.look_at(
+        join.member, kept=snapshots.kept_agent(agent) if agent else None, refs=undoing.federation(name), more={}
     )
     return host, member
-
-
-async def _look_at(
-    cluster: clusters.Cluster,
-    *,
-    kept: dict[str, Any] | None,
-    refs: Iterable[kinds.Ref],
-    more: Mapping[str, snapshots.Section],
-) -> snapshots.Side:
-    seen = await configuring.snapshot(cluster)
-    in_force = kubesphere.secret_value(seen.secret, "secret") or (seen.config.jwt_secret if seen.config else "")
-    spec = seen.configuration.get("spec") or {}
-    multicluster, authentication = spec.get("multicluster") or {}, spec.get("authentication") or {}
-    there = {str(ref): await _is_there(cluster, ref) for ref in (*refs, kubesphere.BEFORE_JOIN)}
-    workspaces, namespaces = await _tied(cluster, kinds.WORKSPACE), await _tied(cluster, kinds.NAMESPACE)
-    deployments = await _listed(cluster, kinds.DEPLOYMENT, namespace=kubesphere.NAMESPACE)
-    labelled = None if workspaces is None or namespaces is None else {**workspaces, **namespaces}
-    compared: dict[str, snapshots.Section] = {
-        "configuration": snapshots.of_configuration(seen.configuration, in_force=in_force),
-        "config": snapshots.of_config(seen.config),
-        "deployments": None if deployments is None else snapshots.of_deployments(deployments),
-        "workspaces": workspaces and {name: snapshots.digest(tied) for name, tied in workspaces.items()},
-        "namespaces": namespaces and {name: snapshots.digest(tied) for name, tied in namespaces.items()},
-    }
-    for name, is_there in there.items():
-        compared[name] = None if is_there is None else {name: ""} if is_there else {}
-    return snapshots.Side(
-        role=multicluster.get("clusterRole"),
-        jwt_secret=authentication.get("jwtSecret"),
-        in_force=in_force,
-        address=multicluster.get("proxyPublishAddress"),
-        met=not kubesphere.unmet(seen),
-        kept=kept,
-        there=there,
-        labelled=labelled,
-        sections={**compared, **more},
-    )
-
-
-def _federation(name: str) -> tuple[kinds.Ref, ...]:
-    """Return what the host's controller makes on a member when it joins it (kubesphere-facts 6.4)."""
-    role = kubesphere.member_role(name)
-    return (
-        kinds.Ref(kinds.NAMESPACE, kubesphere.FEDERATION_NAMESPACE),
-        kubesphere.member_account(name),
-        kinds.Ref(kinds.CLUSTER_ROLE_BINDING, role),
-        kinds.Ref(kinds.CLUSTER_ROLE, role),
-    )
-
-
-def _behind(name: str) -> tuple[kinds.Ref, ...]:
-    """Return what stands behind a Cluster on the host, and goes with it (kubesphere-facts 6.4, 6.5, 6.7).
-
-    The KubeFedCluster's Secret goes just before it, and is not looked at: beside it are those of all members.
-    """
-    return (
-        kinds.Ref(kinds.KUBEFED_CLUSTER, name, kubesphere.FEDERATION_NAMESPACE),
-        kinds.Ref(kinds.SERVICE, f"mc-{name}", kubesphere.NAMESPACE),
-    )
-
-
-async def _is_there(cluster: clusters.Cluster, ref: kinds.Ref) -> bool | None:
-    try:
-        return await cluster.read(ref) is not None
-    except errors.ForbiddenError as error:
-        cluster.do_without(error, f"Whether {ref} is there was not seen, nor will it be undone")
-        return None
-
-
-async def _listed(
-    cluster: clusters.Cluster, kind: kinds.Kind, *, namespace: str | None = None
-) -> list[dict[str, Any]] | None:
-    try:
-        return await cluster.list(kind, namespace=namespace)
-    except errors.NotFoundError:
-        return []
-    except errors.ForbiddenError as error:
-        cluster.do_without(error, f"The {kind.plural} were not compared with those before this run")
-        return None
-
-
-async def _tied(cluster: clusters.Cluster, kind: kinds.Kind) -> dict[str, Any] | None:
-    found = await _listed(cluster, kind)
-    if found is None:
-        return None
-    return {str(kinds.Ref(kind, item["metadata"]["name"])): snapshots.labels_of(item) for item in found}
 
 
 # Undoing, in the safe order (kubesphere-facts 12.5)
@@ -354,13 +257,13 @@ async def _undo_cluster(work: _Work) -> None:
         return
     if "deletionTimestamp" not in metadata:
         with work.join.changes.noted(f"{work.cluster} deleted on the host"):
-            await _delete(host, work.cluster, uid=metadata["uid"])
-    await _wait_until_gone(work, host, work.cluster, hint=_STUCK)
+            await undoing.delete(host, work.cluster, uid=metadata["uid"])
+    await work.wait_until_gone(host, work.cluster, hint=_STUCK)
 
 
 async def _restore_cluster(work: _Work, former: dict[str, Any]) -> None:
     host = work.join.host
-    left = _OVERTAKEN
+    left = undoing.OVERTAKEN
     while True:
         left -= 1
         present = await host.read(work.cluster)
@@ -409,11 +312,11 @@ async def _check_behind_cluster(work: _Work) -> None:
     host = work.join.host
     if await host.read(work.cluster) is not None:
         return
-    for ref in _behind(work.before.cluster):
+    for ref in undoing.behind(work.name):
         if work.before.host.there[str(ref)] is not False:
             continue
         try:
-            await _wait_until_gone(work, host, ref, seconds=_GONE / 5, hint="")
+            await work.wait_until_gone(host, ref, seconds=undoing.GONE / 5, hint="")
         except errors.DeadlineError:
             work.leave(f"{ref} on the host stays: ks-controller-manager or tower has not deleted it. Delete it.")
 
@@ -434,7 +337,7 @@ async def _undo_agent(work: _Work) -> None:
         if await work.join.host.read(work.cluster) is not None:
             work.leave(f"{tower.AGENT} on the member stays: {work.cluster} on the host stays too.")
             return
-        await _delete_optional(work, member, tower.AGENT, present)
+        await work.delete(member, tower.AGENT, present)
         return
     patch = snapshots.restoring({"spec": snapshots.kept_agent(present)["spec"]}, {"spec": former["spec"]})
     if not patch:
@@ -450,74 +353,27 @@ async def _undo_agent(work: _Work) -> None:
 async def _undo_federation(work: _Work) -> None:
     """Delete what the host's controller has made on the member for this join: no deletion of a Cluster does (6.7)."""
     member, before = work.join.member, work.before.member.there
-    found = {ref: await _readable(member, ref) for ref in _federation(work.before.cluster) if before[str(ref)] is False}
+    found = {
+        ref: await undoing.readable(member, ref) for ref in undoing.federation(work.name) if before[str(ref)] is False
+    }
     new = {ref: present for ref, present in found.items() if present is not None}
     if new and await work.join.host.read(work.cluster) is not None:
         work.leave(f"{', '.join(map(str, new))} on the member: in use, since {work.cluster} on the host stays.")
         return
-    for ref, present in new.items():
-        if ref.kind is kinds.NAMESPACE:
-            await _undo_namespace(work, ref, present)
-        elif not (ref.kind is kinds.SERVICE_ACCOUNT and await _is_going(member)):
-            await _delete_optional(work, member, ref, present)
-
-
-async def _undo_namespace(work: _Work, ref: kinds.Ref, present: dict[str, Any]) -> None:
-    """Delete the member's federation namespace, unless somebody else uses it by now."""
-    member = work.join.member
-    if "deletionTimestamp" not in present["metadata"]:
-        others = await _other_accounts(work)
-        if others:
-            work.leave(f"{ref} on the member stays: {others}.")
-            return
-        if not await _delete_optional(work, member, ref, present):
-            return
-    await _wait_until_gone(work, member, ref, hint="Its conditions tell what holds it.")
-
-
-async def _is_going(member: clusters.Cluster) -> bool:
-    """Tell whether the federation namespace, which takes along what is in it, is gone."""
-    return await _readable(member, kinds.Ref(kinds.NAMESPACE, kubesphere.FEDERATION_NAMESPACE)) is None
-
-
-async def _readable(cluster: clusters.Cluster, ref: kinds.Ref) -> dict[str, Any] | None:
-    try:
-        return await cluster.read(ref)
-    except errors.ForbiddenError as error:
-        cluster.do_without(error, f"{ref} was not looked at")
-        return None
-
-
-async def _other_accounts(work: _Work) -> str:
-    """Return who else uses the member's federation namespace, or ""."""
-    own = kubesphere.member_account(work.before.cluster).name
-    try:
-        found = await work.join.member.list(kinds.SERVICE_ACCOUNT, namespace=kubesphere.FEDERATION_NAMESPACE)
-    except errors.ForbiddenError as error:
-        return f"whether somebody else uses it cannot be seen, {error.lacking}"
-    names = [item["metadata"]["name"] for item in found if item["metadata"]["name"] not in (own, "default")]
-    return f"{', '.join(names)} is in it, which this run has not made" if names else ""
+    await undoing.delete_federation(work, member, new)
 
 
 async def _undo_labels(work: _Work) -> None:
     """Take back what kubefed has put on Workspaces and namespaces that were there before."""
     before = work.before.member.labelled or {}
     for kind in (kinds.WORKSPACE, kinds.NAMESPACE):
-        for item in await _listed(work.join.member, kind) or []:
+        for item in await undoing.listed(work.join.member, kind) or []:
             ref = kinds.Ref(kind, item["metadata"]["name"])
             patch = snapshots.restoring_labels(before[str(ref)], item) if str(ref) in before else {}
             if patch:
                 version = {"resourceVersion": item["metadata"]["resourceVersion"]}
                 body = {"metadata": {**patch["metadata"], **version}}
-                await _free(work, ref, body)
-
-
-async def _free(work: _Work, ref: kinds.Ref, body: Mapping[str, Any]) -> None:
-    try:
-        with work.join.changes.noted(f"{ref} freed of kubefed's labels on the member"):
-            await work.join.member.patch(ref, body)
-    except errors.ForbiddenError as error:
-        work.leave(f"The labels of kubefed on {ref} of the member stay: {error.lacking}.")
+                await work.free(work.join.member, ref, body)
 
 
 async def _restore_member(work: _Work) -> None:
@@ -526,15 +382,14 @@ async def _restore_member(work: _Work) -> None:
     seen = await configuring.snapshot(work.join.host)
     host = work.before.host
     secrets = {value for value in (host.jwt_secret, host.in_force, seen.trust.value) if value}
-    patched = await _patch_configuration(
-        work,
+    patched = await work.patch_configuration(
         member,
         lambda configuration: snapshots.restoring_role_and_secret(configuration, before, secrets=secrets),
         "role and jwtSecret",
     )
     if patched or before.met:
-        await _wait_for_installer(work, member, seconds=work.join.conf.member_installer_timeout)
-    await _tell_restarts(work, member)
+        await work.wait_for_installer(member, seconds=work.join.conf.member_installer_timeout)
+    await work.tell_restarts(member)
 
 
 async def _restore_host(work: _Work) -> None:
@@ -565,73 +420,24 @@ async def _restore_host(work: _Work) -> None:
             return {"spec": {"multicluster": {"proxyPublishAddress": before.address}}}, left
         return {}, left
 
-    patched = await _patch_configuration(work, host, restoring, "proxyPublishAddress")
+    patched = await work.patch_configuration(host, restoring, "proxyPublishAddress")
     seen = await configuring.snapshot(host)
     in_force = seen.config.proxy_publish_address if seen.config else ""
     # A role that this run has set may be why it has failed: nothing waits for that.
     if patched or (before.role == kubesphere.HOST and in_force != kubesphere.spec_address(seen.configuration)):
-        await _wait_for_installer(work, host, seconds=conf.host_installer_timeout)
-    await _tell_restarts(work, host)
-
-
-async def _patch_configuration(
-    work: _Work,
-    cluster: clusters.Cluster,
-    restoring: Callable[[kubesphere.Object], tuple[dict[str, Any], list[str]]],
-    what: str,
-) -> bool:
-    left = _OVERTAKEN
-    while True:
-        left -= 1
-        configuration = await configuring.asked(cluster)
-        patch, sentences = restoring(configuration)
-        if not patch:
-            work.leave(*sentences)
-            return False
-        version = {"metadata": {"resourceVersion": configuration["metadata"]["resourceVersion"]}}
-        try:
-            with work.join.changes.noted(f"{kubesphere.CONFIGURATION} of the {cluster.role} changed back: {what}"):
-                await cluster.patch(kubesphere.CONFIGURATION, {**version, **patch})
-        except (errors.ConflictError, errors.NotFoundError):
-            if not left:
-                raise
-            continue
-        work.leave(*sentences)
-        return True
-
-
-async def _wait_for_installer(work: _Work, cluster: clusters.Cluster, *, seconds: float) -> None:
-    join = work.join
-    await installer.wait(
-        cluster,
-        # Another mark than that of the join's own tasks: each may force one run.
-        attempt=f"{join.attempt}/rollback",
-        limit=_limit(join, seconds),
-        seconds=seconds,
-        limits=join.limits,
-        changes=join.changes,
-    )
-
-
-async def _tell_restarts(work: _Work, cluster: clusters.Cluster) -> None:
-    try:
-        deployment = await cluster.read(kubesphere.INSTALLER)
-    except errors.ForbiddenError:
-        return
-    marks = (deployment or {"metadata": {}})["metadata"].get("annotations") or {}
-    if str(marks.get(kubesphere.FORCED_RUN_ANNOTATION) or "").startswith(f"{work.before.run}/"):
-        work.leave(f"{kubesphere.INSTALLER} of the {cluster.role} has been restarted by this run, and is marked so.")
+        await work.wait_for_installer(host, seconds=conf.host_installer_timeout)
+    await work.tell_restarts(host)
 
 
 async def _undo_before_join(work: _Work) -> None:
     """Delete Secret before-join where this run has made it: a cluster that was never joined has none."""
     ref = kubesphere.BEFORE_JOIN
     for cluster, before in ((work.join.host, work.before.host), (work.join.member, work.before.member)):
-        present = await _readable(cluster, ref) if before.there[str(ref)] is False else None
+        present = await undoing.readable(cluster, ref) if before.there[str(ref)] is False else None
         maker = kubesphere.secret_value(present, "recordedBy") or ""
         if present is None or not maker.startswith(f"{work.before.run}/"):
             continue
-        await _delete_optional(work, cluster, ref, present)
+        await work.delete(cluster, ref, present)
 
 
 _PARTS: tuple[tuple[str, Callable[[_Work], Awaitable[None]]], ...] = (
@@ -644,55 +450,3 @@ _PARTS: tuple[tuple[str, Callable[[_Work], Awaitable[None]]], ...] = (
     ("proxyPublishAddress of the host", _restore_host),
     ("Secret before-join on both", _undo_before_join),
 )
-
-
-# What they have in common
-
-
-async def _delete(cluster: clusters.Cluster, ref: kinds.Ref, *, uid: str) -> None:
-    """Delete an object, if it is still there and the same; one of this name that came since is somebody else's."""
-    try:
-        await cluster.delete(ref, uid=uid)
-    except errors.NotFoundError:
-        log.debug("%s on the %s is gone already", ref, cluster)
-
-
-async def _delete_optional(work: _Work, cluster: clusters.Cluster, ref: kinds.Ref, present: Mapping[str, Any]) -> bool:
-    """Delete an object on which nothing else rests, and tell whether that could be; say it where the right is missing.
-
-    One that has changed hands since *present* was read is left alone by the UID, and tried again.
-    """
-    try:
-        with work.join.changes.noted(f"{ref} deleted on the {cluster.role}"):
-            await _delete(cluster, ref, uid=present["metadata"]["uid"])
-    except errors.ForbiddenError as error:
-        work.leave(f"{ref} on the {cluster.role} stays: {error.lacking}.")
-        return False
-    return True
-
-
-async def _wait_until_gone(
-    work: _Work, cluster: clusters.Cluster, ref: kinds.Ref, *, hint: str, seconds: float = _GONE
-) -> None:
-    join = work.join
-    seconds = min(seconds, join.conf.ready_timeout)
-    bells = [waits.changes(cluster, ref)] if ref.kind is kinds.CLUSTER else []
-
-    async def look() -> waits.Pending | None:
-        found = await _readable(cluster, ref)
-        return waits.Pending("it is being deleted", None if bells else join.limits.poll) if found is not None else None
-
-    await waits.until(
-        look,
-        what=f"{ref} on the {cluster} to be gone",
-        bells=bells,
-        limit=_limit(join, seconds),
-        seconds=seconds,
-        hint=hint,
-        limits=join.limits,
-    )
-
-
-def _limit(join: joining.Join, seconds: float) -> waits.Limit:
-    """Return the limit of one of several waits: each has its time from now on."""
-    return waits.Limit(deadline=time.time() + seconds, leave_worker=join.leave_worker)

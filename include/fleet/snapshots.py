@@ -185,6 +185,58 @@ def restoring(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, An
     return patch
 
 
+def of_before_join(secret: kubesphere.Object) -> Side:
+    """Return a member as it stood before its first join, as far as Secret before-join tells: role and jwtSecret."""
+    return _before(
+        role=kubesphere.secret_value(secret, "clusterRole"),
+        jwt_secret=kubesphere.secret_value(secret, "jwtSecret"),
+        in_force=kubesphere.secret_value(secret, "secretInForce") or "",
+    )
+
+
+def unrecorded(configuration: kubesphere.Object) -> Side:
+    """Return how a member is taken to have stood before a join that has recorded nothing: of no role."""
+    return _before(role="none", jwt_secret=kubesphere.spec_secret(configuration), in_force="")
+
+
+def _before(*, role: str | None, jwt_secret: str | None, in_force: str) -> Side:
+    return Side(
+        role=role,
+        jwt_secret=jwt_secret,
+        in_force=in_force,
+        address=None,
+        met=True,
+        kept=None,
+        there={},
+        labelled=None,
+        sections={},
+    )
+
+
+def freeing(item: kubesphere.Object, *, workspaces: Iterable[kubesphere.Object]) -> dict[str, Any]:
+    """Return the merge patch that frees a Workspace or namespace of kubefed, {} if it is free (kubesphere-facts 12.5).
+
+    Its label goes. What ties a namespace to a Workspace goes with it where there is no such Workspace, since then the
+    namespace is deleted by and by.
+    """
+    tied = labels_of(item)
+    if not tied["labels"][MANAGED_LABEL]:
+        return {}
+    labels: dict[str, None] = {MANAGED_LABEL: None}
+    present = {each["metadata"]["name"]: each["metadata"].get("uid") for each in workspaces}
+    if tied["labels"][WORKSPACE_LABEL] not in (None, *present):
+        labels[WORKSPACE_LABEL] = None
+    owners = [
+        owner
+        for owner in tied["ownerReferences"]
+        if owner.get("kind") != kinds.WORKSPACE.name or present.get(owner.get("name")) == owner.get("uid")
+    ]
+    patch: dict[str, Any] = {"labels": labels}
+    if owners != tied["ownerReferences"]:
+        patch["ownerReferences"] = owners
+    return {"metadata": patch}
+
+
 def restoring_role_and_secret(
     configuration: kubesphere.Object, before: Side, *, secrets: Iterable[str]
 ) -> tuple[dict[str, Any], list[str]]:
@@ -271,11 +323,13 @@ def _put(patch: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     patch[path[-1]] = value
 
 
-def differences(before: Side, now: Side, *, where: str, verb: str = "is") -> list[str]:
-    """Return what is not as it was, with whether it *is* or was new, gone or another."""
+def differences(
+    before: Mapping[str, Section], now: Mapping[str, Section], *, where: str, verb: str = "is"
+) -> list[str]:
+    """Return what is not as it was in any section, with whether it *is* or was new, gone or another."""
     found = []
-    for name, former in before.sections.items():
-        present = now.sections.get(name)
+    for name, former in before.items():
+        present = now.get(name)
         if former is None or present is None or (name == CLUSTER and not (former and present)):
             # Of a Cluster that is new or gone, its being there is compared, not each of its fields.
             continue

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 _PREFIX = "join-member-cluster"
 HOST = f"{_PREFIX}-host"
 """Name of the Lease on the host's own configuration."""
+WEBHOOK = f"{_PREFIX}-webhook"
+"""Name of the Lease on the host's webhook for Clusters."""
+_ABOUT = {HOST: "the host's configuration", WEBHOOK: "the host's webhook for Clusters"}
 _FOR = f"{_PREFIX}/turn-for"
 """The annotation that tells people what a Lease is about."""
 _RENEW_AFTER = 0.25
@@ -75,7 +78,7 @@ class Turns:
         leave the worker, and what requests raise.
         """
         ref = _ref(name)
-        what = "the host's configuration" if name == HOST else f"member {self._member}"
+        what = _ABOUT.get(name, f"member {self._member}")
         waiting = _Waiting(self._host, ref, holder=self._holder, limits=self._limits, what=what)
         needless = False
 

@@ -48,7 +48,8 @@ Kubernetes (tests/contract holds the API to that of a real 1.24; 1.22 is what is
 - A clock that is wrong is so for the API server and the programs of a cluster, except for its audit log, for pods that
   look at the certificate of a server, and for tokens of service accounts that have no end.
 - Webhooks that change objects, that an address outside the cluster leads to, or that are asked about deleting; the
-  selectors of their configurations. What a webhook serves has no TLS: it tells its authority instead.
+  selectors of their configurations by namespaces, and rules for those by objects. What a webhook serves has no TLS: it
+  tells its authority instead.
 - A client certificate of another authority fails the TLS handshake; a real server answers 401.
 - A cluster's own pods do not see its bad server certificate: one that has expired leaves the cluster alone, where in
   reality its kubelets and controllers fail with it.

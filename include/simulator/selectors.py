@@ -41,6 +41,24 @@ def parse_labels(text: str) -> Predicate:
     return lambda item: all(test((item.get("metadata") or {}).get("labels") or {}) for test in tests)
 
 
+def match(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Say whether labels meet a LabelSelector, which is an object; an empty one is met by all."""
+    expressions = selector.get("matchExpressions") or []
+    wanted = (selector.get("matchLabels") or {}).items()
+    return all(labels.get(key) == value for key, value in wanted) and all(_meets(labels, each) for each in expressions)
+
+
+def _meets(labels: dict[str, str], expression: dict[str, Any]) -> bool:
+    value, values = labels.get(expression["key"]), expression.get("values") or []
+    tests = {
+        "In": value in values,
+        "NotIn": value not in values,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }
+    return tests[expression["operator"]]
+
+
 class _Parser:
     """Reads a label selector as apimachinery/pkg/labels/selector.go does."""
 

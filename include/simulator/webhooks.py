@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import httpx
 
-from include.simulator import resources, status
+from include.simulator import resources, selectors, status
 from include.simulator.network import DialError, Network
 from include.simulator.resources import Resource
 from include.simulator.store import Store
@@ -67,6 +67,8 @@ class Webhooks:
         A code that a webhook gives for its denial is the server's.
         """
         for hook in hooks:
+            if not _selects(hook, write):
+                continue
             try:
                 answer = await self._ask(hook, write)
             except _CallError as error:
@@ -124,6 +126,13 @@ def _covers(rule: Object, resource: Resource, operation: str) -> bool:
         )
     )
     return all({"*", value} & set(rule.get(key) or []) for key, value in wanted)
+
+
+def _selects(hook: Object, write: Write) -> bool:
+    """Say whether the object as it was, or as it is to be, has the labels that a webhook wants to see."""
+    items = [write.new] if write.old is None else [write.new, write.old]
+    wanted = hook.get("objectSelector") or {}
+    return any(selectors.match(wanted, item["metadata"].get("labels") or {}) for item in items)
 
 
 def _build_review(hook: Object, write: Write) -> Object:

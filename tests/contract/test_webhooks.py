@@ -102,6 +102,38 @@ def test_an_object_is_not_changed_while_its_webhook_cannot_be_asked(send, config
     eventually(lambda: change(send, workspace, manager="four"), lambda answer: answer.code == 200)
 
 
+EXCEPT = {"matchExpressions": [{"key": "leaving", "operator": "DoesNotExist"}]}
+ONLY = {"matchLabels": {"guarded": "yes"}}
+LEAVING = {"metadata": {"labels": {"leaving": ""}}}
+
+
+def test_what_a_selector_leaves_out_is_not_asked_about(send, configure, workspace, name, eventually):
+    configure()
+    eventually(lambda: change(send, workspace, manager="three"), lambda answer: answer.code == 500)
+    narrow(send, name, ONLY)
+    answer = eventually(
+        lambda: send("PATCH", workspace, LEAVING, content_type=MERGE), lambda answer: answer.code == 200
+    )
+    assert answer.body["metadata"]["labels"]["leaving"] == ""
+    narrow(send, name, EXCEPT)
+    # A real server goes on with the former selector for a moment.
+    other = WORKSPACES.at(f"{name}-2")
+    assert send("POST", WORKSPACES.path, new(f"{name}-2")).code == 201
+    eventually(lambda: change(send, other), lambda answer: answer.code == 500)
+    assert change(send, workspace, manager="four").code == 200
+    bare = {"metadata": {"labels": {"leaving": None}}}
+    assert send("PATCH", workspace, bare, content_type=MERGE).code == 500, "what it is to be is looked at as well"
+    assert send("DELETE", other).code == 200
+
+
+def narrow(send, name, selector):
+    """Give the one webhook of a configuration a selector."""
+    path = f"{CONFIGURATIONS}/{name}"
+    (hook,) = send("GET", path).body["webhooks"]
+    body = {"webhooks": [{**hook, "objectSelector": selector}]}
+    assert send("PATCH", path, body, content_type=MERGE).code == 200
+
+
 def test_a_write_that_is_wrong_anyway_is_told_so_first(send, configure, workspace, eventually):
     configure()
     eventually(lambda: change(send, workspace, manager="three"), lambda answer: answer.code == 500)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from include.fleet import join
+from include.fleet import join, leave
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("host", "member")
@@ -28,6 +28,9 @@ CASES = frozenset(
     }
 )
 """What a comment may have in brackets: in which joins a rule is needed, if not in all; also as "one or another"."""
+LEAVES = ("leave-host", "leave-member")
+"""What a leave needs besides the files of both sides."""
+LEAVE_CASES = frozenset({"controller down", "dead member", "labels", "tower down"})
 _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
 _RULE = re.compile(r"((?:^  #.*\n)*)^  - apiGroups:", re.MULTILINE)
 _COMMENT = re.compile(r"(required|optional)(?: \(([^)]+)\))?: ([a-z_, ]+)\. (\S.*)")
@@ -102,7 +105,7 @@ def objects(side):
 @functools.cache
 def read(side):
     """The rules of a file; a comment that does not say what a rule is for is an AssertionError."""
-    found = []
+    found, steps = [], leave.STEPS if side in LEAVES else join.STEPS
     for document in _DOCUMENT.split(path(side).read_text()):
         content = yaml.safe_load(document)
         if content["kind"] not in ("Role", "ClusterRole"):
@@ -122,7 +125,7 @@ def read(side):
                     position=position,
                     required=need == "required",
                     cases=frozenset(cases.split(", ") if cases else ()),
-                    tasks=frozenset(join.STEPS if tasks == "every task" else tasks.split(", ")),
+                    tasks=frozenset(steps if tasks == "every task" else tasks.split(", ")),
                     groups=tuple(rule["apiGroups"]),
                     resources=tuple(rule["resources"]),
                     names=tuple(rule.get("resourceNames", ())),

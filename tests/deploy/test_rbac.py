@@ -82,7 +82,7 @@ def asked_of(monkeypatch):
                 for name, cluster in stage.simulation.clusters.items():
                     entries = cluster.audit()[before[name] :]
                     asked.update(
-                        (_asker(step, entry), SIDES[name], *_right(entry))
+                        (_asker(step, entry), SIDES[name], *right(entry))
                         for entry in entries
                         if cases.mine(entry) and not is_free(entry)
                     )
@@ -139,7 +139,7 @@ def is_free(entry):
     return not entry.resource and audit.is_discovery(entry.path)
 
 
-def _right(entry):
+def right(entry):
     """What the API server's authorizer is asked: of a list with a field selector, the name that is in it."""
     query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(entry.path).query))
     name = entry.name or query.get("fieldSelector", "").removeprefix("metadata.name=")

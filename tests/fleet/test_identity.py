@@ -205,3 +205,58 @@ def test_only_what_is_new_and_has_not_been_looked_at_is_waited_for():
     now = datetime.datetime(2026, 11, 26, 12, 1, tzinfo=datetime.UTC)
     assert identity.unseen(found, name="m1", now=now, since=30) == ["new"]
     assert identity.unseen(found, name="m1", now=now, since=90) == ["new", "old"]
+
+
+def leaving(**fields):
+    """What is seen where member `m` leaves host `h`, with what is special."""
+    seen = {"name": "m1", "others": [], "host_uid": "h", "host_name": "host", "member_uid": "m", "leads_to": ""}
+    return identity.Leaving(**{"named": None, "evidence": "it is not Ready", "answers": False, **seen, **fields})
+
+
+def told(*, uid=None, mark=None, label=False, deleting=False):
+    """A Cluster that tells whose it is, or does not."""
+    metadata = {"name": "m1", "annotations": {kubesphere.MEMBER_UID_ANNOTATION: mark} if mark else {}}
+    metadata["labels"] = {kubesphere.HOST_LABEL: ""} if label else {}
+    metadata |= {"deletionTimestamp": "2026-11-26T20:00:00Z"} if deleting else {}
+    return {"metadata": metadata, "spec": {}, "status": {"uid": uid} if uid else {}}
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        leaving(),
+        leaving(named=told(uid="m")),
+        leaving(named=told(mark="m")),
+        leaving(named=told(), leads_to="m"),
+        # The host takes a member for itself whose machine is a copy of its own (kubesphere-facts P-31).
+        leaving(named=told(uid="m", label=True)),
+        # Whoever deletes it has decided whose it is.
+        leaving(named=told(deleting=True)),
+        leaving(named=told(uid="m"), member_uid=""),
+        leaving(named=told(), member_uid=""),
+    ],
+    ids=["none", "read", "marked", "answers", "taken-for-the-host", "being-deleted", "dead", "dead-and-untold"],
+)
+def test_a_cluster_that_is_this_members_may_leave(seen):
+    assert identity.leaving_refusals(seen) == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        (leaving(member_uid="h"), "both connections lead to the same cluster"),
+        (leaving(others=["m2"]), "the host has this cluster as m2"),
+        (leaving(named=told(uid="h")), "m1 is the Cluster of the host itself"),
+        (leaving(named=told(label=True)), "m1 is the Cluster of the host itself"),
+        (leaving(named=told(mark="m"), host_name="m1"), "m1 is the Cluster of the host itself"),
+        (leaving(named=told(uid="x")), "Cluster m1 stands for another cluster (kube-system UID x)"),
+        (leaving(named=told(mark="m", uid="x")), "Cluster m1 stands for another cluster (kube-system UID x)"),
+        (leaving(named=told(mark="m"), leads_to="x"), "Cluster m1 stands for another cluster (kube-system UID x)"),
+        (leaving(named=told()), "nothing proves that Cluster m1 is this member"),
+        (leaving(named=told(uid="m"), leads_to="m", member_uid="", answers=True), "the member connection does not"),
+        (leaving(named=told(uid="m", mark="x"), member_uid=""), "Cluster m1 tells two kube-system UIDs (m, x)"),
+    ],
+)
+def test_a_cluster_that_may_be_anothers_may_not_leave(seen, reason):
+    (found,) = identity.leaving_refusals(seen)
+    assert found.startswith(reason)

@@ -108,7 +108,7 @@ def test_of_a_cluster_that_was_there_what_somebody_else_has_changed_stays_and_is
 def test_differences_name_what_is_new_gone_or_another_and_leave_out_what_could_not_be_seen():
     now = side(sections={"configuration": {"a": "9", "c": "3"}, "namespaces": None})
     before = side(sections={"configuration": {"a": "1", "b": "2"}, "namespaces": {"shop": ""}})
-    assert snapshots.differences(before, now, where="host") == [
+    assert snapshots.differences(before.sections, now.sections, where="host") == [
         "a on the host is another",
         "b on the host is gone",
         "c on the host is new",

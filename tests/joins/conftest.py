@@ -13,7 +13,7 @@ import pytest
 
 from include.simulator.simulation import Simulation
 
-DAG_FILE = Path(__file__).parents[2] / "dags" / "join_member_cluster.py"
+DAGS = Path(__file__).parents[2] / "dags"
 
 TIMING = {"queue": 0.05, "run": 0.4, "reload": 0.2, "sync": 0.05, "resync": 0.5, "kubelet": 0.05}
 """Seconds. Short, and in the proportions of the real thing."""
@@ -101,36 +101,25 @@ def _schemas_checked_once():
 
 
 @pytest.fixture
-def join(_schemas_checked_once, dagbag, monkeypatch, capfd, caplog):
-    """Run the DAG once for a member of a simulation, as a trigger with this conf would."""
+def run_dag(_schemas_checked_once, dagbag, monkeypatch, capfd, caplog):
+    """Run a DAG once on the clusters of a simulation, as a trigger with this conf would."""
     assert dagbag.import_errors == {}
     for name, seconds in SETTINGS.items():
         monkeypatch.setenv(f"AIRFLOW__FLEET__{name}", str(seconds))
     monkeypatch.setattr(time, "sleep", _sleep)
     caplog.set_level(logging.INFO)
 
-    def run(simulation, *, without=(), **conf):
+    def run(dag_id, simulation, conf):
         for conn_id, connection in simulation.connections.items():
             monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-        conf = {
-            "cluster": "m1",
-            "host_conn_id": "host",
-            "member_conn_id": "m1",
-            "member_server": simulation.clusters["m1"].pod_server,
-            "ready_timeout": 30,
-            "verify_timeout": 20,
-            "host_installer_timeout": 30,
-            "member_installer_timeout": 30,
-            **conf,
-        }
         capfd.readouterr()
         caplog.clear()
         # Parsed anew, as each task does: dag.test() leaves a run's conf behind in the params of the DAG.
-        dagbag.process_file(str(DAG_FILE), only_if_updated=False)
-        dag = dagbag.dags["join_member_cluster"]
+        dagbag.process_file(str(DAGS / f"{dag_id}.py"), only_if_updated=False)
+        dag = dagbag.dags[dag_id]
         # dag.test() asks the database for the deadline of a run that succeeds, by an id that it does not have there.
         dag.deadline = None
-        dag_run = dag.test(run_conf={key: value for key, value in conf.items() if key not in without})
+        dag_run = dag.test(run_conf=conf)
         tasks = {ti.task_id: ti for ti in dag_run.get_task_instances()}
         reports = {task_id: ti.xcom_pull(task_ids=task_id) for task_id, ti in tasks.items()}
         diagnoses = {task_id: ti.xcom_pull(task_ids=task_id, key="diagnosis") for task_id, ti in tasks.items()}
@@ -144,5 +133,38 @@ def join(_schemas_checked_once, dagbag, monkeypatch, capfd, caplog):
             diagnoses=diagnoses,
             output=output,
         )
+
+    return run
+
+
+@pytest.fixture
+def join(run_dag):
+    """Join a member of a simulation."""
+
+    def run(simulation, *, without=(), **conf):
+        conf = {
+            "cluster": "m1",
+            "host_conn_id": "host",
+            "member_conn_id": "m1",
+            "member_server": simulation.clusters["m1"].pod_server,
+            "ready_timeout": 30,
+            "verify_timeout": 20,
+            "host_installer_timeout": 30,
+            "member_installer_timeout": 30,
+            **conf,
+        }
+        conf = {key: value for key, value in conf.items() if key not in without}
+        return run_dag("join_member_cluster", simulation, conf)
+
+    return run
+
+
+@pytest.fixture
+def leave(run_dag):
+    """Take a member of a simulation out."""
+
+    def run(simulation, **conf):
+        conf = {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1", "member_installer_timeout": 30, **conf}
+        return run_dag("leave_member_cluster", simulation, conf)
 
     return run

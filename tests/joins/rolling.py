@@ -50,8 +50,13 @@ def undo(stage, *, conf=None, run_id=RUN, reports=None):
 
 def undo_in_a_process(stage, *, run_id=RUN):
     """Roll a run back in a process of its own, which may be killed; return its exit code and what it said."""
+    return in_a_process(stage, _undo, stage.conf, run_id)
+
+
+def in_a_process(stage, play, *args):
+    """Call a function of a module in a process of its own, which may be killed; return exit code and what it said."""
     said, saying = _PROCESSES.Pipe(duplex=False)
-    stage.child = _PROCESSES.Process(target=_undo, args=(stage.conf, run_id, dict(os.environ), saying))
+    stage.child = _PROCESSES.Process(target=_call, args=(play, args, dict(os.environ), saying))
     stage.child.start()
     saying.close()
     stage.child.join(timeout=120)
@@ -62,12 +67,16 @@ def undo_in_a_process(stage, *, run_id=RUN):
     return code, output
 
 
-def _undo(conf, run_id, environment, saying):
+def _undo(conf, run_id):
+    join.STEPS.update(STEPS)
+    steps.with_retries("roll_back", conf, run_id=run_id, reports={})
+
+
+def _call(play, args, environment, saying):
     os.environ.clear()
     os.environ.update(environment)
-    join.STEPS.update(STEPS)
     try:
-        steps.with_retries("roll_back", conf, run_id=run_id, reports={})
+        play(*args)
     except BaseException:
         saying.send(traceback.format_exc())
         raise
