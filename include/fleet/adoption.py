@@ -105,7 +105,7 @@ def _described(cluster: kubesphere.Object, kind: str) -> dict[str, Any]:
     direct = kind == confs.Connection.DIRECT.value
     found = {
         "member_server": kubeconfig.server(kubesphere.cluster_kubeconfig(cluster)) if direct else None,
-        "provider": cluster["spec"].get("provider"),
+        "provider": (cluster.get("spec") or {}).get("provider"),
         "group": _labels(cluster).get(kubesphere.GROUP_LABEL),
         "description": (cluster["metadata"].get("annotations") or {}).get(kubesphere.DESCRIPTION_ANNOTATION),
     }
