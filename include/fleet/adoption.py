@@ -78,15 +78,15 @@ def _member(cluster: kubesphere.Object, *, host: Found, taken: set[str]) -> tupl
         return {}, [f"Cluster {name} is left out: it is being deleted."]
     if kind not in confs.UNUSED:
         return {}, [f"Cluster {name} is left out: its connection type is {confs.shown(kind)}."]
-    bare = {"cluster": name, "host_conn_id": host.conn_id, "member_conn_id": f"{name}-member"}
-    wrong = confs.problems(bare)
-    if wrong:
-        return {}, [f"Cluster {name} is left out: {_line(wrong[0])}."]
     proposed = name
     while proposed in taken:
         proposed = f"{host.name}-{proposed}"
+    bare = {"cluster": name, "host_conn_id": host.conn_id, "member_conn_id": proposed}
+    wrong = confs.problems(bare)
+    if wrong:
+        return {}, [f"Cluster {name} is left out: {_line(wrong[0])}."]
     taken.add(proposed)
-    keys: dict[str, Any] = {"cluster": name, "member_conn_id": proposed, "connection": kind}
+    keys = {"cluster": name, "member_conn_id": proposed, "connection": kind}
     notes = []
     for key, value in _described(cluster, kind).items():
         wrong = confs.problems({**bare, "connection": kind, key: value})
@@ -105,7 +105,7 @@ def _described(cluster: kubesphere.Object, kind: str) -> dict[str, Any]:
     direct = kind == confs.Connection.DIRECT.value
     found = {
         "member_server": kubeconfig.server(kubesphere.cluster_kubeconfig(cluster)) if direct else None,
-        "provider": cluster["spec"].get("provider"),
+        "provider": (cluster.get("spec") or {}).get("provider"),
         "group": _labels(cluster).get(kubesphere.GROUP_LABEL),
         "description": (cluster["metadata"].get("annotations") or {}).get(kubesphere.DESCRIPTION_ANNOTATION),
     }

@@ -343,7 +343,12 @@ class Conf:
 
 def problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of *raw*, each beginning with its key; none means that `parse` succeeds."""
-    found = unfit(raw, SCHEMA)
+    return sorted(unfit(raw, SCHEMA) + contradictions(raw))
+
+
+def contradictions(raw: Mapping[str, Any]) -> list[str]:
+    """Return those problems of *raw*, each beginning with its key, that are none of one key alone."""
+    found = []
     if raw.get("member_conn_id") is not None and raw["member_conn_id"] == raw.get("host_conn_id"):
         found.append(
             f"member_conn_id: {raw['member_conn_id']!r} is the host's connection too; "
@@ -354,7 +359,7 @@ def problems(raw: Mapping[str, Any]) -> list[str]:
     found += [f"{key}: a {kind} connection does not use it; leave it out" for key in unused if raw.get(key)]
     if raw.get("plan_only") and raw.get("approve"):
         found.append("approve: a run that only plans has nothing to approve; leave it out")
-    return sorted(found)
+    return found
 
 
 def unfit(raw: Mapping[str, Any], schema: Mapping[str, dict[str, Any]]) -> list[str]:

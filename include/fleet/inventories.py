@@ -26,10 +26,14 @@ def read(path: str) -> inventory.Inventory:
     from airflow.sdk import ObjectStoragePath
 
     where = path if "://" in path else str(ROOT / path)
-    tried = f"read the inventory {where}"
+    shown = where.partition("?")[0]  # what follows may be the signature of an address
+    tried = f"read the inventory {shown}"
     try:
         text = ObjectStoragePath(where).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        # By HTTP, fsspec says so of whatever goes wrong; the cause knows better.
+        if error.__cause__ is not None and getattr(error.__cause__, "status", None) != 404:
+            raise _unavailable(tried, error.__cause__) from None
         raise errors.UnreadableError(f"{tried}: there is no such file. {_MAKE}") from None
     except ImportError as error:
         raise errors.UnreadableError(f"{tried}: {error}. Install the Airflow provider of that storage.") from error
@@ -40,15 +44,20 @@ def read(path: str) -> inventory.Inventory:
     except ValueError as error:
         raise errors.UnreadableError(f"{tried}: {error}. Take a path that ObjectStoragePath reads.") from error
     except Exception as error:  # noqa: BLE001 - each storage raises errors of its own
-        # Not quoted: the text of such an error can hold a signed address.
-        said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        raise errors.UnavailableError(
-            f"{tried}: {said}. Look at the storage, and at the connection that its address names."
-        ) from None
+        raise _unavailable(tried, error) from None
     try:
         return inventory.load(text)
     except inventory.InventoryError as error:
-        raise inventory.InventoryError(error.problems, where=f"The inventory {where}") from None
+        raise inventory.InventoryError(error.problems, where=f"The inventory {shown}") from None
+
+
+def _unavailable(tried: str, error: BaseException) -> errors.UnavailableError:
+    """Return what is said of a storage; its own text is not quoted, which can hold a signed address."""
+    status = getattr(error, "status", None)
+    said = f"HTTP {status}" if status else getattr(error, "strerror", None) or type(error).__name__
+    return errors.UnavailableError(
+        f"{tried}: {said}. Look at the storage, and at the connection that its address names."
+    )
 
 
 async def of_host(

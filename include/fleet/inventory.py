@@ -292,8 +292,6 @@ class _Reading:
         self.hosts = _entries(_Entry((), _mapping(document.value)), "hosts")
         self._document = document
         self._defaults = _Entry(("defaults",), _mapping(_mapping(document.value).get("defaults")))
-        self._blamed: set[documents.Path] = set()
-        """The paths of problems, and those on the way to them."""
         self._owners: dict[tuple[str, str], documents.Path] = {}
 
     def line(self, path: documents.Path) -> int:
@@ -303,7 +301,6 @@ class _Reading:
     def blame(self, path: documents.Path, sentence: str, *, line: int | None = None) -> None:
         """Note a problem, once."""
         self.problems[Problem(_shown(path), line or self.line(path), sentence)] = None
-        self._blamed.update(path[:length] for length in range(1, len(path) + 1))
 
     def check(self) -> None:
         """Note what no schema can say."""
@@ -336,11 +333,10 @@ class _Reading:
 
     def _check_member(self, host: _Entry, member: _Entry) -> None:
         found = self.conf(host, member)
-        for told in confs.problems({key: value for key, (_, value) in found.items()}):
+        # Each value has been checked by the schema where it stands, with what the conf's own has of its key.
+        for told in confs.contradictions({key: value for key, (_, value) in found.items()}):
             key, _, sentence = told.partition(": ")
-            path = found[key][0] if key in found else (*member.path, key)
-            if path not in self._blamed and (*host.path, key) not in self._blamed:
-                self.blame(path, sentence)
+            self.blame(found[key][0], sentence)
         self._check_unique(member, "cluster", f"cluster of {host.path}", "another member's")
         self._check_unique(member, "member_conn_id", "member connection", "another member's")
         for key in ("member_conn_id", "import_conn_id"):
@@ -413,7 +409,10 @@ def _window(raw: Mapping[str, Any]) -> Window:
 
 def _shown(path: documents.Path) -> str:
     """Return a path as people write it: hosts[0].members[2].connection."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    parts = (
+        f"[{part}]" if isinstance(part, int) else f".{part if len(part) <= 80 else part[:20] + '...'}" for part in path
+    )
+    return "".join(parts).lstrip(".")
 
 
 def _told(error: jsonschema.ValidationError) -> Iterator[tuple[documents.Path, str]]:

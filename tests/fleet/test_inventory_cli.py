@@ -1,10 +1,13 @@
 """`python -m include.fleet`, and the inventory's file: from a terminal, storages, and hosts over real HTTPS."""
 
 import base64
+import functools
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -295,6 +298,58 @@ def test_what_no_second_try_reads_is_an_error_that_names_the_path(tmp_path, path
         inventories.read(path)
     assert f"read the inventory {path}: " in str(raised.value)
     assert says in str(raised.value)
+
+
+class Storage(http.server.SimpleHTTPRequestHandler):
+    """Files behind HTTP; what begins with a number is refused with that status."""
+
+    def send_head(self):
+        status = self.path[1:4]
+        return self.send_error(int(status)) if status.isdigit() else super().send_head()
+
+
+@pytest.fixture
+def storage(tmp_path):
+    """A folder with an HTTP server, and its URL."""
+    folder = tmp_path / "storage"
+    folder.mkdir()
+    handler = functools.partial(Storage, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_inventory_is_read_from_a_storage(storage):
+    folder, url = storage
+    (folder / "fleet.yaml").write_text("version: 1\nhosts: [{name: a, host_conn_id: b}]\n")
+    assert [host.name for host in inventories.read(f"{url}/fleet.yaml").hosts] == ["a"]
+
+
+def test_an_inventory_that_a_storage_does_not_have_is_missing(storage):
+    _, url = storage
+    with pytest.raises(errors.UnreadableError, match="there is no such file"):
+        inventories.read(f"{url}/none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        pytest.param("http://127.0.0.1:1", "Connect call failed", id="refused"),
+        pytest.param("{url}/503", "HTTP 503", id="busy"),
+        pytest.param("{url}/403", "HTTP 403", id="forbidden"),
+    ],
+)
+def test_a_storage_that_does_not_hand_out_an_inventory_is_tried_again(storage, place, says):
+    """By HTTP all of it comes as if there were no such file."""
+    place = place.format(url=storage[1])
+    with pytest.raises(errors.TemporaryError) as raised:
+        inventories.read(f"{place}/fleet.yaml?sig=s3cr3t")
+    assert f"read the inventory {place}/fleet.yaml: {says}" in str(raised.value)
+    assert "Look at the storage" in str(raised.value)
+    assert "s3cr3t" not in str(raised.value)
 
 
 def test_a_wrong_inventory_is_told_with_its_path_and_every_line(tmp_path):

@@ -151,7 +151,7 @@ def test_the_report_says_that_a_host_stays_one(stage_of):
 
 def test_a_member_that_was_joined_keeps_all_but_what_this_run_has_changed(stage_of):
     stage = stage_of(member=JOINED)
-    stage.conf |= {"description": "another", "group": "production"}
+    stage.conf |= {"description": "another", "group": "production", "labels": {"site": "berlin"}}
     reports = rolling.fail(stage, after="wait_agent_ready")
     cluster = stage.simulation.clusters["host"].object("clusters", "m1")
     assert cluster["metadata"]["labels"]["cluster.kubesphere.io/group"] == "production"
@@ -160,6 +160,7 @@ def test_a_member_that_was_joined_keeps_all_but_what_this_run_has_changed(stage_
     evidence.assert_joined(stage.simulation)
     assert [line.partition(" of ")[0] for line in report["undone"]] == [
         "metadata.annotations.kubesphere.io/description",
+        "metadata.labels.site",
         "metadata.labels.cluster.kubesphere.io/group",
     ]
     assert report["not_undone"] == []
