@@ -3,22 +3,29 @@
 In layers, each of which may import only what is below it; a linter checks it (pyproject.toml):
 
     __main__               the inventory, from a terminal
-    executors, operators   the Airflow side: where tasks run; which step runs, how long a run may take, what is retried
-    deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
-    join                   the steps as plain functions, named like the tasks
+    executors, operators, reconciling
+                           the Airflow side: where tasks run; which step runs, how long a run may take, what is retried;
+                           the tasks that reconcile a fleet
+    deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step, and
+                           what wakes a reconcile
+    join, leave            the steps as plain functions, named like the tasks
     choosing               which connection type it is, where the conf leaves that open
     preflight              what is read of both clusters before anything is written
-    rollback               what stood before a run, and undoing what the run has written
+    leaving, rollback      taking a member out; what stood before a run, and undoing what the run has written
+    surveying, watching    one look at a whole fleet; noticing that something has changed on a host
     probe                  what the pods of host and member reach
     diagnosing             what is most likely wrong when a step gives up, as both clusters show it
-    joining, acceptance    what the steps have in common; whether what a user does next works
-    proofs                 the proofs that a member is joined, and which cluster a name leads to
+    joining, undoing, acceptance
+                           what the steps have in common; what rollbacks and leaves have; whether what a user does next
+                           works
+    drift, proofs          what about a member is not as declared; the proofs that a member is joined, and which cluster
+                           a name leads to
     configuring, inventories, membership
                            what KubeSphere is asked for and has in force; the inventory's file, and what a host has;
                            whether the host calls a member joined
     installer              ks-installer's runs
     turn                   the Leases by which one run at a time changes a cluster
-    tunnel, waits          tower and its agent; waiting
+    tunnel, waits, webhook tower and its agent; waiting; the host's webhook for Clusters
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
     certificates, connections
                            access: what TLS servers and credentials say of themselves; connection id -> client
@@ -26,14 +33,16 @@ In layers, each of which may import only what is below it; a linter checks it (p
     checks_*               the checks themselves, by subject
     checking               what a row of the table is made of
     observed               what they judge: everything that was read, or why it could not be
-    adoption, identity, manifests, snapshots
-                           the inventory of what there is; who is who; the Cluster object; what stood on a cluster, kept and compared
+    adoption, deciding, identity, manifests, snapshots
+                           the inventory of what there is; what a reconcile starts, and why others wait; who is who; the
+                           Cluster object; what stood on a cluster, kept and compared
     causes                 the table of what can be most likely wrong, and what is said of it
     causes_*               the causes themselves with their matchers, by rank
     matching               what a row of the table is made of, and how evidence is looked through
-    curl, inventory, plans, rights, tower
-                           the Job of a probe, and curl's answers; which members hosts are to have; what a join would
-                           write; which rights it needs; tower's address and agent
+    curl, inventory, leave_conf, plans, records, rights, tower
+                           the Job of a probe, and curl's answers; which members hosts are to have; the conf of a leave;
+                           what a join would write; the record of a reconcile; which rights it needs; tower's address
+                           and agent
     conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
     kinds, errors          the vocabulary of all of them
