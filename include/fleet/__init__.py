@@ -2,6 +2,7 @@
 
 In layers, each of which may import only what is below it; a linter checks it (pyproject.toml):
 
+    __main__               the inventory, from a terminal
     executors, operators   the Airflow side: where tasks run; which step runs, how long a run may take, what is retried
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step
     join                   the steps as plain functions, named like the tasks
@@ -12,8 +13,9 @@ In layers, each of which may import only what is below it; a linter checks it (p
     diagnosing             what is most likely wrong when a step gives up, as both clusters show it
     joining, acceptance    what the steps have in common; whether what a user does next works
     proofs                 the proofs that a member is joined, and which cluster a name leads to
-    configuring, membership
-                           what KubeSphere is asked for and has in force; whether the host calls a member joined
+    configuring, inventories, membership
+                           what KubeSphere is asked for and has in force; the inventory's file, and what a host has;
+                           whether the host calls a member joined
     installer              ks-installer's runs
     turn                   the Leases by which one run at a time changes a cluster
     tunnel, waits          tower and its agent; waiting
@@ -24,8 +26,9 @@ In layers, each of which may import only what is below it; a linter checks it (p
     checks_*               the checks themselves, by subject
     checking               what a row of the table is made of
     observed               what they judge: everything that was read, or why it could not be
-    identity, manifests, snapshots
-                           who is who; the Cluster object; what stood on a cluster, kept and compared
+    adoption, identity, manifests, snapshots
+                           the inventory of what there is; who is who; the Cluster object; what stood on a cluster,
+                           kept and compared
     causes                 the table of what can be most likely wrong, and what is said of it
     causes_*               the causes themselves with their matchers, by rank
     matching               what a row of the table is made of, and how evidence is looked through
