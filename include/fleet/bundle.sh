@@ -155,8 +155,12 @@ check_cluster() {
     if [ "$asked_role" = host ] || [ "$role" = host ]; then
         problem "This is a host cluster itself: its members would lose their host. Take them out first."
     fi
-    if [ "$role" = member ] && [ -n "$joined_as" ] && [ "$secret" != "$jwt_secret" ]; then
-        problem "This cluster belongs to another host, which calls it $joined_as. Take it out there first."
+    if [ "$role" = member ] && [ -n "$joined_as" ]; then
+        if [ "$joined_as" != "$cluster" ]; then
+            problem "This cluster is a member already, and its host calls it $joined_as. Take it out there first."
+        elif [ "$secret" != "$jwt_secret" ] && [ "$uid" != "$member_uid" ]; then
+            problem "This cluster belongs to another host, which calls it $joined_as, too. Take it out there first."
+        fi
     fi
     available=$(on_member -n "$KS" get deployment ks-installer --ignore-not-found \
         -o jsonpath='{.status.availableReplicas}' 2>"$work/error") || available=

@@ -312,7 +312,8 @@ class HostLook:
 
     A request that the host's ks-apiserver forwards with the host's static token is taken by a member with the same
     jwtSecret only, and returns the member's UID (kubesphere-facts 7.6). That token cannot test the role: so the
-    member's ConfigMap is read the same way, as an administrator of KubeSphere may.
+    member's ConfigMap is read the same way. Of a namespace that was seen on real components, of a ConfigMap it is
+    inferred; where it is refused, `not_seen` says so.
     """
 
     def __init__(self, joining: membership.Membership, host_uid: str) -> None:

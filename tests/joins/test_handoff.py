@@ -33,13 +33,6 @@ def hand_over(folder, join, tmp_path):
     return run
 
 
-def words_of(cluster):
-    (container,) = cluster.object("deployments", "cluster-agent", "kubesphere-system")["spec"]["template"]["spec"][
-        "containers"
-    ]
-    return container["command"]
-
-
 @RELEASES
 def test_a_member_joined_by_the_file_alone_ends_joined_and_nobody_answers(simulate, hand_over, folder, kubesphere):
     simulation = simulate(kubesphere=kubesphere, host={"load_balancer": LOAD_BALANCER})
@@ -58,3 +51,105 @@ def test_a_member_joined_by_the_file_alone_ends_joined_and_nobody_answers(simula
     assert simulation.clusters["host"].objects("leases") == []
     assert list(folder.iterdir()) == []
     evidence.assert_no_secret(run, simulation)
+
+
+@RELEASES
+def test_a_joined_member_is_verified_and_nobody_is_asked(simulate, hand_over, folder, kubesphere):
+    """The first run is Airflow's, so that the Cluster has its mark."""
+    joined = {"role": "member", "secret": "host", "joined": "m1", "connection": "proxy"}
+    simulation = simulate(kubesphere=kubesphere, host=HOST, members=[joined])
+    run, person = hand_over(simulation)
+    assert run.state == "success", run.error
+    assert person.path is None
+    assert "the agent of clusters/m1 is connected" in str(run.reports["hand_over"])
+    assert not folder.exists()
+    patched = [line for line in evidence.writes(simulation.clusters["host"]) if line != "patch clusters m1"]
+    assert patched == []
+
+
+def agent_alone(simulation, folder):
+    """What brings the agent of a file and nothing else, as somebody who takes a short cut."""
+
+    def act(path):
+        manifest = path.read_text().partition("<<'END_OF_MANIFEST'\n")[2].partition("\nEND_OF_MANIFEST")[0]
+        short = folder / "short.sh"
+        short.write_text(f"\"$KUBECTL\" apply -f - <<'END'\n{manifest}\nEND\n")
+        return handing.use(short, simulation.clusters["m1"], folder=folder)
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        pytest.param({}, "a ks-apiserver has not loaded the jwtSecret yet", id="another-secret"),
+        pytest.param({"secret": "host"}, "the role of the member is none, not member", id="no-role"),
+    ],
+)
+def test_an_agent_without_secret_and_role_is_ready_and_not_joined(simulate, hand_over, tmp_path, member, says):
+    simulation = simulate(host=HOST, members=[member])
+    run, _ = hand_over(simulation, agent_alone(simulation, tmp_path), verify_timeout=6)
+    assert run.failed == ["verify_join"]
+    assert says in run.error
+    assert evidence.is_ready(simulation.clusters["host"].object("clusters", "m1"))
+    evidence.assert_no_secret(run, simulation)
+
+
+def test_a_file_used_on_a_member_of_another_name_ends_in_a_refusal(simulate, hand_over, tmp_path):
+    """On 3.0, where the member does not know its name, so that the file cannot refuse it."""
+    joined = {"name": "m2", "role": "member", "secret": "host", "joined": "m2"}
+    simulation = simulate(kubesphere="v3.0.0", host=HOST, members=[{}, joined])
+
+    def act(path):
+        return handing.use(path, simulation.clusters["m2"], "--yes", folder=tmp_path)
+
+    mark = {"metadata": {"annotations": {"join-member-cluster/member-uid": uid_of(simulation.clusters["m2"])}}}
+    simulation.clusters["host"].edit("clusters", "m2", mark)
+    run, _ = hand_over(simulation, act)
+    assert run.failed == ["verify_join"]
+    assert "the host has this cluster already, as m2" in run.error
+
+
+def uid_of(cluster):
+    return cluster.object("namespaces", "kube-system")["metadata"]["uid"]
+
+
+def token_of(simulation):
+    return simulation.clusters["host"].object("clusters", "m1")["spec"]["connection"]["token"]
+
+
+def test_a_member_that_nobody_joins_fails_in_time_and_its_file_is_good_for_nothing(simulate, hand_over, folder):
+    simulation = simulate(host=HOST)
+    run, person = hand_over(simulation, lambda path: None, handoff_timeout=3)
+    assert run.failed == ["hand_over"]
+    assert "Nobody has joined the member in that time. Run the join again: it makes a new file." in run.error
+    assert list(folder.iterdir()) == []
+    assert token_of(simulation) not in person.text
+    # The next run's file is another one.
+    run, second = hand_over(simulation)
+    assert run.state == "success", run.error
+    assert token_of(simulation) in second.text
+    evidence.assert_joined(simulation)
+
+
+def test_a_name_that_waits_for_a_person_is_not_given_to_a_member_that_airflow_reaches(simulate, hand_over, join):
+    simulation = simulate(host=HOST)
+    hand_over(simulation, lambda path: None, handoff_timeout=3)
+    run = join(simulation, without=("member_server",), connection="proxy")
+    assert run.failed == ["preflight"]
+    assert "Cluster m1 waits for the member that a person joins under this name" in run.error
+
+
+def test_a_folder_that_others_can_read_gets_no_secrets(simulate, hand_over, folder):
+    folder.mkdir(mode=0o755)
+    simulation = simulate(host=HOST)
+    run, _ = hand_over(simulation)
+    assert run.failed == ["hand_over"]
+    assert f"The folder {folder} is open to others" in run.error
+    assert list(folder.iterdir()) == []
+
+
+def test_a_person_gets_no_time_that_airflow_does_not_give_the_run(simulate, hand_over):
+    run, _ = hand_over(simulate(host=HOST), handoff_timeout=21600)
+    assert run.failed == ["preflight"]
+    assert "Airflow ends a run after 21600 s, which leaves a person 21430 s and not 21600" in run.error
