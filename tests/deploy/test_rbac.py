@@ -129,6 +129,7 @@ def test_a_handoff_asks_the_host_alone_and_for_nothing_that_no_rule_grants_it(
         person = handing.Person(tmp_path / "handoff", lambda path: handing.use(path, member, "--yes", folder=tmp_path))
         person.start()
         stage.play()
+        person.go()
     assert {step for step, *_ in asked} == {*steps.order(stage.conf), "end_turn"}
     assert {side for _, side, *_ in asked} == {"host"}
     assert ("end_turn", "host", "patch", "cluster.kubesphere.io", "clusters", "", "m1") in asked

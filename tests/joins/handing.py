@@ -1,10 +1,10 @@
 """A person to whom a member is handed over: fetches the file, and does what it says."""
 
+import json
 import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
@@ -14,7 +14,7 @@ QUICK = {"POLL": "0.2", "FAILED_AFTER": "3", "ROLLOUT_TIMEOUT": "30"}
 def use(path, cluster, *arguments, folder, typed="", kubectl=KUBECTL, **environment):
     """Run a file against a simulated cluster, as that person does; returns the finished process."""
     kubeconfig = folder / f"{cluster.name}.kubeconfig"
-    kubeconfig.write_text(_yaml(cluster.kubeconfig("admin")))
+    kubeconfig.write_text(json.dumps(cluster.kubeconfig("admin")))
     return subprocess.run(
         ["sh", str(path), "--kubeconfig", str(kubeconfig), *arguments],
         env={
@@ -33,28 +33,22 @@ def use(path, cluster, *arguments, folder, typed="", kubectl=KUBECTL, **environm
     )
 
 
-def _yaml(document):
-    import json
-
-    return document if isinstance(document, str) else json.dumps(document)
-
-
 class Person(threading.Thread):
     """Waits for the file of a run, and uses it once; what came of it is in `finished`."""
 
     def __init__(self, folder, act):
         super().__init__(daemon=True)
-        self._folder, self._act = folder, act
-        self.path = self.finished = self.text = self.error = None
+        self._folder, self._act, self._over = folder, act, threading.Event()
+        self.path = self.text = self.finished = None
 
     def run(self):
-        end = time.monotonic() + 120
-        while self.path is None and time.monotonic() < end:
+        while self.path is None and not self._over.wait(0.05):
             self.path = next(iter(self._folder.glob("*.sh")), None)
-            time.sleep(0.05)
-        try:
+        if self.path is not None:
             self.text = self.path.read_text()
             self.finished = self._act(self.path)
-        except BaseException as error:
-            self.error = error
-            raise
+
+    def go(self):
+        """Wait no more, and finish what was begun."""
+        self._over.set()
+        self.join()

@@ -28,6 +28,7 @@ def hand_over(folder, join, tmp_path):
         person = handing.Person(folder, act or runs)
         person.start()
         run = join(simulation, without=("member_server", "member_conn_id"), **{**CONF, **conf})
+        person.go()
         return run, person
 
     return run
@@ -73,7 +74,7 @@ def agent_alone(simulation, folder):
     def act(path):
         manifest = path.read_text().partition("<<'END_OF_MANIFEST'\n")[2].partition("\nEND_OF_MANIFEST")[0]
         short = folder / "short.sh"
-        short.write_text(f"\"$KUBECTL\" apply -f - <<'END'\n{manifest}\nEND\n")
+        short.write_text(f'"$KUBECTL" "$@" apply -f - <<\'END\'\n{manifest}\nEND\n')
         return handing.use(short, simulation.clusters["m1"], folder=folder)
 
     return act
