@@ -145,7 +145,8 @@ async def prepare(join: joining.Join) -> joining.Report:
     ref = kinds.Ref(kinds.CLUSTER, join.conf.cluster)
     cluster = await join.host.get(ref)
     if not _has_connected(cluster) and kubesphere.handed_over_by(cluster) != join.run:
-        await _give_token(join, cluster, f"{ref} on the host: a new token for the agent, and the mark of this run")
+        note = f"{ref} on the host: a new token for the agent, and the mark of this run"
+        await _give_token(join, cluster, note, waits_for=join.run)
     _, warnings = await joining.agent_token(join)
     return {"warnings": warnings} if warnings else {}
 
@@ -215,7 +216,8 @@ async def end(join: joining.Join, *, proven: joining.Report | None) -> joining.R
     if proven is not None:
         await _mark(join, cluster, uid=str(proven["member_uid"]))
     elif kubesphere.handed_over_by(cluster) == join.run and not _has_connected(cluster):
-        await _give_token(join, cluster, f"{ref} on the host: the token in this run's file is taken back", run="ended")
+        note = f"{ref} on the host: the token in this run's file is taken back"
+        await _give_token(join, cluster, note, waits_for=None)
     return {}
 
 
@@ -229,14 +231,14 @@ async def _mark(join: joining.Join, cluster: kubesphere.Object, *, uid: str) -> 
         await join.host.patch(ref, _patch(cluster, annotations))
 
 
-async def _give_token(join: joining.Join, cluster: kubesphere.Object, note: str, *, run: str | None = None) -> None:
+async def _give_token(join: joining.Join, cluster: kubesphere.Object, note: str, *, waits_for: str | None) -> None:
+    """Give a Cluster a new token, and the mark of the run that waits for its agent; None is no run."""
     token = secrets.token_hex(32)
     await join.host.keep_secret(token)
-    annotations: dict[str, str | None] = {kubesphere.HANDED_OVER_ANNOTATION: run or join.run}
+    patch = _patch(cluster, {kubesphere.HANDED_OVER_ANNOTATION: waits_for})
     with join.changes.noted(note):
         await join.host.patch(
-            kinds.Ref(kinds.CLUSTER, join.conf.cluster),
-            {**_patch(cluster, annotations), "spec": {"connection": {"token": token}}},
+            kinds.Ref(kinds.CLUSTER, join.conf.cluster), {**patch, "spec": {"connection": {"token": token}}}
         )
 
 

@@ -126,6 +126,7 @@ def test_a_member_that_nobody_joins_fails_in_time_and_its_file_is_good_for_nothi
     assert "Nobody has joined the member in that time. Run the join again: it makes a new file." in run.error
     assert list(folder.iterdir()) == []
     assert token_of(simulation) not in person.text
+    assert "annotations" not in simulation.clusters["host"].object("clusters", "m1")["metadata"]
     # The next run's file is another one.
     run, second = hand_over(simulation)
     assert run.state == "success", run.error
@@ -133,12 +134,16 @@ def test_a_member_that_nobody_joins_fails_in_time_and_its_file_is_good_for_nothi
     evidence.assert_joined(simulation)
 
 
-def test_a_name_that_waits_for_a_person_is_not_given_to_a_member_that_airflow_reaches(simulate, hand_over, join):
+def test_a_name_that_waits_for_a_person_is_not_given_to_a_member_that_airflow_reaches(simulate, join):
     simulation = simulate(host=HOST)
-    hand_over(simulation, lambda path: None, handoff_timeout=3)
+    waiting = {"apiVersion": "cluster.kubesphere.io/v1alpha1", "kind": "Cluster", "spec": {"joinFederation": True}}
+    waiting["spec"]["connection"] = {"type": "proxy"}
+    waiting["metadata"] = {"name": "m1", "annotations": {"join-member-cluster/handed-over": "manual__1"}}
+    simulation.clusters["host"].put("clusters", waiting)
     run = join(simulation, without=("member_server",), connection="proxy")
     assert run.failed == ["preflight"]
     assert "Cluster m1 waits for the member that a person joins under this name" in run.error
+    assert "run manual__1" in run.error
 
 
 def test_a_folder_that_others_can_read_gets_no_secrets(simulate, hand_over, folder):

@@ -41,17 +41,22 @@ def airflow(simulation, tmp_path_factory):
         yield running
 
 
-def hand_over(airflow, cluster, **conf):
-    """Trigger a run, and wait until a person is asked; returns the run, what is shown, and where the file is."""
-    conf = {"connection": "proxy", "member_access": "handoff", "ready_timeout": 20, "handoff_timeout": 300, **conf}
-    run_id = airflow.trigger(DAG, conf={"cluster": cluster, "host_conn_id": "host", **conf})
-    end = time.monotonic() + 240
-    while states(airflow, run_id).get("hand_over") != "deferred":
-        assert time.monotonic() < end, states(airflow, run_id)
-        assert airflow.run(DAG, run_id=run_id)["state"] in {"queued", "running"}, states(airflow, run_id)
-        time.sleep(0.5)
-    shown = airflow.get(f"dags/{DAG}/dagRuns/{run_id}/taskInstances/hand_over/-1/hitlDetails")
-    return run_id, shown, Path(re.search(r"`(/\S+\.sh)`", shown["body"]).group(1))
+@pytest.fixture(scope="module")
+def handed_over(airflow):
+    """Runs for all members at once, each until a person is asked: the run, what is shown, and where the file is."""
+    conf = {"host_conn_id": "host", "connection": "proxy", "member_access": "handoff", "ready_timeout": 12}
+    members = [member["name"] for member in SCENARIO["members"]]
+    runs = {member: airflow.trigger(DAG, conf={**conf, "cluster": member}) for member in members}
+    found = {}
+    for member, run_id in runs.items():
+        end = time.monotonic() + 300
+        while states(airflow, run_id).get("hand_over") != "deferred":
+            assert time.monotonic() < end, states(airflow, run_id)
+            assert airflow.run(DAG, run_id=run_id)["state"] in {"queued", "running"}, states(airflow, run_id)
+            time.sleep(0.5)
+        shown = airflow.get(f"dags/{DAG}/dagRuns/{run_id}/taskInstances/hand_over/-1/hitlDetails")
+        found[member] = run_id, shown, Path(re.search(r"`(/\S+\.sh)`", shown["body"]).group(1))
+    return found
 
 
 def states(airflow, run_id):
@@ -83,7 +88,7 @@ class Watcher(threading.Thread):
         self.seen, self._over = set(), threading.Event()
 
     def run(self):
-        while not self._over.wait(0.01):
+        while not self._over.wait(0.02):
             for kind in ("cmdline", "environ"):
                 for path in Path("/proc").glob(f"[0-9]*/{kind}"):
                     try:
@@ -100,13 +105,17 @@ class Watcher(threading.Thread):
         self.join()
 
 
-def test_a_run_goes_on_by_itself_when_the_agent_connects_and_keeps_no_secret(airflow, simulation, tmp_path):
-    run_id, shown, path = hand_over(airflow, "alone")
+def test_a_run_goes_on_by_itself_when_the_agent_connects_and_keeps_no_secret(
+    airflow, simulation, handed_over, tmp_path
+):
+    run_id, shown, path = handed_over["alone"]
     assert hashlib.sha256(path.read_bytes()).hexdigest() in shown["body"]
     assert shown["options"] == ["I have run it", "Cannot be done"]
     assert list(shown["params"]) == ["reason"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    held = {item["metadata"]["name"] for item in simulation.clusters["host"].objects("leases")}
+    assert held == {f"join-member-cluster-name-{member}" for member in handed_over}
     secrets = secrets_of(path)
     assert path.stem.startswith("alone.")
     copy = tmp_path / "copy.sh"
@@ -129,9 +138,9 @@ def test_a_run_goes_on_by_itself_when_the_agent_connects_and_keeps_no_secret(air
 
 
 def test_a_person_who_cannot_do_it_ends_the_run_with_the_reason_and_the_file_is_good_for_nothing(
-    airflow, simulation, tmp_path
+    airflow, simulation, handed_over, tmp_path
 ):
-    run_id, _, path = hand_over(airflow, "refused")
+    run_id, _, path = handed_over["refused"]
     token, _ = secrets_of(path)
     copy = tmp_path / "copy.sh"
     copy.write_bytes(path.read_bytes())
@@ -147,8 +156,8 @@ def test_a_person_who_cannot_do_it_ends_the_run_with_the_reason_and_the_file_is_
     assert "The agent does not connect yet, it says: Connection error: Unauthorized agent" in done.stdout
 
 
-def test_a_person_who_says_that_it_is_done_hears_what_the_host_sees(airflow, simulation):
-    run_id, _, _ = hand_over(airflow, "claimed", ready_timeout=12)
+def test_a_person_who_says_that_it_is_done_hears_what_the_host_sees(airflow, handed_over):
+    run_id, _, _ = handed_over["claimed"]
     answer(airflow, run_id, "I have run it")
     assert airflow.wait(DAG, run_id=run_id, seconds=120) == "failed"
     found = states(airflow, run_id)
