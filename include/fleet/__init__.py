@@ -7,6 +7,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     join                   the steps as plain functions, named like the tasks
     choosing               which connection type it is, where the conf leaves that open
     preflight              what is read of both clusters before anything is written
+    handoff                members that Airflow does not reach: the file for a person, and what comes of it
     rollback               what stood before a run, and undoing what the run has written
     probe                  what the pods of host and member reach
     diagnosing             what is most likely wrong when a step gives up, as both clusters show it
@@ -29,6 +30,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     causes                 the table of what can be most likely wrong, and what is said of it
     causes_*               the causes themselves with their matchers, by rank
     matching               what a row of the table is made of, and how evidence is looked through
+    bundle                 the file with which a person joins a member
     curl, plans, rights, tower
                            the Job of a probe, and curl's answers; what a join would write; which rights it needs;
                            tower's address and agent

@@ -82,7 +82,7 @@ class Place:
                     f"The folder {folder} is open to others, and the file for a person holds secrets. Make it the "
                     f"worker's own (chmod 700), or name another one in handoff_dir of section [fleet]."
                 )
-            if not self.path.exists() or self.path.read_text() != text:
+            if not self._is_there_with(text):
                 self._replace(text)
         except OSError as error:
             raise errors.HandoffError(
@@ -90,6 +90,9 @@ class Place:
                 "handoff_dir of section [fleet]."
             ) from None
         return self.fingerprint()
+
+    def _is_there_with(self, text: str) -> bool:
+        return self.path.is_file() and stat.S_IMODE(self.path.stat().st_mode) == 0o600 and self.path.read_text() == text
 
     def _replace(self, text: str) -> None:
         # Made by mkstemp with mode 0600.
@@ -108,13 +111,14 @@ class Place:
         """Return what `sha256sum` says of the file."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    def remove(self) -> bool:
-        """Delete the file and what a worker that died has begun of it; return whether it was there."""
-        there = self.path.exists()
-        self.path.unlink(missing_ok=True)
-        for begun in self.path.parent.glob(f".{self.path.name}.*"):
-            begun.unlink(missing_ok=True)
-        return there
+    def remove(self) -> str:
+        """Delete the file, and what a worker that died has begun of it; return why that could not be done, or ""."""
+        try:
+            for path in (self.path, *self.path.parent.glob(f".{self.path.name}.*")):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            return f"{self.path} could not be deleted: {error.strerror}. It holds secrets: delete it by hand."
+        return ""
 
     def instructions(self, *, until: float, machine: str) -> str:
         """Return what a person has to do, as Markdown; never what is in the file."""
@@ -207,18 +211,20 @@ async def end(join: joining.Join, *, proven: joining.Report | None) -> joining.R
     With another token in the Cluster, tower refuses the agent of every copy of the file (kubesphere-facts 8).
     """
     place = Place.of(join.conf.cluster, attempt=join.attempt, limits=join.limits)
-    if await asyncio.to_thread(place.remove):
-        log.info("%s is deleted", place.path)
+    left = await asyncio.to_thread(place.remove)
+    if left:
+        log.warning("%s", left)
+    report = {"warnings": [left]} if left else {}
     ref = kinds.Ref(kinds.CLUSTER, join.conf.cluster)
     cluster = await join.host.read(ref)
     if cluster is None or "deletionTimestamp" in cluster["metadata"]:
-        return {}
+        return report
     if proven is not None:
         await _mark(join, cluster, uid=str(proven["member_uid"]))
     elif kubesphere.handed_over_by(cluster) == join.run and not _has_connected(cluster):
         note = f"{ref} on the host: the token in this run's file is taken back"
         await _give_token(join, cluster, note, waits_for=None)
-    return {}
+    return report
 
 
 async def _mark(join: joining.Join, cluster: kubesphere.Object, *, uid: str) -> None:

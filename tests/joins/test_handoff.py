@@ -1,5 +1,7 @@
 """Members that Airflow does not reach: a person does what the file says and nothing else, and the run ends joined."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.joins import evidence, handing
@@ -159,3 +161,34 @@ def test_a_person_gets_no_time_that_airflow_does_not_give_the_run(simulate, hand
     run, _ = hand_over(simulate(host=HOST), handoff_timeout=21600)
     assert run.failed == ["preflight"]
     assert "Airflow ends a run after 21600 s, which leaves a person 21430 s and not 21600" in run.error
+
+
+def test_a_plan_looks_at_the_host_alone_and_says_what_it_could_not_look_at(simulate, hand_over):
+    simulation = simulate(host=HOST)
+    run, person = hand_over(simulation, plan_only=True)
+    assert run.state == "success", run.error
+    assert (person.path, run.tasks["hand_over"]) == (None, "skipped")
+    assert {entry["cluster"] for entry in run.reports["plan"]["entries"]} == {"host"}
+    assert any("A person gets a file" in note for note in run.reports["plan"]["notes"])
+    found = {finding["check"]: finding for finding in run.reports["preflight"]["findings"]}
+    assert found["member-rights"]["answer"] == found["same-cluster"]["answer"] == "incomplete"
+    assert "Airflow does not reach the member cluster" in found["member-rights"]["evidence"]
+    assert found["host-rights"]["answer"] == found["name-taken"]["answer"] == "ok"
+    assert run.reports["preflight"]["member_uid"] == ""
+    assert not any(evidence.writes(cluster) for cluster in simulation.clusters.values())
+
+
+def test_a_file_that_cannot_be_deleted_is_told_and_the_next_run_is_let_in(simulate, hand_over, folder, monkeypatch):
+    unlink = Path.unlink
+
+    def refuse(path, missing_ok=False):
+        if path.parent == folder:
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, missing_ok)
+
+    simulation = simulate(host=HOST)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    run, person = hand_over(simulation, lambda path: None, handoff_timeout=3)
+    assert run.tasks["end_turn"] == "success"
+    assert f"{person.path} could not be deleted: Operation not permitted" in str(run.reports["end_turn"]["warnings"])
+    assert simulation.clusters["host"].objects("leases") == []
