@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from typing import Any
 
 from include.fleet import redaction, tower
 
+VALID_UNTIL = re.compile(r"^valid_until=(\d+)$", re.MULTILINE)
+"""When a script refuses to begin, as its text has it."""
 _SCRIPT = Path(__file__).with_name("bundle.sh")
 
 

@@ -16,6 +16,7 @@ import re
 import secrets
 import stat
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,8 @@ class Place:
     def write(self, text: str) -> str:
         """Write the file, unless it is there already, for nobody but its own user; return its fingerprint.
 
-        All at once, so that nobody can fetch half of it. Raises HandoffError if its folder is open to others, or
+        All at once, so that nobody can fetch half of it. Files of other runs whose time is over are deleted: a run that
+        Airflow has ended by its time-out could not do it. Raises HandoffError if the folder is open to others, or
         cannot be used.
         """
         folder = self.path.parent
@@ -82,6 +84,9 @@ class Place:
                     f"The folder {folder} is open to others, and the file for a person holds secrets. Make it the "
                     f"worker's own (chmod 700), or name another one in handoff_dir of section [fleet]."
                 )
+            for path in folder.glob("*.sh"):
+                if path != self.path and _is_over(path):
+                    path.unlink(missing_ok=True)
             if not self._is_there_with(text):
                 self._replace(text)
         except OSError as error:
@@ -138,6 +143,11 @@ the agent, and the next task says what the host sees. *Cannot be done* ends the 
 
 The file is valid until {end:%Y-%m-%d %H:%M} UTC, and gone when the run ends.
 """
+
+
+def _is_over(path: Path) -> bool:
+    found = bundle.VALID_UNTIL.search(path.read_text(errors="replace"))
+    return found is not None and int(found[1]) < time.time()
 
 
 async def prepare(join: joining.Join) -> joining.Report:
