@@ -246,8 +246,6 @@ async def _accounts(member: clusters.Cluster) -> Sequence[kubesphere.Object]:
         return await member.list(kinds.SERVICE_ACCOUNT, namespace=kubesphere.FEDERATION_NAMESPACE)
     except errors.NotFoundError:
         return []
-    except errors.NotReachedError:
-        return []
     except errors.ForbiddenError as error:
         member.do_without(error, "Whether the host has this member under another name was not asked")
         return []
@@ -286,10 +284,7 @@ async def after_strangers(join: Join, sides: identity.Sides) -> identity.Sides:
 
 
 async def refuse_doubles(join: Join, uid: str) -> None:
-    """Raise RefusedError if the host has the member, which has this *uid*, under a name of somebody else's as well.
-
-    Where the member cannot be asked which hosts have accounts there, names that do not tell whose they are stay so.
-    """
+    """Raise RefusedError if the host has the member, which has this *uid*, under a name of somebody else's as well."""
     name, found = join.conf.cluster, await join.host.list(kinds.CLUSTER)
     prepared = await importable(join.conf)
     server, leads_to = prepared.server if prepared else None, await _behind_others(join, found)
@@ -299,6 +294,11 @@ async def refuse_doubles(join: Join, uid: str) -> None:
 
 
 async def _behind_others(join: Join, found: Sequence[kubesphere.Object]) -> dict[str, str]:
+    if join.conf.is_handed_over:
+        # Nobody can ask the member which names it has: so all are asked that do not tell whose they are.
+        untold = {item["metadata"]["name"]: item for item in identity.untold(found, name=join.conf.cluster)}
+        answers = {name: await behind_name(join.host, name, item) for name, item in untold.items()}
+        return {name: behind.uid for name, behind in answers.items() if behind.uid}
     accounts = await _accounts(join.member) if identity.untold(found, name=join.conf.cluster) else []
     return await behind_others(join.host, join.conf.cluster, found, accounts=accounts)
 
