@@ -45,7 +45,7 @@ The last error of its log says what was tried, on which object of which cluster,
 - **hand_over** makes the file for a person, shows under Required Actions what to do with it, and waits for the agent. Skipped unless Airflow does not reach the member. *Fails:* answered with *Cannot be done*, or the time is up; run the join again for a new file.
 - **wait_agent_ready** waits until the host calls the member Ready. *Fails:* the log has the host's own reason or the agent's, most often an address that cannot be reached.
 - **verify_join** compares secret, role, identity and connection, asks for what a user does next (a failure there is a warning), and reports. *Fails:* the log says which proof is missing.
-- **end_turn** lets the next run in, however this one has ended; before that it undoes what a failed run has written, with *When the join fails: rollback*. Its report says which tasks failed and why. *Fails:* the log says what is left to undo.
+- **end_turn** lets the next run in, however this one has ended; before that it undoes what a failed run has written, with *When the join fails: rollback*. Of a member that was handed over it deletes the file, and takes back a token that nobody has used. Its report says which tasks failed and why. *Fails:* the log says what is left to undo.
 
 #### To stop a run
 

@@ -110,6 +110,7 @@ def test_a_run_goes_on_by_itself_when_the_agent_connects_and_keeps_no_secret(
 ):
     run_id, shown, path = handed_over["alone"]
     assert hashlib.sha256(path.read_bytes()).hexdigest() in shown["body"]
+    assert shown["subject"] == "Join alone by hand: Airflow does not reach it"
     assert shown["options"] == ["I have run it", "Cannot be done"]
     assert list(shown["params"]) == ["reason"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
