@@ -9,6 +9,7 @@ One run joins one KubeSphere member cluster to one host cluster, and proves it. 
 - KubeSphere 3.4 or 3.0 is installed on both.
 - **direct**: the host's pods reach the member's API server, and the kubeconfig that the host receives is cluster-admin on the member.
 - **proxy**: the member's pods reach tower on the host, at its LoadBalancer's address or at one that you give.
+- **proxy** with `member_access: handoff`: Airflow does not reach the member. Leave the member connection out; a person with kubectl there gets a file, valid for this join, and the run goes on by itself when the agent connects.
 - **auto**: with `probe`, the run finds out which of the two it is.
 
 #### Before anything is written
@@ -41,9 +42,10 @@ The last error of its log says what was tried, on which object of which cluster,
 - **resolve_tower_address** waits until tower has an address. *Fails:* the log has the port to forward to, and the line to add to the conf.
 - **import_cluster** creates or mends the Cluster on the host. *Fails:* the name or the cluster is taken; the log says by whom.
 - **deploy_agent** brings the agent with its token onto the member. Skipped on a direct connection. *Fails:* does tower run on the host?
+- **hand_over** makes the file for a person, shows under Required Actions what to do with it, and waits for the agent. Skipped unless Airflow does not reach the member. *Fails:* answered with *Cannot be done*, or the time is up; run the join again for a new file.
 - **wait_agent_ready** waits until the host calls the member Ready. *Fails:* the log has the host's own reason or the agent's, most often an address that cannot be reached.
 - **verify_join** compares secret, role, identity and connection, asks for what a user does next (a failure there is a warning), and reports. *Fails:* the log says which proof is missing.
-- **end_turn** lets the next run in, however this one has ended; before that it undoes what a failed run has written, with *When the join fails: rollback*. Its report says which tasks failed and why. *Fails:* the log says what is left to undo.
+- **end_turn** lets the next run in, however this one has ended; before that it undoes what a failed run has written, with *When the join fails: rollback*. Of a member that was handed over it deletes the file, and takes back a token that nobody has used. Its report says which tasks failed and why. *Fails:* the log says what is left to undo.
 
 #### To stop a run
 
@@ -61,9 +63,11 @@ from airflow.sdk import DAG, Label, TriggerRule, chain
 from include.fleet.operators import (
     ConnectionBranchOperator,
     EndTurnOperator,
+    HandOverOperator,
     PlanApprovalOperator,
     PlanOperator,
     PreflightOperator,
+    ProxyArmOperator,
     StepOperator,
     params,
     run_deadline,
@@ -99,10 +103,11 @@ with DAG(
         task_id="choose_connection",
         arms={"direct": "prepare_kubeconfig", "proxy": "resolve_tower_address"},
     )
-    resolve_tower_address = StepOperator(task_id="resolve_tower_address")
+    resolve_tower_address = ProxyArmOperator(task_id="resolve_tower_address")
     prepare_kubeconfig = StepOperator(task_id="prepare_kubeconfig")
     import_cluster = StepOperator(task_id="import_cluster", trigger_rule="none_failed_min_one_success")
     deploy_agent = StepOperator(task_id="deploy_agent")
+    hand_over = HandOverOperator(task_id="hand_over")
     wait_agent_ready = StepOperator(task_id="wait_agent_ready", trigger_rule="none_failed")
     verify_join = StepOperator(
         task_id="verify_join",
@@ -119,6 +124,7 @@ with DAG(
             "prepare_kubeconfig",
             "import_cluster",
             "deploy_agent",
+            "hand_over",
             "wait_agent_ready",
         ],
     )
@@ -130,9 +136,9 @@ with DAG(
     chain(take_turn, fetch_jwt, [configure_host, configure_member], wait_installer, choose_connection)
     choose_connection >> Label("proxy") >> resolve_tower_address >> import_cluster
     choose_connection >> Label("direct") >> prepare_kubeconfig >> import_cluster
-    chain(import_cluster, deploy_agent, wait_agent_ready, verify_join)
+    chain(import_cluster, [deploy_agent, hand_over], wait_agent_ready, verify_join)
     # On a direct connection the agent is skipped with the arm that it belongs to: no worker begins it to find that out.
-    resolve_tower_address >> deploy_agent
+    resolve_tower_address >> [deploy_agent, hand_over]
     import_cluster >> wait_agent_ready
     # A run that fails early must not let the next one in while one of its tasks is still at work.
     chain([configure_host, configure_member, verify_join], end_turn)

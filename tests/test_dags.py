@@ -54,7 +54,10 @@ def test_the_agent_is_skipped_with_its_arm_before_a_worker_begins_it(dag):
     deploy_agent = dag.get_task("deploy_agent")
     assert {"resolve_tower_address", "import_cluster"} == deploy_agent.upstream_task_ids
     assert deploy_agent.trigger_rule == "all_success"
-    assert {"deploy_agent", "import_cluster"} == dag.get_task("wait_agent_ready").upstream_task_ids
+    hand_over = dag.get_task("hand_over")
+    assert {"resolve_tower_address", "import_cluster"} == hand_over.upstream_task_ids
+    assert hand_over.trigger_rule == "all_success"
+    assert {"deploy_agent", "hand_over", "import_cluster"} == dag.get_task("wait_agent_ready").upstream_task_ids
 
 
 def test_every_task_is_a_step_or_asks_a_person(dag, leave):

@@ -11,6 +11,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     join, leave            the steps as plain functions, named like the tasks
     choosing               which connection type it is, where the conf leaves that open
     preflight              what is read of both clusters before anything is written
+    handoff                members that Airflow does not reach: the file for a person, and what comes of it
     leaving, rollback      taking a member out; what stood before a run, and undoing what the run has written
     surveying, watching    one look at a whole fleet; noticing that something has changed on a host
     probe                  what the pods of host and member reach
@@ -39,6 +40,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     causes                 the table of what can be most likely wrong, and what is said of it
     causes_*               the causes themselves with their matchers, by rank
     matching               what a row of the table is made of, and how evidence is looked through
+    bundle                 the file with which a person joins a member
     curl, inventory, leave_conf, plans, records, rights, tower
                            the Job of a probe, and curl's answers; which members hosts are to have; the conf of a leave;
                            what a join would write; the record of a reconcile; which rights it needs; tower's address

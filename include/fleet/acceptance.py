@@ -113,6 +113,8 @@ async def _once(check: Check, ids: tuple[str, ...], asking: _Asking) -> list[fin
         return [findings.incomplete(name, f"{error.lacking}.") for name in ids]
     except errors.VerificationError:
         raise
+    except errors.NotReachedError as error:
+        return [findings.incomplete(name, str(error)) for name in ids]
     except errors.FleetError as error:
         return [findings.error(name, str(error), _SEE_APISERVER) for name in ids]
 
@@ -162,8 +164,7 @@ async def _logins(asking: _Asking) -> list[findings.Finding]:
 
     What is asked above is asked with a static token, which the member takes even where tokens expire.
     """
-    member = asking.who.member
-    config = kubesphere.config(await member.get(kubesphere.CONFIG))
+    config = asking.who.member_config or kubesphere.config(await asking.who.member.get(kubesphere.CONFIG))
     if config is not None and config.has_lasting_tokens:
         text = f"{kubesphere.CONFIG} of the member has accessTokenMaxAge 0, so that the host's logins last there."
         return [findings.Finding(LOGINS, findings.Answer.OK, text)]

@@ -49,6 +49,9 @@ def name_taken(seen: Observed) -> Finding:
     sides = seen.sides
     found = identity.about_name(sides)
     free = "is free" if sides.named is None else "is this member's already"
+    if sides.handed_over and sides.named is not None:
+        whose = f"kube-system UID {sides.member_uid}" if sides.member_uid else "which one, nobody can tell yet"
+        free = f"is given already to a member by proxy ({whose})"
     return _refused("name-taken", found, f"The name {sides.name} {free} on the host.")
 
 

@@ -11,6 +11,10 @@ from include.fleet.observed import MissingError, Observed, Side, known
 _SEE_RIGHTS = "Apply deploy/rbac/{}.yaml, or give the connection a user who has these rights."
 
 
+_PROVING = frozenset({("secrets", kubesphere.SECRET.name), ("services/proxy", ":ks-apiserver:80")})
+"""To ask the host's ks-apiserver with the host's static token."""
+
+
 def host_rights(seen: Observed) -> Finding:
     """See whether Airflow may do on the host what the join needs."""
     return _rights("host-rights", seen, seen.host)
@@ -91,6 +95,9 @@ def _is_needed(right: rights.Right, seen: Observed, side: Side) -> bool:
     """Tell whether this join fails without a right, as the clusters are now."""
     # Which of them it becomes is not decided yet, and so neither is needed for certain.
     undecided = {way.value for way in checking.BOTH} if seen.conf.connection is confs.Connection.AUTO else set()
+    if seen.conf.is_handed_over and (right.resource, right.name) in _PROVING:
+        # Nobody but the host can ask such a member, and nothing else proves the join.
+        return True
     if not right.required or not right.matters(rights.absent(seen.conf) | undecided):
         return False
     if "failed run" in right.cases:

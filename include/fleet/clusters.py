@@ -574,6 +574,19 @@ class Cluster:
         return self.redacted(text)[:_LONGEST_QUOTE]
 
 
+class Unreached(Cluster):
+    """A cluster that Airflow does not reach: each request of it raises NotReachedError."""
+
+    def __init__(self, role: str, *, limits: settings.Settings) -> None:
+        super().__init__(role, conn_id="", limits=limits, access=self._no_access)
+
+    def __str__(self) -> str:
+        return f"{self.role} cluster"
+
+    async def _no_access(self) -> connections.Access:
+        raise errors.NotReachedError(f"Airflow does not reach the {self} (member_access: handoff).")
+
+
 @contextlib.asynccontextmanager
 async def connect(
     conn_id: str,

@@ -20,6 +20,10 @@ _URL = "^{scheme}://[^/@?#\\s]+$"
 CONNECTION_ID = r"^[\w.-]+$"
 _LABEL_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+LONGEST_HANDOFF = 7 * 86400
+"""Seconds."""
+_ENDING = 120
+"""Seconds that the tasks after a handoff take besides their waits."""
 _TIMEOUTS = "Time-outs in seconds"
 _DIRECT = "More for a direct connection"
 _PROXY = "More for a proxy connection"
@@ -34,6 +38,14 @@ class Connection(enum.Enum):
     PROXY = "proxy"
     AUTO = "auto"
     """Not decided yet: found out by the run itself."""
+
+
+class MemberAccess(enum.Enum):
+    """Who works on the member cluster."""
+
+    AIRFLOW = "airflow"
+    HANDOFF = "handoff"
+    """A person, with a bundle that the run makes: Airflow does not reach the member."""
 
 
 class OnFailure(enum.Enum):
@@ -76,11 +88,12 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "x-expected": "the id of an Airflow connection",
     },
     "member_conn_id": {
-        "type": "string",
+        "default": None,
+        "type": ["null", "string"],
         "pattern": CONNECTION_ID,
         "title": "Member connection",
         "description": "Id of the Airflow connection (type Kubernetes) that Airflow itself uses for the "
-        "member cluster.",
+        "member cluster. Needed, unless Airflow does not reach it: see member_access.",
         "x-expected": "the id of an Airflow connection",
     },
     "connection": {
@@ -134,6 +147,20 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "description": "Optional, as in the guide: http[s]://ADDRESS[:PORT]. Empty: the host goes through "
         "the member's API server.",
         "x-expected": "http[s]://ADDRESS[:PORT] without a path",
+    },
+    "member_access": {
+        "default": MemberAccess.AIRFLOW.value,
+        "type": "string",
+        "enum": [access.value for access in MemberAccess],
+        "values_display": {
+            MemberAccess.AIRFLOW.value: "airflow: Airflow, with the member connection",
+            MemberAccess.HANDOFF.value: "handoff: a person, with a file that the run makes",
+        },
+        "title": "Who works on the member",
+        "section": _PROXY,
+        "description": "Take handoff for a member that Airflow does not reach: the run makes one file for a person, "
+        "shows under Required Actions what to do with it, and goes on by itself when the agent connects.",
+        "x-expected": "airflow or handoff",
     },
     "replace_proxy_address": {
         "default": False,
@@ -279,6 +306,18 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "tower_timeout": timeout(
         "Until tower has an address", 300, "A LoadBalancer that never gets an address needs proxy_publish_address."
     ),
+    "handoff_timeout": {
+        **timeout(
+            "Until a person has joined the member",
+            0,
+            "Handoff only; the file is valid as long. Empty: as long as the run may take (run_timeout), at most 7 "
+            "days.",
+        ),
+        "default": None,
+        "type": ["null", "integer"],
+        "maximum": LONGEST_HANDOFF,
+        "x-expected": f"a whole number of seconds from 1 to {LONGEST_HANDOFF}",
+    },
     "ready_timeout": timeout(
         "Until the member cluster is Ready",
         1200,
@@ -309,11 +348,13 @@ class Conf:
     cluster: str
     host_conn_id: str
     member_conn_id: str
+    """"" where Airflow does not reach the member."""
     connection: Connection
     member_server: str | None
     proxy_publish_address: str | None
     import_conn_id: str | None
     kubesphere_api_endpoint: str | None
+    member_access: MemberAccess
     replace_proxy_address: bool
     agent_image: str | None
     provider: str | None
@@ -332,6 +373,8 @@ class Conf:
     host_installer_timeout: int
     member_installer_timeout: int
     tower_timeout: int
+    handoff_timeout: int | None
+    """None: as long as the run may take."""
     ready_timeout: int
     verify_timeout: int
 
@@ -339,6 +382,11 @@ class Conf:
     def imported_conn_id(self) -> str:
         """Return the connection whose kubeconfig the host receives."""
         return self.import_conn_id or self.member_conn_id
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Tell whether a person works on the member, which Airflow does not reach."""
+        return self.member_access is MemberAccess.HANDOFF
 
 
 def problems(raw: Mapping[str, Any]) -> list[str]:
@@ -357,6 +405,7 @@ def contradictions(raw: Mapping[str, Any]) -> list[str]:
     kind = raw.get("connection", Connection.DIRECT.value)
     unused = UNUSED.get(str(kind), ())
     found += [f"{key}: a {kind} connection does not use it; leave it out" for key in unused if raw.get(key)]
+    found += _access_problems(raw)
     if raw.get("plan_only") and raw.get("approve"):
         found.append("approve: a run that only plans has nothing to approve; leave it out")
     return found
@@ -371,10 +420,41 @@ def unfit(raw: Mapping[str, Any], schema: Mapping[str, dict[str, Any]]) -> list[
     return [_sentence(error, raw, schema) for error in validator.iter_errors(dict(raw))]
 
 
+def _access_problems(raw: Mapping[str, Any]) -> list[str]:
+    """Return what does not fit to who works on the member."""
+    if raw.get("member_access", MemberAccess.AIRFLOW.value) != MemberAccess.HANDOFF.value:
+        found = [f"handoff_timeout: only member_access {MemberAccess.HANDOFF.value} uses it; leave it out"]
+        found = found if raw.get("handoff_timeout") is not None else []
+        if raw.get("member_conn_id") is None:
+            found.append(f"member_conn_id: missing; expected {SCHEMA['member_conn_id']['x-expected']}")
+        return found
+    unfit = {
+        "connection: a member that Airflow does not reach is handed over by proxy only; set it to proxy": raw.get(
+            "connection", Connection.DIRECT.value
+        )
+        != Connection.PROXY.value,
+        "member_conn_id: with member_access handoff Airflow does not reach the member; leave it out": raw.get(
+            "member_conn_id"
+        ),
+        "probe: its Job would run on the member, which Airflow does not reach; leave it out": raw.get("probe"),
+        (
+            "on_failure: rollback has to undo what was done on the member, which Airflow does not reach; set it to keep"
+        ): raw.get("on_failure") == OnFailure.ROLLBACK.value,
+    }
+    return [problem for problem, holds in unfit.items() if holds]
+
+
+def after_handoff(raw: Mapping[str, Any]) -> int:
+    """Return how many seconds a run of this conf has to have left when a person has joined the member."""
+    return sum(int(raw.get(key) or SCHEMA[key]["default"]) for key in ("ready_timeout", "verify_timeout")) + _ENDING
+
+
 def parse(raw: Mapping[str, Any]) -> Conf:
     """Return the conf that *raw*, a mapping without problems, stands for."""
     values = {key: raw.get(key, fields.get("default")) for key, fields in SCHEMA.items()}
+    values["member_conn_id"] = values["member_conn_id"] or ""
     values["connection"] = Connection(values["connection"])
+    values["member_access"] = MemberAccess(values["member_access"])
     values["on_failure"] = OnFailure(values["on_failure"])
     values["waive"] = tuple(values["waive"])
     values["labels"] = dict(values["labels"])

@@ -41,7 +41,7 @@ _LOUD = re.compile(r"cluster \S+ is not ready|no endpoints available for service
 _INSTALLING = ("configure_host", "configure_member", "wait_installer")
 _MEMBER_DEPLOYMENTS = (kubesphere.INSTALLER, *kubesphere.PROCESSES[:1], tower.AGENT)
 _HOST_DEPLOYMENTS = (kubesphere.INSTALLER, *kubesphere.PROCESSES, *kubesphere.HOST_DEPLOYMENTS)
-_CHECKING = ("preflight", "take_turn", "plan", "end_turn")
+_CHECKING = ("preflight", "take_turn", "plan", "hand_over", "end_turn")
 """The steps that change nothing of KubeSphere: what they refuse or wait for, their errors say as a fact."""
 _OF_A_REQUEST = (errors.ApiRefusedError, errors.TemporaryError)
 """What these end with where a request failed."""

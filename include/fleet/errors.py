@@ -14,6 +14,8 @@
     │   │   ├── CredentialError     ... because it does not know the credential
     │   │   └── ForbiddenError      ... because the credential lacks a right
     │   ├── InstallerFailedError    ks-installer gave up
+    │   ├── NotReachedError         a member that Airflow does not reach was to be asked
+    │   ├── HandoffError            a person could not join the member
     │   ├── NotReadyError           the host cluster cannot get the member cluster ready
     │   ├── VerificationError       joined or left by its own word, but a proof failed
     │   ├── RollbackError           what a run has written could not be undone
@@ -109,6 +111,14 @@ class InstallerFailedError(PermanentError):
             f"ks-installer on {cluster} ended without finishing{tried}: {missing}.{refused} Its log says:\n{said}\n"
             "  Mend the cause, then clear this task: it forces a new installer run and waits again."
         )
+
+
+class NotReachedError(PermanentError):
+    """A member that Airflow does not reach was to be asked; who can do without the answer goes on."""
+
+
+class HandoffError(PermanentError):
+    """A person to whom a member was handed over could not join it, or Airflow could not hand it over."""
 
 
 class NotReadyError(PermanentError):

@@ -37,6 +37,9 @@ class Sides:
     """The kube-system UID of the cluster that answers under the name, or "" where none does or can be asked."""
     leads_to_evidence: str = ""
     """How that was seen."""
+    handed_over: bool = False
+    """Whether nobody can ask the member: then *member_uid* is what the host knows of it, or "", and its configuration
+    says nothing."""
     leads_others_to: Mapping[str, str] = field(default_factory=dict)
     """The same of other names whose Clusters do not tell it; asked only of those in `may_be_untold`."""
 
@@ -49,6 +52,45 @@ class Sides:
     def is_being_deleted(self) -> bool:
         """Tell whether the Cluster that has the name is on its way out."""
         return self.named is not None and "deletionTimestamp" in self.named["metadata"]
+
+
+_UNASKED = kubesphere.Config(
+    jwt_secret="",
+    role="",
+    cluster_name="",
+    host_cluster_name="",
+    proxy_publish_address="",
+    agent_image="",
+    resync=None,
+)
+
+
+def of_host_alone(
+    *,
+    name: str,
+    host_uid: str,
+    host_config: kubesphere.Config,
+    clusters: Sequence[kubesphere.Object],
+    leads_to: str,
+    leads_to_evidence: str,
+) -> Sides:
+    """Return what the host says by itself, of a member that nobody can ask: who it is, it knows once it is joined."""
+    named = next((item for item in clusters if item["metadata"]["name"] == name), None)
+    return Sides(
+        name=name,
+        host_uid=host_uid,
+        member_uid=(owner(named) if named else "") or leads_to,
+        host_config=host_config,
+        member_config=_UNASKED,
+        host_secret_in_use=False,
+        clusters=clusters,
+        connection="proxy",
+        server=None,
+        agent_name="",
+        leads_to=leads_to,
+        leads_to_evidence=leads_to_evidence,
+        handed_over=True,
+    )
 
 
 def refusals(sides: Sides) -> list[str]:
@@ -94,13 +136,21 @@ def about_name(sides: Sides) -> list[str]:
                 "take it out of the host first, or join with the type that it has"
             )
         ]
-    told = owner(named)
-    if told and told != sides.member_uid:
-        return [_taken(sides.name, f"kube-system UID {told}")]
+    known = owner(named)
+    if known and known != sides.member_uid:
+        return [_taken(sides.name, f"kube-system UID {known}")]
     if sides.leads_to and sides.leads_to != sides.member_uid:
         return [_leads_elsewhere(sides)]
-    if told:
+    if known or sides.handed_over:
         return []
+    run = kubesphere.handed_over_by(named)
+    if run:
+        return [
+            (
+                f"Cluster {sides.name} waits for the member that a person joins under this name (member_access: "
+                f"handoff, run {run}); wait for that run to end, or delete the Cluster if it has ended"
+            )
+        ]
     if kind == "proxy":
         connected = kubesphere.is_true(named, "AgentAvailable") and sides.agent_name != sides.name
         return [_taken(sides.name, "the agent that is connected runs elsewhere")] if connected else []
@@ -124,8 +174,8 @@ def _leads_elsewhere(sides: Sides) -> str:
     )
 
 
-def _taken(name: str, owner: str) -> str:
-    return f"Cluster {name} belongs to another cluster ({owner}); choose another name"
+def _taken(name: str, by: str) -> str:
+    return f"Cluster {name} belongs to another cluster ({by}); choose another name"
 
 
 def about_other_names(sides: Sides) -> list[str]:
@@ -166,12 +216,14 @@ def may_be_untold(
 def unseen(clusters: Iterable[kubesphere.Object], *, name: str, now: datetime.datetime, since: float) -> list[str]:
     """Return the other names that somebody has given in the last *since* seconds, and whose clusters are not known yet.
 
-    The host's controller tells that when it has looked at a Cluster, and ks-apiserver when it is Ready.
+    The host's controller tells that when it has looked at a Cluster, and ks-apiserver when it is Ready. One that was
+    handed over to a person may take days, and a double is found when it is joined.
     """
     return [
         item["metadata"]["name"]
         for item in untold(clusters, name=name)
         if not kubesphere.is_true(item, kubesphere.READY)
+        and not kubesphere.handed_over_by(item)
         and (now - datetime.datetime.fromisoformat(item["metadata"]["creationTimestamp"])).total_seconds() < since
     ]
 
@@ -207,8 +259,8 @@ def about_other_host(sides: Sides) -> list[str]:
 
 
 def _stands_for(item: kubesphere.Object, *, uid: str, server: str | None, leads_to: Mapping[str, str]) -> bool:
-    told = owner(item) or leads_to.get(item["metadata"]["name"])
-    return told == uid if told else _same_server(item, server)
+    known = owner(item) or leads_to.get(item["metadata"]["name"])
+    return known == uid if known else _same_server(item, server)
 
 
 def _same_server(item: kubesphere.Object, server: str | None) -> bool:
@@ -251,7 +303,7 @@ def leaving_refusals(seen: Leaving) -> list[str]:
             "name"
             for other in seen.others
         ]
-    told = {uid for uid in (kubesphere.member_uid(named), _mark(named), seen.leads_to) if uid}
+    told = {uid for uid in (kubesphere.member_uid(named), mark(named), seen.leads_to) if uid}
     if name == seen.host_name or seen.host_uid in told or (kubesphere.is_host(named) and not told):
         return [f"{name} is the Cluster of the host itself"]
     if not seen.member_uid:
@@ -295,9 +347,9 @@ def names_of(clusters: Iterable[kubesphere.Object], *, uid: str) -> list[str]:
 
 def owner(item: kubesphere.Object) -> str:
     """Return the kube-system UID that a Cluster says it stands for, or ""."""
-    return kubesphere.member_uid(item) or _mark(item)
+    return kubesphere.member_uid(item) or mark(item)
 
 
-def _mark(item: kubesphere.Object) -> str:
-    annotations = item["metadata"].get("annotations") or {}
-    return str(annotations.get(kubesphere.MEMBER_UID_ANNOTATION) or "")
+def mark(item: kubesphere.Object) -> str:
+    """Return the kube-system UID that this project has written on a Cluster, or ""."""
+    return kubesphere.annotation(item, kubesphere.MEMBER_UID_ANNOTATION)

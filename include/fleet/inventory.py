@@ -100,7 +100,6 @@ _MEMBER = _object(
         "paused": _switch("Leave this member as it is."),
     },
     "cluster",
-    "member_conn_id",
 )
 
 _DEFAULTS = _object(
@@ -336,7 +335,7 @@ class _Reading:
         # Each value has been checked by the schema where it stands, with what the conf's own has of its key.
         for told in confs.contradictions({key: value for key, (_, value) in found.items()}):
             key, _, sentence = told.partition(": ")
-            self.blame(found[key][0], sentence)
+            self.blame(found[key][0] if key in found else (*member.path, key), sentence)
         self._check_unique(member, "cluster", f"cluster of {host.path}", "another member's")
         self._check_unique(member, "member_conn_id", "member connection", "another member's")
         for key in ("member_conn_id", "import_conn_id"):

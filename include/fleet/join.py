@@ -23,6 +23,7 @@ from include.fleet import (
     diagnosing,
     errors,
     findings,
+    handoff,
     identity,
     joining,
     journal,
@@ -48,8 +49,6 @@ from include.fleet import preflight as preflights
 
 log = logging.getLogger(__name__)
 
-_DRAWS = 5
-"""How often tower's ports are drawn anew; among 100 members one draw in ten meets a port that is taken."""
 _GRANT_IMPORTED = "The host receives this credential, and KubeSphere needs it to be cluster-admin on the member."
 
 
@@ -102,7 +101,7 @@ async def preflight(join: joining.Join) -> joining.Report:
         "cluster": join.conf.cluster,
         "connection": choosing.after(probed, join.conf).value,
         "host_uid": observed.known(seen.host.uid),
-        "member_uid": observed.known(seen.member.uid),
+        "member_uid": seen.sides.member_uid if join.conf.is_handed_over else observed.known(seen.member.uid),
         "findings": [finding.report for finding in (*found, *probed)],
     }
 
@@ -117,7 +116,8 @@ async def plan(join: joining.Join) -> joining.Report:
     conf, notes = join.conf, list[str]()
     join = dataclasses.replace(join, changes=journal.Journal())
     await joining.ask_host(join, address=conf.proxy_publish_address)
-    await joining.ask_member(join, configuring.trust(join.host, await configuring.snapshot(join.host)))
+    if not conf.is_handed_over:
+        await joining.ask_member(join, configuring.trust(join.host, await configuring.snapshot(join.host)))
     if conf.connection is confs.Connection.AUTO:
         notes.append("The Cluster and the agent depend on the connection type, which the run finds out later.")
     else:
@@ -146,6 +146,8 @@ async def _plan_import(join: joining.Join) -> list[str]:
         _refuse(join.conf, sides)
     else:
         await _bring_cluster(join, sides)
+    if join.conf.is_handed_over:
+        return [*notes, handoff.PLANNED]
     if join.conf.connection is not confs.Connection.PROXY:
         return notes
     config = await configuring.in_force(join.host)
@@ -158,7 +160,14 @@ async def _plan_import(join: joining.Join) -> list[str]:
         notes.append("Tower has no address yet: the agent gets the one that it has by then.")
     if not token:
         notes.append("The agent's token is made by tower when the Cluster is there.")
-    await _bring_agent(join, token=token or "(made by tower)", address=address or "(not known yet)", config=config)
+    token = token or "(made by tower)"
+    wanted = tower.agent_deployment(
+        join.conf.cluster,
+        token=token,
+        address=address or "(not known yet)",
+        image=join.conf.agent_image or config.agent_image,
+    )
+    await _bring_agent(join, wanted, token=token)
     return notes
 
 
@@ -168,7 +177,7 @@ async def take_turn(join: joining.Join) -> joining.Report:
     A plan that a person has approved is made again, and has to be the same. Raises RefusedError if it is not. Where a
     failed run is to be rolled back, what stands now is recorded.
     """
-    name = turn.of_member(await configuring.uid(join.member))
+    name = await joining.turn_of(join)
     await joining.take_turn(join, name)
     if join.conf.approve:
         await _refuse_changed_plan(join)
@@ -189,8 +198,11 @@ async def _refuse_changed_plan(join: joining.Join) -> None:
 async def end_turn(join: joining.Join) -> joining.Report:
     """Undo what a run that failed has written, where the conf says so; `run` lets the next run in afterwards.
 
-    A run has succeeded if `verify_join` has reported. What `rollback.roll_back` returns and raises.
+    A run has succeeded if `verify_join` has reported. What `rollback.roll_back` returns and raises. Where a member was
+    handed over, the file is deleted: see `handoff.end`.
     """
+    if join.conf.is_handed_over:
+        return await handoff.end(join, proven=join.reports.get(verify_join.__name__))
     if join.conf.on_failure is not confs.OnFailure.ROLLBACK:
         return {}
     if verify_join.__name__ not in join.reports:
@@ -250,7 +262,12 @@ async def _ask_host_in_turn(join: joining.Join, *, address: str | None) -> joini
 
 
 async def configure_member(join: joining.Join) -> joining.Report:
-    """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret, in one patch."""
+    """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret, in one patch.
+
+    Where Airflow does not reach the member, a person does that later: see `hand_over`.
+    """
+    if join.conf.is_handed_over:
+        return {"unchanged": ["the member's ClusterConfiguration: Airflow does not reach it, see hand_over"]}
     fetched = join.reports.get("fetch_jwt", {})
     config = await configuring.in_force(join.host)
     if fetched.get("pending") == "" and fetched["fingerprint"] == redaction.fingerprint(config.jwt_secret):
@@ -265,7 +282,7 @@ async def configure_member(join: joining.Join) -> joining.Report:
 
 
 async def wait_installer(join: joining.Join) -> joining.Report:
-    """Wait until ks-installer has done its work on both clusters at once.
+    """Wait until ks-installer has done its work on both clusters at once; on the host alone where that is reached.
 
     Then both have to ask for what they asked for before, or they are asked again and waited for again: an installer
     that makes a ClusterConfiguration anew has read it before, and loses what was patched in between
@@ -273,18 +290,22 @@ async def wait_installer(join: joining.Join) -> joining.Report:
     """
     await join.turns.keep(turn.HOST)
     while True:
-        host, member = await waits.together(
-            joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout),
-            joining.wait_for_installer(join, join.member, seconds=join.conf.member_installer_timeout),
+        sides = [(join.host, join.conf.host_installer_timeout)]
+        if not join.conf.is_handed_over:
+            sides.append((join.member, join.conf.member_installer_timeout))
+        host, *members = await waits.together(
+            *(joining.wait_for_installer(join, side, seconds=seconds) for side, seconds in sides)
         )
         # Only where there is none: two runs that want different addresses must not ask against each other for ever.
         address = None if kubesphere.spec_address(host.configuration) else join.conf.proxy_publish_address
-        reports = [await joining.ask_member(join, configuring.trust(join.host, host), seen=member)]
+        trust = configuring.trust(join.host, host)
+        reports = [await joining.ask_member(join, trust, seen=member) for member in members]
         if kubesphere.configuration_patch(host.configuration, role=kubesphere.HOST, address=address):
             reports.append(await _ask_host_in_turn(join, address=address))
         if all("unchanged" in report for report in reports):
             await join.turns.give_back(turn.HOST)
-            return {"unchanged": ["ks-installer is idle on host and member, with all that is asked for in force"]}
+            where = "the host" if join.conf.is_handed_over else "host and member"
+            return {"unchanged": [f"ks-installer is idle on {where}, with all that is asked for in force"]}
 
 
 async def choose_connection(join: joining.Join) -> joining.Report:
@@ -348,7 +369,10 @@ async def import_cluster(join: joining.Join) -> joining.Report:
     if sides.is_being_deleted:
         await joining.wait_until_gone(join, kinds.Ref(kinds.CLUSTER, join.conf.cluster))
         sides = await joining.sides_of(join)
-    return await _bring_cluster(join, await joining.after_strangers(join, sides))
+    report = await _bring_cluster(join, await joining.after_strangers(join, sides))
+    if join.conf.is_handed_over:
+        return {**report, **await handoff.prepare(join)}
+    return report
 
 
 async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> joining.Report:
@@ -357,7 +381,8 @@ async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> joining.R
     prepared = await joining.importable(conf)
     wanted = manifests.cluster_manifest(
         conf.cluster,
-        uid=sides.member_uid,
+        uid="" if sides.handed_over else sides.member_uid,
+        handed_over=join.run if sides.handed_over and sides.named is None else "",
         kubeconfig=prepared.text if prepared else None,
         kubesphere_api_endpoint=conf.kubesphere_api_endpoint,
         provider=conf.provider,
@@ -388,48 +413,22 @@ def _refuse(conf: confs.Conf, sides: identity.Sides) -> None:
 
 
 async def deploy_agent(join: joining.Join) -> joining.Report:
-    """Bring the agent onto the member, with the token of the Cluster as it is now.
-
-    Waits until the Cluster is initialised: before, its token is empty or changes (kubesphere-facts 6.5, P-18). Ports
-    of tower that another member has too are drawn anew first, since the agent would be called connected all the same.
-    """
-    conf = join.conf
-    ref = kinds.Ref(kinds.CLUSTER, conf.cluster)
-    token = ""
-
-    async def look() -> waits.Pending | None:
-        nonlocal token
-        cluster = await join.host.get(ref)
-        connection = cluster["spec"].get("connection", {})
-        if not kubesphere.is_true(cluster, tower.INITIALIZED):
-            return waits.Pending("it is not initialised yet")
-        if not connection.get("token") or not connection.get("kubernetesAPIEndpoint"):
-            return waits.Pending("it is initialised and has no token or endpoint yet")
-        token = str(connection["token"])
-        return None
-
-    warnings: list[str] = []
-    for drawn in range(_DRAWS + 1):
-        await joining.until_joined(join, look, what="to be initialised", seconds=conf.ready_timeout)
-        again, warnings = await tunnel.part_ports(join.host, conf.cluster, changes=join.changes, last=drawn == _DRAWS)
-        if not again:
-            break
-    for side in (join.host, join.member):
-        await side.keep_secret(token)
-    config = await configuring.in_force(join.host)
-    address = await tunnel.address(join.host, config)
-    if not address:
-        raise errors.UnavailableError(f"Tower on the {join.host} has lost its address since resolve_tower_address.")
-    report = await _bring_agent(join, token=token, address=address, config=config)
+    """Bring the agent onto the member, with the token of the Cluster as it is now: see `joining.agent_token`."""
+    token, warnings = await joining.agent_token(join)
+    report = await _bring_agent(join, await joining.agent_manifest(join, token), token=token)
     return {**report, "warnings": warnings} if warnings else report
 
 
-async def _bring_agent(join: joining.Join, *, token: str, address: str, config: kubesphere.Config) -> joining.Report:
-    conf = join.conf
-    wanted = tower.agent_deployment(
-        conf.cluster, token=token, address=address, image=conf.agent_image or config.agent_image
-    )
-    if await tunnel.apply_agent(join.member, wanted, token=token, changes=join.changes):
+async def hand_over(join: joining.Join) -> joining.Report:
+    """Make the file with which a person joins the member, and wait until its agent has connected to the host.
+
+    What `handoff.hand_over` returns and raises.
+    """
+    return await handoff.hand_over(join)
+
+
+async def _bring_agent(join: joining.Join, wanted: kubesphere.Object, *, token: str) -> joining.Report:
+    if await tunnel.apply_agent(join.member, dict(wanted), token=token, changes=join.changes):
         return {}
     return {"unchanged": [f"{tower.AGENT} is on the member as it must be"]}
 
@@ -451,14 +450,16 @@ async def verify_join(join: joining.Join) -> joining.Report:
     """
     who = await joining.membership_of(join)
     name = who.name
-    look = proofs.ProofLook(who)
+    look = proofs.HostLook(who, await configuring.uid(join.host)) if join.conf.is_handed_over else proofs.ProofLook(who)
+    sides = (join.host,) if join.conf.is_handed_over else (join.host, join.member)
     await joining.until_joined(
         join,
         look.look,
         what="to be proven as joined",
         seconds=join.conf.verify_timeout,
-        bells=[waits.changes(side, kubesphere.CONFIG) for side in (join.host, join.member)],
+        bells=[waits.changes(side, kubesphere.CONFIG) for side in sides],
     )
+    who = look.proven
     await joining.refuse_doubles(join, who.uid)
     accepted = await acceptance.ask(who)
     reports = join.reports.values()
@@ -478,6 +479,7 @@ async def verify_join(join: joining.Join) -> joining.Report:
         "proof": look.proof.value,
         "identity": identity_proof.value,
         "acceptance": [finding.report for finding in accepted],
+        **({"not_seen": look.not_seen} if look.not_seen else {}),
         "changed": changed,
         "unchanged": [line for report in reports for line in report.get("unchanged", ())],
         "warnings": [*warnings, *acceptance.warnings(accepted)],
@@ -502,6 +504,7 @@ STEPS: Mapping[str, Step] = {
         prepare_kubeconfig,
         import_cluster,
         deploy_agent,
+        hand_over,
         wait_agent_ready,
         verify_join,
         end_turn,
@@ -516,6 +519,7 @@ _OF_ONE_TYPE = frozenset(
         prepare_kubeconfig,
         import_cluster,
         deploy_agent,
+        hand_over,
         wait_agent_ready,
         verify_join,
     )
@@ -550,7 +554,9 @@ async def run(
     the step raises.
     """
     raw = confs.decided(raw, reports or {})
-    problems = await conf_problems(raw) if step == preflight.__name__ else confs.problems(raw)
+    problems = confs.problems(raw)
+    if step == preflight.__name__:
+        problems = [*await conf_problems(raw), *handoff.problems(raw, limits)]
     if problems:
         raise errors.ConfError(problems)
     conf = confs.parse(raw)
@@ -584,18 +590,26 @@ async def run(
 async def _connected(
     conf: confs.Conf, *, limits: settings.Settings, run: str, dry: bool
 ) -> AsyncIterator[tuple[clusters.Cluster, clusters.Cluster]]:
-    """Open the host cluster and the member cluster of a conf."""
-    async with (
-        clusters.connect(conf.host_conn_id, role=kubesphere.HOST, limits=limits, run=run, dry=dry) as host,
-        clusters.connect(conf.member_conn_id, role=kubesphere.MEMBER, limits=limits, run=run, dry=dry) as member,
-    ):
-        yield host, member
+    """Open the host cluster and the member cluster of a conf; a member that Airflow does not reach stays closed."""
+    async with contextlib.AsyncExitStack() as stack:
+        host = await stack.enter_async_context(
+            clusters.connect(conf.host_conn_id, role=kubesphere.HOST, limits=limits, run=run, dry=dry)
+        )
+        if conf.is_handed_over:
+            yield host, clusters.Unreached(kubesphere.MEMBER, limits=limits)
+            return
+        yield (
+            host,
+            await stack.enter_async_context(
+                clusters.connect(conf.member_conn_id, role=kubesphere.MEMBER, limits=limits, run=run, dry=dry)
+            ),
+        )
 
 
 async def _in_turn(step: str, join: joining.Join, held: str | None) -> joining.Report:
     """Run the step while the run holds its turn, and let the next run in after the last one."""
     ends = step == end_turn.__name__
-    writes = not ends or join.conf.on_failure is confs.OnFailure.ROLLBACK
+    writes = not ends or join.conf.is_handed_over or join.conf.on_failure is confs.OnFailure.ROLLBACK
     if held is not None and writes and not await join.turns.keep(held):
         await joining.take_turn(join, held)
     try:

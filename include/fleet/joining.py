@@ -40,6 +40,8 @@ Airflow adds `changed`, what the step has written, and `seconds`.
 
 _LOOKS = 3
 """Of the host's controller at a Cluster: what it does not tell by then, it may never tell."""
+_DRAWS = 5
+"""How often tower's ports are drawn anew; among 100 members one draw in ten meets a port that is taken."""
 _LOOK_AGAIN = 2.0
 """Seconds until Clusters are read again."""
 _SEE_CONDITIONS = "See the conditions of the Cluster and the log of ks-controller-manager on the host."
@@ -133,17 +135,36 @@ async def wait_for_installer(join: Join, cluster: clusters.Cluster, *, seconds: 
 
 
 async def membership_of(join: Join) -> membership.Membership:
-    """Return who is to be a member of whom, as the clusters say it now."""
+    """Return who is to be a member of whom, as the clusters say it now.
+
+    Of a member that nobody but the host can ask, the UID is the one that an earlier run has proven, or "".
+    """
     config, release = await configuring.in_force(join.host), await configuring.release(join.host)
     return membership.Membership(
         host=join.host,
         member=join.member,
         name=join.conf.cluster,
-        uid=await configuring.uid(join.member),
+        uid=await _member_uid(join),
         resync=config.resync or join.limits.resync,
         release=release,
         limits=join.limits,
     )
+
+
+async def _member_uid(join: Join) -> str:
+    if not join.conf.is_handed_over:
+        return await configuring.uid(join.member)
+    named = await join.host.read(kinds.Ref(kinds.CLUSTER, join.conf.cluster))
+    return identity.mark(named) if named else ""
+
+
+async def turn_of(join: Join) -> str:
+    """Return the name of the Lease on the member: by its UID, or by its name where nobody knows the UID yet."""
+    if not join.conf.is_handed_over:
+        return turn.of_member(await configuring.uid(join.member))
+    named = await join.host.read(kinds.Ref(kinds.CLUSTER, join.conf.cluster))
+    known = identity.owner(named) if named else ""
+    return turn.of_member(known) if known else turn.of_name(join.conf.cluster)
 
 
 async def importable(conf: confs.Conf) -> kubeconfig.Kubeconfig | None:
@@ -156,6 +177,8 @@ async def importable(conf: confs.Conf) -> kubeconfig.Kubeconfig | None:
 async def sides_of(join: Join) -> identity.Sides:
     """Return what the two clusters say about themselves."""
     conf = join.conf
+    if conf.is_handed_over:
+        return await _of_host_alone(join)
     host, member = await configuring.in_force(join.host), await configuring.in_force(join.member)
     prepared = await importable(conf)
     found = await join.host.list(kinds.CLUSTER)
@@ -175,6 +198,20 @@ async def sides_of(join: Join) -> identity.Sides:
         leads_to=behind.uid,
         leads_to_evidence=behind.evidence,
         leads_others_to=await _behind_others(join, found),
+    )
+
+
+async def _of_host_alone(join: Join) -> identity.Sides:
+    name, found = join.conf.cluster, await join.host.list(kinds.CLUSTER)
+    named = next((item for item in found if item["metadata"]["name"] == name), None)
+    behind = await behind_name(join.host, name, named)
+    return identity.of_host_alone(
+        name=name,
+        host_uid=await configuring.uid(join.host),
+        host_config=await configuring.in_force(join.host),
+        clusters=found,
+        leads_to=behind.uid,
+        leads_to_evidence=behind.evidence,
     )
 
 
@@ -257,6 +294,11 @@ async def refuse_doubles(join: Join, uid: str) -> None:
 
 
 async def _behind_others(join: Join, found: Sequence[kubesphere.Object]) -> dict[str, str]:
+    if join.conf.is_handed_over:
+        # Nobody can ask the member which names it has: so all are asked that do not tell whose they are.
+        untold = {item["metadata"]["name"]: item for item in identity.untold(found, name=join.conf.cluster)}
+        answers = {name: await behind_name(join.host, name, item) for name, item in untold.items()}
+        return {name: behind.uid for name, behind in answers.items() if behind.uid}
     accounts = await _accounts(join.member) if identity.untold(found, name=join.conf.cluster) else []
     return await behind_others(join.host, join.conf.cluster, found, accounts=accounts)
 
@@ -317,6 +359,49 @@ async def tower_address(join: Join) -> str:
         limits=join.limits,
     )
     return found
+
+
+async def agent_token(join: Join) -> tuple[str, list[str]]:
+    """Wait until the Cluster is initialised, and return the token with which its agent has to come, and warnings.
+
+    Before, the token is empty or changes (kubesphere-facts 6.5, P-18). Ports of tower that another member has too are
+    drawn anew first, since the agent would be called connected all the same.
+    """
+    ref = kinds.Ref(kinds.CLUSTER, join.conf.cluster)
+    token = ""
+
+    async def look() -> waits.Pending | None:
+        nonlocal token
+        cluster = await join.host.get(ref)
+        connection = cluster["spec"].get("connection", {})
+        if not kubesphere.is_true(cluster, tower.INITIALIZED):
+            return waits.Pending("it is not initialised yet")
+        if not connection.get("token") or not connection.get("kubernetesAPIEndpoint"):
+            return waits.Pending("it is initialised and has no token or endpoint yet")
+        token = str(connection["token"])
+        return None
+
+    warnings: list[str] = []
+    for drawn in range(_DRAWS + 1):
+        await until_joined(join, look, what="to be initialised", seconds=join.conf.ready_timeout)
+        again, warnings = await tunnel.part_ports(
+            join.host, join.conf.cluster, changes=join.changes, last=drawn == _DRAWS
+        )
+        if not again:
+            break
+    for side in (join.host, join.member):
+        await side.keep_secret(token)
+    return token, warnings
+
+
+async def agent_manifest(join: Join, token: str) -> kubesphere.Object:
+    """Return the agent's Deployment; raises UnavailableError if tower has no address any more."""
+    config = await configuring.in_force(join.host)
+    address = await tunnel.address(join.host, config)
+    if not address:
+        raise errors.UnavailableError(f"Tower on the {join.host} has lost its address since resolve_tower_address.")
+    image = join.conf.agent_image or config.agent_image
+    return tower.agent_deployment(join.conf.cluster, token=token, address=address, image=image)
 
 
 async def wait_until_gone(join: Join, ref: kinds.Ref) -> None:

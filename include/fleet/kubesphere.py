@@ -61,6 +61,8 @@ GROUP_LABEL = "cluster.kubesphere.io/group"
 DESCRIPTION_ANNOTATION = "kubesphere.io/description"
 MEMBER_UID_ANNOTATION = "join-member-cluster/member-uid"
 """This project's mark on a Cluster that it made: the kube-system UID of the member that it stands for."""
+HANDED_OVER_ANNOTATION = "join-member-cluster/handed-over"
+"""This project's mark on a Cluster whose member is not known yet, as a person joins it: the run that waits for it."""
 FORCED_RUN_ANNOTATION = "join-member-cluster/forced-run"
 """This project's mark on the installer's Deployment: the attempt that forced the last run."""
 RESTART_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
@@ -409,6 +411,16 @@ def conditions(cluster: Object) -> list[Mapping[str, str]]:
 def is_host(cluster: Object) -> bool:
     """Tell whether a host takes this Cluster for itself, by its label."""
     return HOST_LABEL in (cluster["metadata"].get("labels") or {})
+
+
+def annotation(item: Object, key: str) -> str:
+    """Return an annotation of an object, or ""."""
+    return str((item["metadata"].get("annotations") or {}).get(key) or "")
+
+
+def handed_over_by(cluster: Object) -> str:
+    """Return the run that waits until a person has joined the member of this Cluster, or ""."""
+    return annotation(cluster, HANDED_OVER_ANNOTATION)
 
 
 def is_true(cluster: Object, kind: str) -> bool:

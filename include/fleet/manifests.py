@@ -16,6 +16,7 @@ def cluster_manifest(
     name: str,
     *,
     uid: str,
+    handed_over: str = "",
     kubeconfig: str | None,
     kubesphere_api_endpoint: str | None,
     provider: str | None,
@@ -25,14 +26,17 @@ def cluster_manifest(
 ) -> dict[str, Any]:
     """Return the Cluster manifest of a member, in the dashboard's form (kubesphere-facts 5.2).
 
-    With a kubeconfig it is joined directly, without one by proxy: then tower fills in the rest.
+    With a kubeconfig it is joined directly, without one by proxy: then tower fills in the rest. A *uid* that is not
+    known yet is "", and *handed_over* then the run that waits for the member.
     """
     connection = {"type": "proxy"}
     if kubeconfig is not None:
         connection = {"type": "direct", "kubeconfig": base64.b64encode(kubeconfig.encode()).decode()}
     if kubesphere_api_endpoint:
         connection["kubesphereAPIEndpoint"] = kubesphere_api_endpoint
-    annotations = {kubesphere.MEMBER_UID_ANNOTATION: uid}
+    annotations = {kubesphere.MEMBER_UID_ANNOTATION: uid} if uid else {}
+    if handed_over:
+        annotations[kubesphere.HANDED_OVER_ANNOTATION] = handed_over
     if description:
         annotations[kubesphere.DESCRIPTION_ANNOTATION] = description
     spec: dict[str, Any] = {"joinFederation": True, "enable": True, "connection": connection}

@@ -29,8 +29,8 @@ def readiness(
 ) -> str:
     """Return why a Cluster is not Ready for certain, or "" (kubesphere-facts 12.3).
 
-    *uid* is the member's kube-system UID, *resync* the seconds between two looks of the host's controller,
-    *release* the host's. An AgentAvailable that is True proves little: it stays when tower dies.
+    *uid* is the member's kube-system UID, "" where nobody has proven it yet, *resync* the seconds between two looks of
+    the host's controller, *release* the host's. An AgentAvailable that is True proves little: it stays when tower dies.
     Raises NotReadyError where waiting is useless.
     """
     _stop_if_hopeless(cluster, uid=uid)
@@ -66,7 +66,7 @@ def _stop_if_hopeless(cluster: kubesphere.Object, *, uid: str) -> None:
             f"The host takes Cluster {name} for itself: it has put the label {kubesphere.HOST_LABEL} on it."
         )
     seen = kubesphere.member_uid(cluster)
-    if seen and seen != uid:
+    if uid and seen and seen != uid:
         raise errors.NotReadyError(
             f"The host reaches another cluster under the name {name}: kube-system UID {seen} instead of {uid}."
         )
@@ -86,12 +86,14 @@ class Membership:
     member: clusters.Cluster
     name: str
     uid: str
-    """The member's kube-system UID."""
+    """The member's kube-system UID; "" where only the host can ask the member, and has not proven it yet."""
     resync: float
     """Seconds between two looks of the host's controller at a Cluster."""
     release: kubesphere.Release
     """The host's."""
     limits: settings.Settings
+    member_config: kubesphere.Config | None = None
+    """What is in force on the member, where it was read through the host."""
 
     @property
     def ref(self) -> kinds.Ref:
@@ -144,6 +146,11 @@ class ReadyLook:
         if kubesphere.connection_type(cluster) == "proxy":
             if kubesphere.is_true(cluster, tower.AGENT_AVAILABLE):
                 return ""
+            if isinstance(joining.member, clusters.Unreached):
+                return (
+                    f"; what its agent says, only the member shows: kubectl -n {kubesphere.NAMESPACE} logs "
+                    f"deployment/{tower.AGENT.name}"
+                )
             said = await tunnel.agent_says(joining.member)
             return f"; {said}" if said else ""
         if not joining.release.tells_failures_by_event:

@@ -243,6 +243,15 @@ class Observed:
         named, kind = self.named, self.conf.connection.value
         if self.conf.connection is confs.Connection.AUTO and named is not None:
             kind = kubesphere.connection_type(named)
+        if self.conf.is_handed_over:
+            return identity.of_host_alone(
+                name=self.conf.cluster,
+                host_uid=known(self.host.uid),
+                host_config=self.host.in_force,
+                clusters=known(self.clusters),
+                leads_to=self.leads_to,
+                leads_to_evidence=self.leads_to_evidence,
+            )
         prepared = None if isinstance(self.imported.kubeconfig, Unread) else self.imported.kubeconfig
         host, member = self.host.in_force, self.member.in_force
         in_use = member.jwt_secret == host.jwt_secret

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.standard.operators.branch import BranchMixIn
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import BaseOperator, BaseXCom, Param, RetryDecision, RetryPolicy
 from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from include.fleet import conf as confs
 from include.fleet import deadlines, errors, journal, triggers
@@ -69,6 +72,16 @@ DIAGNOSIS = "diagnosis"
 """The XCom key under which a task that gives up leaves what is most likely wrong."""
 _WRITTEN = "written"
 _TAKE_TURN = "take_turn"
+_DEPLOY_AGENT = "deploy_agent"
+_HAND_OVER = "hand_over"
+_BEGUN = "begun"
+_REASON = "reason"
+_REASON_SHOWN: dict[str, Any] = {
+    "type": "string",
+    "title": "Reason",
+    "description": "If it cannot be done: why. It is shown in the log.",
+    "source": "task",
+}
 
 
 def params(schema: Mapping[str, Mapping[str, Any]] = confs.SCHEMA) -> dict[str, Param]:
@@ -192,16 +205,23 @@ class StepOperator(BaseOperator):
 
     def _leave_worker(self, context: Context, *, started: float) -> NoReturn:
         self.log.info("The wait goes on in the triggerer")
-        trigger = triggers.StepTrigger(
-            step=self.task_id,
-            conf=self._conf(context),
-            attempt=_attempt(context),
-            started=started,
-            held=self._held(context),
-            last_try=_last_try(context),
-            work=self.work,
-        )
-        self.defer(trigger=trigger, method_name="resume")
+        self.defer(trigger=self._trigger(context, started=started), method_name="resume")
+
+    def _trigger(self, context: Context, *, started: float) -> triggers.StepTrigger:
+        """Return what goes on with the step in the triggerer."""
+        return triggers.StepTrigger(**self._references(context, started=started))
+
+    def _references(self, context: Context, *, started: float) -> dict[str, Any]:
+        """Return the arguments of a trigger."""
+        return {
+            "step": self.task_id,
+            "conf": self._conf(context),
+            "attempt": _attempt(context),
+            "started": started,
+            "held": self._held(context),
+            "last_try": _last_try(context),
+            "work": self.work,
+        }
 
     def _held(self, context: Context) -> str | None:
         """Return the turn that the run has taken; a leave of a host that is lost has none."""
@@ -315,6 +335,93 @@ class PlanApprovalOperator(ApprovalOperator):
         return super().execute(context)
 
 
+class ProxyArmOperator(EndingOperator):
+    """The first step of a proxy connection, after which either Airflow or a person works on the member."""
+
+    def left_out(self, conf: Mapping[str, Any]) -> list[str]:
+        """Leave out what the other one does."""
+        return [_DEPLOY_AGENT if _is_handed_over(conf) else _HAND_OVER]
+
+
+class HandOverOperator(StepOperator, HITLOperator):
+    """Hands a member over to a person, and waits for its agent or for the person's answer, whichever comes first.
+
+    The worker makes the file; the wait is in the triggerer, and holds no worker. Under Required Actions stand the
+    file's place and fingerprint, and what to do with it. A member that is connected already is not handed over.
+    """
+
+    DONE = "I have run it"
+    IMPOSSIBLE = "Cannot be done"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Join {{ params.cluster }} by hand: Airflow does not reach it",
+            options=[self.DONE, self.IMPOSSIBLE],
+            **kwargs,
+        )
+        # Not as an argument: there Airflow mixes it with the params of the DAG, which a person is not to be shown here.
+        self.params = ParamsDict({_REASON: Param("", **_REASON_SHOWN)})
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Make the file, show it, and wait; tried again, the time-out goes on from the first try."""
+        return self._run(context, started=self._begun(context))
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the triggerer, or with a person's answer; raises HandoffError if that is that it cannot be."""
+        if "chosen_options" not in event:
+            return super().resume(context, event)
+        self.validate_chosen_options(event["chosen_options"])
+        who = (event.get("responded_by_user") or {}).get("name") or "A person"
+        cluster = context["params"]["cluster"]
+        if self.IMPOSSIBLE in event["chosen_options"]:
+            reason = str((event.get("params_input") or {}).get(_REASON) or "").strip() or "no reason was given"
+            raise errors.HandoffError(
+                f"hand_over of {cluster}: {who} answered that it cannot be done: {reason}. Mend that, then run the "
+                "join again: it makes a new file, and the one of this run is good for nothing any more."
+            )
+        self.log.info("%s has answered that the file for %s was run", who, cluster)
+        return self._reported(
+            {"answer": f"{who}: {self.DONE}"}, started=self._begun(context), noted=self._noted(context)
+        )
+
+    def _trigger(self, context: Context, *, started: float) -> triggers.StepTrigger:
+        from include.fleet import handoff  # the Kubernetes client takes seconds to import
+
+        ti, references = context["ti"], self._references(context, started=started)
+        conf = confs.parse(references["conf"])
+        place = handoff.Place.of(conf.cluster, attempt=references["attempt"], limits=triggers.configured_settings())
+        upsert_hitl_detail(
+            ti_id=ti.id,
+            options=self.options,
+            subject=self.subject,
+            body=place.instructions(until=started + (conf.handoff_timeout or 0), machine=socket.gethostname()),
+            params=self.serialized_params,
+        )
+        self.log.info("Waiting until a person has joined %s with %s, see Required Actions", conf.cluster, place.path)
+        return triggers.HandOverTrigger(**references, ti_id=str(ti.id))
+
+    def _conf(self, context: Context) -> dict[str, Any]:
+        """Return the conf of the run, with the time-out that the run's own leaves: Airflow would end it in between."""
+        conf = super()._conf(context)
+        conf.pop(_REASON, None)
+        run = context["dag_run"].start_date
+        ends = (run.timestamp() if run else time.time()) + triggers.configured_settings().run_timeout
+        left = ends - confs.after_handoff(conf) - self._begun(context)
+        wanted = conf.get("handoff_timeout") or confs.LONGEST_HANDOFF
+        return {**conf, "handoff_timeout": max(1, int(min(wanted, left)))}
+
+    def _begun(self, context: Context) -> float:
+        """Return when the first try of this task began."""
+        store = context["task_state_store"]
+        found = cast("float | None", store.get(_BEGUN))
+        wanted = context["params"].get("handoff_timeout") or confs.LONGEST_HANDOFF
+        if found is None or time.time() > found + wanted:
+            # One whose time is over was cleared since: it begins anew.
+            found = time.time()
+            store.set(_BEGUN, found)
+        return found
+
+
 class EndTurnOperator(StepOperator):
     """The last step, which runs however the run has ended, and tells how: its report is that of a failed run.
 
@@ -371,6 +478,10 @@ class ConnectionBranchOperator(StepOperator, BranchMixIn):
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=report)
         self.do_branch(context, self.arms[report["connection"]])
         return report
+
+
+def _is_handed_over(conf: Mapping[str, Any]) -> bool:
+    return conf.get("member_access") == confs.MemberAccess.HANDOFF.value
 
 
 def _attempt(context: Context) -> str:

@@ -71,11 +71,14 @@ async def observe(join: joining.Join) -> observed.Observed:
 
 
 def unread(seen: observed.Observed) -> errors.FleetError | None:
-    """Return why it is not known who is who, None if it is: without that no join may go on."""
+    """Return why it is not known who is who, None if it is: without that no join may go on.
+
+    Of a member that Airflow does not reach, nothing is expected.
+    """
     values: list[object] = [seen.clusters]
-    for side in (seen.host, seen.member):
+    for side in (seen.host,) if seen.conf.is_handed_over else (seen.host, seen.member):
         values += [side.uid, side.configuration, side.config_map]
-    if seen.may_be_proxy:
+    if seen.may_be_proxy and not seen.conf.is_handed_over:
         values.append(seen.agent)
     failed = [value.error for value in values if isinstance(value, Unread) and value.error]
     # What may pass is tried again, and then tells more.
@@ -351,6 +354,8 @@ async def _on_member(reader: _Reader) -> dict[str, Any]:
 
 
 async def _credential(conn_id: str) -> observed.Credential | Unread:
+    if not conn_id:
+        return observed.NOT_ASKED
     try:
         found = await connections.source(conn_id)
     except errors.FleetError as error:

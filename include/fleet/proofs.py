@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -33,6 +33,9 @@ class Proof(enum.Enum):
 
     FORWARDED = "a request that the host's ks-apiserver forwarded to the member returned the member's own UID"
     TOKEN = "the member's ks-apiserver accepts a token signed with the host's jwtSecret"  # noqa: S105
+    ACCEPTED = (
+        "the member accepted a request with the host's static token, which the host's ks-apiserver forwarded to it"
+    )
     CONFIG = "both ConfigMaps hold the same jwtSecret and have been unchanged long enough to be loaded"
 
 
@@ -43,6 +46,8 @@ class Identity(enum.Enum):
     READ = "the host's controller has read the member's own UID, and not long ago"
     KUBECONFIG = "the kubeconfig that the host has leads to the member"
     SERVICE = "the host's service proxy, through tower, returned the member's own UID"
+    TOLD = "the cluster that answers under the name returned its UID, and nobody else could ask the member"
+    BOTH = "the UID that a forwarded request returned is the one that the host's controller has read"
     TOKENS = "the token that the host has for the member is that of the member's own service account"
 
 
@@ -126,6 +131,13 @@ class ProofLook:
         self._asked = 0
         self.proof = Proof.CONFIG
         self.identity: Identity | None = None
+        self.not_seen: list[str] = []
+        """What could not be looked at, a sentence each."""
+
+    @property
+    def proven(self) -> membership.Membership:
+        """Return who has joined whom."""
+        return self._joining
 
     async def look(self) -> waits.Pending | None:
         """Compare once, and ask a ks-apiserver; without one that proves the identity, ask others for it."""
@@ -297,6 +309,96 @@ class ProofLook:
         return f"the token in {theirs} of the host is not that of {account} of the member"
 
 
+class HostLook:
+    """The looks at a Ready member that only the host reaches, until secret, role and identity are proven through it.
+
+    A request that the host's ks-apiserver forwards with the host's static token is taken by a member with the same
+    jwtSecret only, and returns the member's UID (kubesphere-facts 7.6). That token cannot test the role: so the
+    member's ConfigMap is read the same way. Of a namespace that was seen on real components, of a ConfigMap it is
+    inferred; where it is refused, `not_seen` says so.
+    """
+
+    def __init__(self, joining: membership.Membership, host_uid: str) -> None:
+        self._joining = joining
+        self._host, self._limits = joining.host, joining.limits
+        self._host_uid = host_uid
+        self._asked = 0
+        self.proof = Proof.ACCEPTED
+        self.identity: Identity | None = None
+        self.not_seen: list[str] = []
+        """What could not be looked at, a sentence each."""
+
+    @property
+    def proven(self) -> membership.Membership:
+        """Return who has joined whom, with the UID that was proven."""
+        return self._joining
+
+    async def look(self) -> waits.Pending | None:
+        """Compare what the host has, ask the member through it, and compare what the member says."""
+        name, self.not_seen = self._joining.name, []
+        cluster = await self._host.read(self._joining.ref)
+        if cluster is None:
+            raise errors.VerificationError(f"{self._joining.ref} is gone from the {self._host}.")
+        text = self._joining.readiness(cluster)
+        if text:
+            self._asked = 0
+            return waits.Pending(text, self._joining.resync)
+        own = kubesphere.config(await self._host.get(kubesphere.CONFIG))
+        await self._host.keep_secret(own.jwt_secret if own else None)
+        if own is None or own.role != kubesphere.HOST or not own.jwt_secret:
+            return waits.Pending(f"ConfigMap {kubesphere.CONFIG.name} of the {self._host} is not that of a host")
+        self._asked += 1
+        again = min(_LOOK_AGAIN * self._asked, self._limits.poll)
+        token = await static_token(self._host)
+        answer = await _forwarded(self._host, name, token)
+        if not answer.uid:
+            return waits.Pending(answer.pending or answer.unreachable, again)
+        self._judge(answer.uid, told=kubesphere.member_uid(cluster))
+        text, config = await self._member_config(token, own)
+        if text:
+            return waits.Pending(text, again)
+        self._joining = replace(self._joining, uid=answer.uid, member_config=config)
+        return None
+
+    def _judge(self, uid: str, *, told: str) -> None:
+        """Raise VerificationError unless *uid* is that of one member, and of no other cluster that is known."""
+        name, wanted = self._joining.name, self._joining.uid
+        wrong = ""
+        if uid == self._host_uid:
+            wrong = "the host itself"
+        elif wanted and uid != wanted:
+            wrong = f"another cluster than an earlier run has joined, kube-system UID {wanted}"
+        elif told and uid != told:
+            wrong = f"another cluster than the host's controller, which has read kube-system UID {told}"
+        if wrong:
+            raise errors.VerificationError(
+                f"The host's ks-apiserver forwards requests for {name} to {wrong}: kube-system UID {uid}. Was the file "
+                "run on the right cluster? If so, see whether another Cluster has the same "
+                "spec.connection.kubernetesAPIServerPort."
+            )
+        self.identity = Identity.BOTH if told else Identity.TOLD
+
+    async def _member_config(self, token: str | None, own: kubesphere.Config) -> tuple[str, kubesphere.Config | None]:
+        """Return what in the member's ConfigMap is not as it must be, or "", and the ConfigMap, if it can be read."""
+        ref = kubesphere.CONFIG
+        path = f"{kubesphere.API_SERVER}/api/clusters/{self._joining.name}/{ref.path.removeprefix('/api/')}"
+        status, body, answer = await _ask(self._host, path, token)
+        if answer is not None:
+            return answer.pending or answer.unreachable, None
+        if status >= 500:
+            return _unanswered("the host's ks-apiserver", status, body).unreachable, None
+        config = kubesphere.config(_document(body)) if status == 200 else None
+        if config is None:
+            self.not_seen.append(f"The role in {ref} of the member was not seen: the host was answered {status}.")
+            return "", None
+        await self._host.keep_secret(config.jwt_secret)
+        if config.jwt_secret != own.jwt_secret:
+            return "the jwtSecret of host and member differ", None
+        if config.role != kubesphere.MEMBER:
+            return f"the role of the member is {config.role or 'none'}, not {kubesphere.MEMBER}", None
+        return "", config
+
+
 async def _forwarded(host: clusters.Cluster, name: str, token: str | None) -> _Answer:
     """Ask the host's ks-apiserver for the identity of a member (kubesphere-facts 7.6)."""
     path = f"{kubesphere.API_SERVER}/api/clusters/{name}/v1/namespaces/{kubesphere.IDENTITY.name}"
@@ -335,6 +437,14 @@ def _uid(body: str) -> str:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return str(json.loads(body)["metadata"]["uid"])
     return ""
+
+
+def _document(body: str) -> dict[str, Any]:
+    """Return an object that was answered, {} if it is none."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(body)
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _unanswered(who: str, status: int, body: str) -> _Answer:

@@ -44,6 +44,9 @@ class Settings:
     turn_duration: float = 300.0
     """A run that died lets the next one in after this long; between two steps nobody renews its Lease, so that an
     Airflow whose scheduler is away for half of this loses its turn."""
+    handoff_dir: str = ""
+    """The folder for the files that a person needs to join a member which Airflow does not reach; "" is `handoff` in
+    AIRFLOW_HOME. All workers have to see the same one: the last task deletes what another one has written."""
     run_deadline: float = 18000.0
     """A run that takes longer is reported as late: 17400 is what all waits take together that use up the conf's
     default time-outs, a person's 3600, other runs' 3600 for the member and again for the host, the installer's 3600,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.configuration import conf as airflow_conf
+from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from include.fleet import errors, journal, settings
+
+if TYPE_CHECKING:
+    from airflow.sdk.api.datamodels._generated import HITLDetailResponse
 
 
 def configured_settings() -> settings.Settings:
@@ -118,3 +124,34 @@ class FleetTrigger(BaseEventTrigger):
         limits = configured_settings()
         async for hosts in watching.changes(lambda: inventories.read(limits.inventory), limits=limits):
             yield TriggerEvent({"hosts": hosts})  # type: ignore[no-untyped-call]  # untyped in Airflow
+
+
+class HandOverTrigger(StepTrigger):
+    """Runs the step `hand_over` while a person may answer: what comes first ends the wait.
+
+    Airflow resumes a deferred task with a person's answer by itself. So there is only one answer to ask for: one that
+    was given before the task was deferred.
+
+    :param ti_id: id of the task instance, which the question to the person belongs to
+    """
+
+    def __init__(self, *, ti_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ti_id = ti_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and exactly the arguments of the constructor."""
+        path, arguments = super().serialize()
+        return path, {**arguments, "ti_id": self.ti_id}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: that of the step, or a person's answer in Airflow's own form."""
+        ask = sync_to_async(get_hitl_detail_content_detail)
+        # None in `dag.test()`, which knows of no answers.
+        found: HITLDetailResponse | None = await ask(ti_id=uuid.UUID(self.ti_id))
+        if found is not None and found.response_received and found.chosen_options:
+            answer = {"chosen_options": list(found.chosen_options), "params_input": found.params_input or {}}
+            yield TriggerEvent(answer)  # type: ignore[no-untyped-call]  # untyped in Airflow
+            return
+        async for event in super().run():
+            yield event

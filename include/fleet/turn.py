@@ -46,6 +46,11 @@ def of_member(uid: str) -> str:
     return f"{_PREFIX}-{uid}"
 
 
+def of_name(name: str) -> str:
+    """Return the name of the Lease on a member whose UID is not known yet, as nobody has asked it."""
+    return f"{_PREFIX}-name-{name}"
+
+
 class Turns:
     """The Leases that one run holds on one host.
 

@@ -53,6 +53,8 @@ HASTE = 20
 def order(conf):
     """The steps of a join that ask clusters for something: which type it is, the conf says here, and probes ask."""
     found = list(ORDER[conf["connection"]])
+    if conf.get("member_access") == "handoff":
+        found[found.index("deploy_agent")] = "hand_over"
     if conf.get("probe"):
         found.insert(found.index("wait_installer") + 1, "choose_connection")
     return found

@@ -9,6 +9,7 @@ from include.fleet import errors, join
 from include.simulator import resources
 from tests.chaos import cases, steps
 from tests.deploy import rules
+from tests.joins import handing
 
 SIDES = {"host": "host", "m1": "member"}
 CLUSTER_SCOPED = {kind.plural for kind in resources.ALL if not kind.namespaced}
@@ -113,6 +114,25 @@ def test_a_task_asks_for_nothing_that_no_rule_grants_it(airflow_home, asked_of, 
             stage.simulation.clusters["m1"].scale("cluster-agent", 0)
             stage.play()
     assert {step for step, *_ in asked} == {*steps.order(stage.conf), "end_turn"}
+    assert [ask for ask in sorted(asked) if not _is_granted(*ask)] == []
+
+
+@pytest.mark.parametrize("kubesphere", cases.KUBESPHERES)
+def test_a_handoff_asks_the_host_alone_and_for_nothing_that_no_rule_grants_it(
+    airflow_home, asked_of, kubesphere, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__FLEET__HANDOFF_DIR", str(tmp_path / "handoff"))
+    with cases.Stage("proxy", kubesphere=kubesphere) as stage:
+        asked, member = asked_of(stage), stage.simulation.clusters["m1"]
+        stage.conf["member_access"] = "handoff"
+        del stage.conf["member_conn_id"]
+        person = handing.Person(tmp_path / "handoff", lambda path: handing.use(path, member, "--yes", folder=tmp_path))
+        person.start()
+        stage.play()
+        person.go()
+    assert {step for step, *_ in asked} == {*steps.order(stage.conf), "end_turn"}
+    assert {side for _, side, *_ in asked} == {"host"}
+    assert ("end_turn", "host", "patch", "cluster.kubesphere.io", "clusters", "", "m1") in asked
     assert [ask for ask in sorted(asked) if not _is_granted(*ask)] == []
 
 

@@ -110,6 +110,44 @@ def test_every_missing_key_is_told():
     assert [problem.split(":")[0] for problem in found] == ["cluster", "host_conn_id", "member_conn_id"]
 
 
+HANDED_OVER = {"cluster": "m1", "host_conn_id": "host", "connection": "proxy", "member_access": "handoff"}
+
+
+def test_a_member_that_airflow_does_not_reach_needs_no_connection():
+    assert conf.problems(HANDED_OVER) == []
+    assert conf.parse(HANDED_OVER).is_handed_over
+    assert not conf.parse(make_conf()).is_handed_over
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "says"),
+    [
+        pytest.param({"connection": "direct"}, "connection", "by proxy only", id="direct"),
+        pytest.param({"connection": "auto"}, "connection", "by proxy only", id="auto"),
+        pytest.param({"member_conn_id": "m1"}, "member_conn_id", "leave it out", id="connection-of-the-member"),
+        pytest.param({"probe": True}, "probe", "leave it out", id="job-on-the-member"),
+        pytest.param({"on_failure": "rollback"}, "on_failure", "set it to keep", id="rollback-of-the-member"),
+        pytest.param({"handoff_timeout": 604801}, "handoff_timeout", "1 to 604800", id="more-than-a-week"),
+        pytest.param({"member_access": "worker"}, "member_access", "airflow or handoff", id="unknown"),
+    ],
+)
+def test_what_needs_the_member_does_not_go_with_a_handoff(changes, key, says):
+    found = conf.problems({**HANDED_OVER, **changes})
+    assert [says in problem for problem in found if problem.startswith(f"{key}: ")] == [True]
+
+
+def test_all_that_does_not_go_with_a_handoff_is_told_at_once():
+    found = conf.problems(
+        {"cluster": "m1", "host_conn_id": "host", "member_access": "handoff", "member_conn_id": "m1", "probe": True}
+    )
+    assert [problem.split(":")[0] for problem in found] == ["connection", "member_conn_id", "probe"]
+
+
+def test_time_for_a_person_is_of_no_use_where_airflow_reaches_the_member():
+    (problem,) = conf.problems(make_conf(handoff_timeout=60))
+    assert problem.startswith("handoff_timeout: ")
+
+
 def test_a_kubeconfig_pasted_into_the_wrong_field_is_not_repeated():
     secret = "apiVersion: v1\nusers: [{name: a, user: {token: s3cr3t-t0ken}}]" + " " * 100
     (problem,) = conf.problems(make_conf(member_server=secret))
@@ -123,8 +161,8 @@ def test_every_key_has_a_title_a_description_and_an_expectation():
 
 def test_required_keys_stand_outside_of_sections():
     """The trigger form keeps sections closed, and a closed one would hide what is missing."""
-    assert conf.REQUIRED == ("cluster", "host_conn_id", "member_conn_id")
-    assert not [key for key in conf.REQUIRED if "section" in conf.SCHEMA[key]]
+    assert conf.REQUIRED == ("cluster", "host_conn_id")
+    assert not [key for key in (*conf.REQUIRED, "member_conn_id") if "section" in conf.SCHEMA[key]]
 
 
 AUTO = make_conf(connection="auto", member_server="https://10.0.0.9:6443", proxy_publish_address="http://h:1")

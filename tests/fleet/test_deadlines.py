@@ -58,6 +58,8 @@ def test_the_deadline_is_stored_as_a_number_so_that_a_task_can_be_cleared():
 def test_the_waits_of_a_run_fit_into_its_deadline_and_the_deadline_into_its_timeout():
     limits = settings.Settings()
     seconds = {name: field["default"] for name, field in conf.SCHEMA.items() if name.endswith("_timeout")}
+    # As long as the run's own leaves, where a person is waited for: a run that waits so long is late.
+    assert seconds.pop("handoff_timeout") is None
     installers = max(seconds.pop("host_installer_timeout"), seconds.pop("member_installer_timeout"))
     # A run takes two turns, the member's and the host's. Joining by proxy waits for the host twice: until it has made
     # a token, and until it calls the member Ready.

@@ -447,7 +447,7 @@ BAD = {
     "label": member("labels: {kubefed.io/managed: x}"),
     "console": host("console: http://a"),
     "time": host('windows: [{start: "25:00", end: "05:00"}]'),
-    "no-connection": host(members=("cluster: m1",)),
+    "no-name": host(members=("member_conn_id: m1",)),
 }
 BEYOND_A_SCHEMA = {
     "twice": f"{host()}      - cluster: m1\n        member_conn_id: m2\n",
@@ -528,3 +528,10 @@ def test_the_example_of_the_page_is_an_inventory():
     example = inventory_page.PAGE.read_text().partition("```yaml\n")[2].partition("```")[0]
     (only,) = inventory.load(example).hosts
     assert [each.conf["connection"] for each in only.members] == ["direct", "proxy"]
+
+
+def test_a_member_that_is_handed_over_to_a_person_has_no_connection():
+    text = host(members=("{cluster: m1, connection: proxy, member_access: handoff}",))
+    (member,) = inventory.load(text).hosts[0].members
+    assert member.conf.get("member_conn_id") is None
+    jsonschema.validate(documents.load(text), inventory.SCHEMA)

@@ -75,7 +75,7 @@ def test_an_error_from_the_triggerer_is_decided_as_where_it_was_raised(permanent
 def test_every_step_of_the_dag_is_tried_again_as_the_policy_says(dagbag):
     assert dagbag.import_errors == {}
     steps = [task for task in dagbag.dags["join_member_cluster"].tasks if isinstance(task, operators.StepOperator)]
-    assert len(steps) == 15
+    assert len(steps) == 16
     for task in steps:
         assert isinstance(task.retry_policy, operators.ErrorClassPolicy)
         assert task.retries == operators.RETRIES

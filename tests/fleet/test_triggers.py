@@ -53,6 +53,10 @@ STORED = [
         },
     ),
 ]
+HANDED_OVER = (
+    "include.fleet.triggers.HandOverTrigger",
+    {**STORED[-1][1], "step": "hand_over", "ti_id": "0199a1b2-c3d4-7000-8000-000000000001"},
+)
 """The triggers of waiting runs, as they are in Airflow's database."""
 METHOD = "resume"
 """The method of the operator that is called then: its name is in the database, too."""
@@ -117,15 +121,16 @@ def resume(task, event, given):
     return task.resume_execution(METHOD, deserialize(stored), given)
 
 
-@pytest.mark.parametrize(("path", "arguments"), STORED)
+@pytest.mark.parametrize(("path", "arguments"), [*STORED, HANDED_OVER])
 def test_a_stored_trigger_can_be_made_again(path, arguments):
     made = import_string(path)(**deserialize(json.loads(json.dumps(serialize(arguments)))))
     assert made.serialize()[1].items() >= arguments.items()
 
 
-def test_a_trigger_is_stored_as_the_arguments_of_its_constructor():
-    path, arguments = STORED[-1]
-    assert import_string(path)(**arguments).serialize() == STORED[-1]
+@pytest.mark.parametrize("stored", [STORED[-1], HANDED_OVER])
+def test_a_trigger_is_stored_as_the_arguments_of_its_constructor(stored):
+    path, arguments = stored
+    assert import_string(path)(**arguments).serialize() == stored
     assert json.loads(json.dumps(arguments)) == arguments
 
 
@@ -204,6 +209,17 @@ def test_a_step_that_reads_earlier_reports_runs_again_in_the_worker(clusters):
     task = operators.StepOperator(task_id="fetch_jwt", earlier=["preflight"])
     report = resume(task, EVENTS["report"], context(preflight={"cluster": "m1"}))
     assert report["fingerprint"].startswith("sha256:")
+
+
+def test_an_answer_that_came_before_the_task_was_deferred_ends_the_wait(monkeypatch):
+    """Airflow resumes a deferred task with an answer by itself; one that came a moment sooner would be lost."""
+    given = types.SimpleNamespace(response_received=True, chosen_options=["Cannot be done"], params_input={})
+    monkeypatch.setattr(triggers, "get_hitl_detail_content_detail", lambda *, ti_id: given)
+    path, arguments = HANDED_OVER
+    event = asyncio.run(anext(import_string(path)(**arguments).run())).payload
+    assert event == {"chosen_options": ["Cannot be done"], "params_input": {}}
+    with pytest.raises(errors.HandoffError, match="A person answered that it cannot be done: no reason was given"):
+        resume(operators.HandOverOperator(task_id="hand_over"), event, context())
 
 
 @pytest.mark.parametrize(
