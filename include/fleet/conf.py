@@ -17,14 +17,14 @@ HOST_NAME = "host"
 """The name that a host cluster gives its own Cluster object by default (kubesphere-facts 5.3)."""
 
 _URL = "^{scheme}://[^/@?#\\s]+$"
-_CONNECTION_ID = r"^[\w.-]+$"
+CONNECTION_ID = r"^[\w.-]+$"
 _LABEL_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _TIMEOUTS = "Time-outs in seconds"
 _DIRECT = "More for a direct connection"
 _PROXY = "More for a proxy connection"
 _SHOWN = "Shown in the KubeSphere console"
-_CAREFUL = "Before anything is written, and when it fails"
+CAREFUL = "Before anything is written, and when it fails"
 
 
 class Connection(enum.Enum):
@@ -43,7 +43,8 @@ class OnFailure(enum.Enum):
     ROLLBACK = "rollback"
 
 
-def _timeout(title: str, default: int, why: str) -> dict[str, Any]:
+def timeout(title: str, default: int, why: str) -> dict[str, Any]:
+    """Return the schema of a time-out in seconds."""
     return {
         "default": default,
         "type": "integer",
@@ -69,14 +70,14 @@ SCHEMA: dict[str, dict[str, Any]] = {
     },
     "host_conn_id": {
         "type": "string",
-        "pattern": _CONNECTION_ID,
+        "pattern": CONNECTION_ID,
         "title": "Host connection",
         "description": "Id of the Airflow connection (type Kubernetes) to the host cluster.",
         "x-expected": "the id of an Airflow connection",
     },
     "member_conn_id": {
         "type": "string",
-        "pattern": _CONNECTION_ID,
+        "pattern": CONNECTION_ID,
         "title": "Member connection",
         "description": "Id of the Airflow connection (type Kubernetes) that Airflow itself uses for the "
         "member cluster.",
@@ -117,7 +118,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "import_conn_id": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": _CONNECTION_ID,
+        "pattern": CONNECTION_ID,
         "title": "Imported connection",
         "section": _DIRECT,
         "description": "Id of the Airflow connection whose kubeconfig the host receives. KubeSphere needs a "
@@ -199,7 +200,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "default": False,
         "type": "boolean",
         "title": "Only check",
-        "section": _CAREFUL,
+        "section": CAREFUL,
         "description": "Look at both clusters, say what would stop or trouble the join, and end.",
         "x-expected": "true or false",
     },
@@ -207,7 +208,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "default": False,
         "type": "boolean",
         "title": "Only plan",
-        "section": _CAREFUL,
+        "section": CAREFUL,
         "description": "Check, show every object and field that the join would create or change, and end.",
         "x-expected": "true or false",
     },
@@ -215,21 +216,21 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "default": False,
         "type": "boolean",
         "title": "Ask a person",
-        "section": _CAREFUL,
+        "section": CAREFUL,
         "description": "Show the plan under Required Actions and go on when a person approves it.",
         "x-expected": "true or false",
     },
     "approve_timeout": {
-        **_timeout(
+        **timeout(
             "Until a person approves", 3600, "Without an answer the plan is rejected. The run's own time-out goes on."
         ),
-        "section": _CAREFUL,
+        "section": CAREFUL,
     },
     "probe": {
         "default": False,
         "type": "boolean",
         "title": "Probe from the clusters' pods",
-        "section": _CAREFUL,
+        "section": CAREFUL,
         "description": "Run a short-lived Job on host and member, which finds out what their pods reach. Without a "
         "credential, and always removed; what it finds stops no run.",
         "x-expected": "true or false",
@@ -239,7 +240,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "type": ["null", "string"],
         "pattern": "^[^\\s]+$",
         "title": "Probe's image",
-        "section": _CAREFUL,
+        "section": CAREFUL,
         "description": "An image with curl 7.75 or newer, for clusters that pull from a registry of their own. Empty: "
         "curlimages/curl, or what Airflow is configured with.",
         "x-expected": "the name of an image",
@@ -249,7 +250,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "type": "array",
         "items": {"type": "string"},
         "title": "Waived checks",
-        "section": _CAREFUL,
+        "section": CAREFUL,
         "description": "Ids of preflight checks whose error must not stop this run. The log names each.",
         "x-expected": "a list of ids of checks",
     },
@@ -262,28 +263,28 @@ SCHEMA: dict[str, dict[str, Any]] = {
             OnFailure.ROLLBACK.value: "rollback: undo what this run has written",
         },
         "title": "When the join fails",
-        "section": _CAREFUL,
+        "section": CAREFUL,
         "description": "Rollback brings back what was recorded before the first write, and compares.",
         "x-expected": "keep or rollback",
     },
-    "turn_timeout": _timeout(
+    "turn_timeout": timeout(
         "Until other runs are over", 3600, "Runs that change the same member, or the host's configuration, take turns."
     ),
-    "host_installer_timeout": _timeout(
+    "host_installer_timeout": timeout(
         "ks-installer on the host cluster", 3600, "The first run as a host pulls images and installs kubefed."
     ),
-    "member_installer_timeout": _timeout(
+    "member_installer_timeout": timeout(
         "ks-installer on the member cluster", 1800, "A run on a member usually takes minutes."
     ),
-    "tower_timeout": _timeout(
+    "tower_timeout": timeout(
         "Until tower has an address", 300, "A LoadBalancer that never gets an address needs proxy_publish_address."
     ),
-    "ready_timeout": _timeout(
+    "ready_timeout": timeout(
         "Until the member cluster is Ready",
         1200,
         "The host's controller looks at a member that failed only every 120 seconds.",
     ),
-    "verify_timeout": _timeout(
+    "verify_timeout": timeout(
         "Until the join is proven",
         300,
         "ks-apiserver on the member loads a new jwtSecret up to 2 minutes after it was written.",
@@ -299,10 +300,6 @@ UNUSED = {Connection.DIRECT.value: PROXY_ONLY, Connection.PROXY.value: DIRECT_ON
 
 DECIDING = ("choose_connection", "preflight")
 """The steps that may find out which connection type it is, the one that knows best first."""
-
-_VALIDATOR = jsonschema.Draft202012Validator(
-    {"type": "object", "properties": SCHEMA, "required": list(REQUIRED), "additionalProperties": False}
-)
 
 
 @dataclass(frozen=True)
@@ -346,7 +343,7 @@ class Conf:
 
 def problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of *raw*, each beginning with its key; none means that `parse` succeeds."""
-    found = [_sentence(error, raw) for error in _VALIDATOR.iter_errors(dict(raw))]
+    found = unfit(raw, SCHEMA)
     if raw.get("member_conn_id") is not None and raw["member_conn_id"] == raw.get("host_conn_id"):
         found.append(
             f"member_conn_id: {raw['member_conn_id']!r} is the host's connection too; "
@@ -358,6 +355,15 @@ def problems(raw: Mapping[str, Any]) -> list[str]:
     if raw.get("plan_only") and raw.get("approve"):
         found.append("approve: a run that only plans has nothing to approve; leave it out")
     return sorted(found)
+
+
+def unfit(raw: Mapping[str, Any], schema: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Return what of *raw* does not fit the schemas of its keys, a sentence each; one without a default is required."""
+    required = [key for key, fields in schema.items() if "default" not in fields]
+    validator = jsonschema.Draft202012Validator(
+        {"type": "object", "properties": schema, "required": required, "additionalProperties": False}
+    )
+    return [_sentence(error, raw, schema) for error in validator.iter_errors(dict(raw))]
 
 
 def parse(raw: Mapping[str, Any]) -> Conf:
@@ -385,15 +391,15 @@ def decided(raw: Mapping[str, Any], reports: Mapping[str, Any]) -> Mapping[str, 
     return raw
 
 
-def _sentence(error: jsonschema.ValidationError, raw: Mapping[str, Any]) -> str:
+def _sentence(error: jsonschema.ValidationError, raw: Mapping[str, Any], schema: Mapping[str, dict[str, Any]]) -> str:
     if error.validator == "required":
-        missing = next(key for key in REQUIRED if f"'{key}' is a required" in error.message)
-        return f"{missing}: missing; expected {SCHEMA[missing]['x-expected']}"
+        missing = next(key for key in schema if f"'{key}' is a required" in error.message)
+        return f"{missing}: missing; expected {schema[missing]['x-expected']}"
     if error.validator == "additionalProperties":
-        unknown = sorted(set(raw) - set(SCHEMA))
-        return f"{', '.join(unknown)}: unknown key; known are {', '.join(SCHEMA)}"
+        unknown = sorted(set(raw) - set(schema))
+        return f"{', '.join(unknown)}: unknown key; known are {', '.join(schema)}"
     key = str(error.absolute_path[0])
-    return f"{key}: expected {SCHEMA[key]['x-expected']}, got {shown(error.instance)}"
+    return f"{key}: expected {schema[key]['x-expected']}, got {shown(error.instance)}"
 
 
 def shown(value: object) -> str:

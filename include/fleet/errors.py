@@ -6,7 +6,7 @@
     │   ├── InventoryError          the inventory is wrong; lists every problem (in `inventory`)
     │   ├── UnreadableError         a file that is needed is not there, or may not be read
     │   ├── PreflightError          a check before the first write found an error; lists all of them
-    │   ├── RefusedError            the join would harm a cluster; lists every reason
+    │   ├── RefusedError            the run would harm a cluster; lists every reason
     │   ├── UnsupportedError        a KubeSphere that this project cannot join
     │   ├── UndecidedError          the connection type could not be found out, or neither works
     │   ├── ApiRefusedError         the API server understood the request and said no
@@ -15,7 +15,7 @@
     │   │   └── ForbiddenError      ... because the credential lacks a right
     │   ├── InstallerFailedError    ks-installer gave up
     │   ├── NotReadyError           the host cluster cannot get the member cluster ready
-    │   ├── VerificationError       joined by its own word, but a proof failed
+    │   ├── VerificationError       joined or left by its own word, but a proof failed
     │   ├── RollbackError           what a run has written could not be undone
     │   └── DeadlineError           a wait passed its deadline
     └── TemporaryError              trying again may help
@@ -81,11 +81,11 @@ class PreflightError(PermanentError):
 
 
 class RefusedError(PermanentError):
-    """The join would harm a cluster or mix up two of them, so it stops before it writes."""
+    """The join, or whatever else a run is *to* do, would harm a cluster or mix up two: it stops before it writes."""
 
-    def __init__(self, cluster: str, reasons: Sequence[str]) -> None:
+    def __init__(self, cluster: str, reasons: Sequence[str], *, to: str = "join") -> None:
         self.reasons = tuple(reasons)
-        super().__init__(_listed(f"Refused to join {cluster}", self.reasons))
+        super().__init__(_listed(f"Refused to {to} {cluster}", self.reasons))
 
 
 class UnsupportedError(PermanentError):
@@ -116,7 +116,7 @@ class NotReadyError(PermanentError):
 
 
 class VerificationError(PermanentError):
-    """A proof of the join failed although the host cluster calls the member cluster Ready."""
+    """A proof failed: of a join although the host calls the member Ready, of a leave although all was taken out."""
 
 
 class RollbackError(PermanentError):

@@ -94,12 +94,12 @@ def about_name(sides: Sides) -> list[str]:
                 "take it out of the host first, or join with the type that it has"
             )
         ]
-    owner = _owner(named)
-    if owner and owner != sides.member_uid:
-        return [_taken(sides.name, f"kube-system UID {owner}")]
+    told = owner(named)
+    if told and told != sides.member_uid:
+        return [_taken(sides.name, f"kube-system UID {told}")]
     if sides.leads_to and sides.leads_to != sides.member_uid:
         return [_leads_elsewhere(sides)]
-    if owner:
+    if told:
         return []
     if kind == "proxy":
         connected = kubesphere.is_true(named, "AgentAvailable") and sides.agent_name != sides.name
@@ -181,7 +181,7 @@ def untold(clusters: Iterable[kubesphere.Object], *, name: str) -> list[kubesphe
     return [
         item
         for item in clusters
-        if item["metadata"]["name"] != name and not kubesphere.is_host(item) and not _owner(item)
+        if item["metadata"]["name"] != name and not kubesphere.is_host(item) and not owner(item)
     ]
 
 
@@ -207,15 +207,15 @@ def about_other_host(sides: Sides) -> list[str]:
 
 
 def _stands_for(item: kubesphere.Object, *, uid: str, server: str | None, leads_to: Mapping[str, str]) -> bool:
-    owner = _owner(item) or leads_to.get(item["metadata"]["name"])
-    return owner == uid if owner else _same_server(item, server)
+    told = owner(item) or leads_to.get(item["metadata"]["name"])
+    return told == uid if told else _same_server(item, server)
 
 
 def _same_server(item: kubesphere.Object, server: str | None) -> bool:
     return server is not None and kubeconfig.server(kubesphere.cluster_kubeconfig(item)) == server
 
 
-def _owner(item: kubesphere.Object) -> str:
+def owner(item: kubesphere.Object) -> str:
     """Return the kube-system UID that a Cluster says it stands for, or ""."""
     return kubesphere.member_uid(item) or _mark(item)
 

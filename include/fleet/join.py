@@ -129,15 +129,10 @@ async def plan(join: joining.Join) -> joining.Report:
     ]
     consequences = plans.consequences(entries, name=conf.cluster, connection=conf.connection.value)
     heading = f"Plan to join {conf.cluster} ({conf.connection.value})"
-    for line in (heading, plans.summary(entries), *plans.lines(entries), *consequences, *notes):
+    report = plans.report(heading, entries, consequences, notes)
+    for line in plans.told(heading, report):
         log.info("%s", line)
-    return {
-        "entries": entries,
-        "consequences": consequences,
-        "notes": notes,
-        "digest": plans.digest(entries),
-        "markdown": plans.markdown(heading, entries, consequences, notes),
-    }
+    return report
 
 
 async def _plan_import(join: joining.Join) -> list[str]:
@@ -186,11 +181,9 @@ async def _refuse_changed_plan(join: joining.Join) -> None:
     conf, approved = join.conf, join.reports["plan"]
     async with _connected(conf, limits=join.limits, run=join.run, dry=True) as (host, member):
         now = await plan(dataclasses.replace(join, host=host, member=member))
-    if now["digest"] != approved["digest"]:
-        former = set(plans.lines(approved["entries"]))
-        new = [line.strip() for line in plans.lines(now["entries"]) if line not in former]
-        reason = "the clusters have changed since the plan was approved; run the join again to see the new plan"
-        raise errors.RefusedError(conf.cluster, [reason, *new])
+    reasons = plans.changed(approved, now)
+    if reasons:
+        raise errors.RefusedError(conf.cluster, reasons)
 
 
 async def end_turn(join: joining.Join) -> joining.Report:

@@ -71,10 +71,10 @@ _WRITTEN = "written"
 _TAKE_TURN = "take_turn"
 
 
-def params() -> dict[str, Param]:
+def params(schema: Mapping[str, Mapping[str, Any]] = confs.SCHEMA) -> dict[str, Param]:
     """Return the trigger form: one Param for each key of the conf."""
     made = {}
-    for key, fields in copy.deepcopy(confs.SCHEMA).items():
+    for key, fields in copy.deepcopy({key: dict(fields) for key, fields in schema.items()}).items():
         description = fields.pop("description")
         default = {"default": fields.pop("default")} if "default" in fields else {}
         made[key] = Param(**default, description=description, **fields)
@@ -86,14 +86,14 @@ def run_timeout() -> timedelta:
     return timedelta(seconds=triggers.configured_settings().run_timeout)
 
 
-def run_deadline() -> DeadlineAlert:
-    """Return after how long a run counts as late, and what is then said.
+def run_deadline(name: str = "joined in time") -> DeadlineAlert:
+    """Return after how long a run counts as late, what that is called, and what is then said.
 
     As plain seconds, which Airflow takes too: with a timedelta, no task of a run can be cleared before its deadline
     (3.3: the API answers 500, https://github.com/apache/airflow/issues/70368).
     """
     return DeadlineAlert(
-        name="joined in time",
+        name=name,
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=triggers.configured_settings().run_deadline,  # type: ignore[arg-type]  # see above
         callback=AsyncCallback(deadlines.tell),
@@ -101,7 +101,7 @@ def run_deadline() -> DeadlineAlert:
 
 
 class StepOperator(BaseOperator):
-    """Runs the step of a join that has the name of the task.
+    """Runs the step of a join or of a rotation that has the name of the task.
 
     A step that has to wait for minutes, or still waits after some seconds, moves to the triggerer, which ends it and
     hands on its report. A step that reads what earlier ones reported runs once more in the worker instead.
@@ -110,6 +110,7 @@ class StepOperator(BaseOperator):
     :param long_after: ids of the tasks after whose changes the step is known to take minutes: then no worker begins it
     :param in_turn: whether the step runs between `take_turn` and `end_turn`
     :param again: whether a step that reads earlier reports runs once more in the worker after the triggerer
+    :param work: whose step it is, `join` or `rotation`
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class StepOperator(BaseOperator):
         long_after: Iterable[str] = (),
         in_turn: bool = True,
         again: bool = True,
+        work: str = triggers.JOIN,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("retries", RETRIES)
@@ -129,6 +131,7 @@ class StepOperator(BaseOperator):
         self.long_after = tuple(long_after)
         self.in_turn = in_turn
         self.again = again
+        self.work = work
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step and return its report."""
@@ -158,7 +161,7 @@ class StepOperator(BaseOperator):
         return self._reported(event["report"], started=event["started"], noted=noted)
 
     def _run(self, context: Context, *, started: float) -> dict[str, Any]:
-        from include.fleet import join, waits  # the Kubernetes client takes seconds to import
+        from include.fleet import waits  # the Kubernetes client takes seconds to import
 
         limits = triggers.configured_settings()
         ti = context["ti"]
@@ -167,7 +170,7 @@ class StepOperator(BaseOperator):
         noted = self._noted(context)
         try:
             report = asyncio.run(
-                join.run(
+                triggers.runner(self.work)(
                     self.task_id,
                     conf,
                     limits=limits,
@@ -196,6 +199,7 @@ class StepOperator(BaseOperator):
             started=started,
             held=self._held(context),
             last_try=_last_try(context),
+            work=self.work,
         )
         self.defer(trigger=trigger, method_name="resume")
 
@@ -276,7 +280,7 @@ class PreflightOperator(EndingOperator):
 
 
 class PlanOperator(EndingOperator):
-    """Shows what the join would write; then the run ends, or a person is asked, or it goes on."""
+    """Shows what the run would write; then the run ends, or a person is asked, or it goes on."""
 
     def left_out(self, conf: Mapping[str, Any]) -> list[str]:
         """Leave out the question where nobody is asked, and everything where only a plan is wanted."""
@@ -289,11 +293,16 @@ _APPROVE = "approve_plan"
 
 
 class PlanApprovalOperator(ApprovalOperator):
-    """Shows the plan under Required Actions and waits for a person, as long as the conf says; then it is rejected."""
+    """Shows the plan under Required Actions and waits for a person, as long as the conf says; then it is rejected.
 
-    def __init__(self, **kwargs: Any) -> None:
+    :param subject: what the person is asked
+    """
+
+    def __init__(
+        self, *, subject: str = "Join {{ params.cluster }} to its host ({{ params.connection }})", **kwargs: Any
+    ) -> None:
         super().__init__(
-            subject="Join {{ params.cluster }} to its host ({{ params.connection }})",
+            subject=subject,
             body="{{ ti.xcom_pull(task_ids='plan')['markdown'] }}",
             defaults=self.REJECT,
             fail_on_reject=True,
@@ -307,7 +316,7 @@ class PlanApprovalOperator(ApprovalOperator):
 
 
 class EndTurnOperator(StepOperator):
-    """The last step, which runs however the join has ended, and tells how: its report is that of a failed run.
+    """The last step, which runs however the run has ended, and tells how: its report is that of a failed run.
 
     What the step has to undo, it undoes in the triggerer, whose report is the one that counts.
     """

@@ -187,6 +187,32 @@ def summary(entries: Sequence[Entry]) -> str:
     return f"Objects to create: {created}; objects to change: {len(entries) - created}."
 
 
+def report(heading: str, entries: Sequence[Entry], consequences: Sequence[str], notes: Sequence[str]) -> dict[str, Any]:
+    """Return a plan as the report of a step has it: its parts, its digest, and `markdown` for people."""
+    return {
+        "entries": entries,
+        "consequences": consequences,
+        "notes": notes,
+        "digest": digest(entries),
+        "markdown": markdown(heading, entries, consequences, notes),
+    }
+
+
+def told(heading: str, report: Mapping[str, Any]) -> list[str]:
+    """Return a plan as lines of a log, what it leads to last."""
+    entries = report["entries"]
+    return [heading, summary(entries), *lines(entries), *report["consequences"], *report["notes"]]
+
+
+def changed(approved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return why a plan that a person has approved does not hold any more, with what is new in it; [] if it does."""
+    if now["digest"] == approved["digest"]:
+        return []
+    former = set(lines(approved["entries"]))
+    new = [line.strip() for line in lines(now["entries"]) if line not in former]
+    return ["the clusters have changed since the plan was approved; run it again to see the new plan", *new]
+
+
 def markdown(heading: str, entries: Sequence[Entry], consequences: Sequence[str], notes: Sequence[str]) -> str:
     """Return the plan as a person reads it in Airflow: what matters most first, copies of what was there last."""
     parts = [f"### {heading}", summary(entries)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from airflow.sdk.configuration import conf as airflow_conf
@@ -16,8 +16,19 @@ def configured_settings() -> settings.Settings:
     return settings.Settings.read(lambda name: airflow_conf.get("fleet", name, fallback=None))
 
 
+JOIN, ROTATION = "join", "rotation"
+"""What a DAG does; the names of the modules that hold its steps."""
+
+
+def runner(work: str) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
+    """Return what runs a step of a join or of a rotation by its name."""
+    from include.fleet import join, rotation  # the Kubernetes client takes seconds to import
+
+    return rotation.run if work == ROTATION else join.run
+
+
 class StepTrigger(BaseTrigger):
-    """Runs one step of a join until it has nothing to wait for any more, or has failed.
+    """Runs one step of a join or of a rotation until it has nothing to wait for any more, or has failed.
 
     The arguments are references only: they are stored in Airflow's database.
 
@@ -27,6 +38,7 @@ class StepTrigger(BaseTrigger):
     :param started: when the attempt began, in seconds since the epoch
     :param held: the turn that the run holds, a Lease's name
     :param last_try: whether nothing is tried again after this attempt
+    :param work: whose step it is, `join` or `rotation`
     """
 
     def __init__(
@@ -38,6 +50,7 @@ class StepTrigger(BaseTrigger):
         started: float,
         held: str | None = None,
         last_try: bool = False,
+        work: str = JOIN,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.step = step
@@ -46,6 +59,7 @@ class StepTrigger(BaseTrigger):
         self.started = started
         self.held = held
         self.last_try = last_try
+        self.work = work
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and exactly the arguments of the constructor."""
@@ -58,17 +72,16 @@ class StepTrigger(BaseTrigger):
                 "started": self.started,
                 "held": self.held,
                 "last_try": self.last_try,
+                "work": self.work,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: when the attempt began, what was written, and the report or a failure's message and kind."""
-        from include.fleet import join  # the Kubernetes client takes seconds to import
-
         noted = journal.Journal()
         event: dict[str, Any] = {"started": self.started}
         try:
-            event["report"] = await join.run(
+            event["report"] = await runner(self.work)(
                 self.step,
                 self.conf,
                 limits=configured_settings(),

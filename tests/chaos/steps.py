@@ -2,8 +2,8 @@
 
 What Airflow's own part is, is played here: the order of the tasks, their retries and their deferrals. All that can be
 asked of the product is asked of it: whether an error is tried again is the retry policy's decision, what goes on in
-the triggerer is the trigger's. As a program, `python -m tests.chaos.steps`, it reads a JSON object with conf and
-run_id from its standard input; it can be killed at any moment.
+the triggerer is the trigger's. As a program, `python -m tests.chaos.steps`, it reads a JSON object with conf, run_id
+and, for a rotation, work from its standard input; it can be killed at any moment.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import time
 
 from airflow.sdk import RetryAction
 
-from include.fleet import errors, join, operators, triggers, waits
+from include.fleet import errors, join, journal, operators, rotation, triggers, waits
 from include.simulator import fence
 
 ORDER = {
@@ -45,6 +45,7 @@ ORDER = {
         "verify_join",
     ),
 }
+ROTATION = ("plan", "take_turn", "rotate", "verify_rotation")
 HASTE = 20
 """How much sooner than Airflow a step is tried again here: only time may be faked."""
 
@@ -72,18 +73,31 @@ def play(conf, *, run_id):
     return reports
 
 
+def play_rotation(conf, *, run_id):
+    """Run all steps of a rotation of the jwtSecret and return their reports by name, as `play` does."""
+    reports = {}
+    try:
+        for step in ROTATION:
+            reports[step] = with_retries(step, conf, run_id=run_id, reports=reports, work=triggers.ROTATION)
+    finally:
+        if held(reports) is not None:
+            reports["end_turn"] = with_retries("end_turn", conf, run_id=run_id, reports=reports, work=triggers.ROTATION)
+    return reports
+
+
 def held(reports):
     """The turn that a run holds after these reports, or None."""
     return reports.get("take_turn", {}).get("turn")
 
 
-def with_retries(step, conf, *, run_id, reports):
+def with_retries(step, conf, *, run_id, reports, work=triggers.JOIN):
     """Run one step as often as its errors are worth it; returns its report."""
     policy = operators.ErrorClassPolicy()
     for attempt in range(1, operators.RETRIES + 2):
         try:
             last = attempt > operators.RETRIES
-            return asyncio.run(_once(step, conf, attempt=f"{run_id}/{attempt}", reports=reports, last_try=last)) or {}
+            once = _once(step, conf, attempt=f"{run_id}/{attempt}", reports=reports, last_try=last, work=work)
+            return asyncio.run(once) or {}
         except errors.FleetError as error:
             decision = policy.evaluate(error, try_number=attempt, max_tries=operators.RETRIES)
             if decision.action is not RetryAction.RETRY or attempt > operators.RETRIES:
@@ -92,11 +106,12 @@ def with_retries(step, conf, *, run_id, reports):
     raise AssertionError("unreachable")
 
 
-async def _once(step, conf, *, attempt, reports, last_try):
-    limits, started = triggers.configured_settings(), time.time()
+async def _once(step, conf, *, attempt, reports, last_try, work):
+    limits, started, run = triggers.configured_settings(), time.time(), triggers.runner(work)
+    noted = journal.Journal()
     try:
         leave_worker = started + limits.inline_wait
-        return await join.run(
+        report = await run(
             step,
             conf,
             limits=limits,
@@ -104,14 +119,17 @@ async def _once(step, conf, *, attempt, reports, last_try):
             started=started,
             leave_worker=leave_worker,
             reports=reports,
+            changes=noted,
             held=held(reports),
             last_try=last_try,
         )
+        return _with_changes(report, noted)
     except waits.Longer:
         trigger = triggers.StepTrigger(
-            step=step, conf=conf, attempt=attempt, started=started, held=held(reports), last_try=last_try
+            step=step, conf=conf, attempt=attempt, started=started, held=held(reports), last_try=last_try, work=work
         )
         event = (await anext(trigger.run())).payload
+    noted.add(event["written"])
     if "message" in event:
         raise errors.restored(
             event["permanent"],
@@ -119,14 +137,21 @@ async def _once(step, conf, *, attempt, reports, last_try):
             retry_after=event.get("retry_after"),
             diagnosis=event.get("diagnosis"),
         )
-    if step in (join.verify_join.__name__, join.take_turn.__name__):
-        return await join.run(
+    if step in (join.verify_join.__name__, join.take_turn.__name__, rotation.verify_rotation.__name__):
+        report = await run(
             step, conf, limits=limits, attempt=attempt, started=started, reports=reports, held=held(reports)
         )
-    return event["report"]
+        return _with_changes(report, noted)
+    return _with_changes(event["report"], noted)
+
+
+def _with_changes(report, noted):
+    """What the operator returns: the report with what the step has written."""
+    return {**report, "changed": noted.notes} if noted.notes else report
 
 
 if __name__ == "__main__":
     fence.put_up()
     given = json.load(sys.stdin)
-    play(given["conf"], run_id=given["run_id"])
+    played = play_rotation if given.get("work") == triggers.ROTATION else play
+    played(given["conf"], run_id=given["run_id"])
