@@ -258,6 +258,13 @@ async def take_turns(rotation: Rotation, found: Found) -> list[str]:
         await rotation.turns.give_back(turn.HOST)
 
 
+async def hold(rotation: Rotation, found: Found) -> None:
+    """Go on holding all turns that an earlier step has taken; where one was lost, wait for them again."""
+    names = [turn.ROTATION, *(turn.of_member(follower.uid) for follower in found.followers), turn.HOST]
+    if not all(await waits.together(*map(rotation.turns.keep, names))):
+        await take_turns(rotation, found)
+
+
 async def _take(rotation: Rotation, name: str, *, member: str = "") -> None:
     seconds = rotation.conf.turn_timeout
     await rotation.turns.take(name, limit=rotation.limit(seconds), seconds=seconds, member=member)

@@ -239,6 +239,9 @@ async def rotate(rotation: rotating.Rotation) -> joining.Report:
             log.info("Member %s is asked again: %s", follower.name, error)
 
     await rotation.at_once(ask, found)
+    if rotation.leave_worker is not None and rotation.changes.notes:
+        # Runs of the installer are due, which take minutes.
+        raise waits.Longer
     again = min(rotation.limits.poll, max(_ASK_AGAIN, len(sides) / _ASKED_PER_SECOND))
     seen = await waits.together(*(_follow(rotation, side, due, again=again) for side in sides.values()))
     (first, *others) = seen
@@ -392,11 +395,12 @@ async def verify_rotation(rotation: rotating.Rotation) -> joining.Report:
         if "problem" in earlier and name not in proven:
             problems.setdefault(name, earlier["problem"])
     if problems:
+        named = ", ".join(sorted(proven)) or "none"
         raise errors.VerificationError(
             f"The jwtSecret of {rotation.conf.host} is rotated ({redaction.fingerprint(host.jwt_secret)}), but not all "
             "members follow: "
             + "".join(f"\n  - {name}: {why}" for name, why in sorted(problems.items()))
-            + f"\n  Proven: {', '.join(sorted(proven)) or 'none'}. Clear this task when they are mended, or run the DAG "
+            + f"\n  Proven: {named}. Clear this task when they are mended, or run the DAG "
             "again, with leave_out for those that will not be: it goes on with the same secret, kept in "
             f"{kubesphere.NEXT_SECRET}."
         )
@@ -547,5 +551,5 @@ async def _connected(
 async def _in_turn(step: str, rotation: rotating.Rotation, held: str | None) -> joining.Report:
     """Run the step while the run holds its turns."""
     if held is not None and step != end_turn.__name__:
-        await rotating.take_turns(rotation, await rotating.find(rotation))
+        await rotating.hold(rotation, await rotating.find(rotation))
     return await STEPS[step](rotation)

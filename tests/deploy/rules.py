@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from include.fleet import join
+from include.fleet import join, rotation
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("host", "member")
@@ -24,10 +24,13 @@ CASES = frozenset(
         "probe",
         "proxy",
         "rollback",
+        "rotation",
         "shared port",
     }
 )
 """What a comment may have in brackets: in which joins a rule is needed, if not in all; also as "one or another"."""
+TASKS = frozenset(join.STEPS) | frozenset(rotation.STEPS)
+"""Of both DAGs; those of the same name do the same, and a rule for one of them is for both."""
 _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
 _RULE = re.compile(r"((?:^  #.*\n)*)^  - apiGroups:", re.MULTILINE)
 _COMMENT = re.compile(r"(required|optional)(?: \(([^)]+)\))?: ([a-z_, ]+)\. (\S.*)")
@@ -122,7 +125,7 @@ def read(side):
                     position=position,
                     required=need == "required",
                     cases=frozenset(cases.split(", ") if cases else ()),
-                    tasks=frozenset(join.STEPS if tasks == "every task" else tasks.split(", ")),
+                    tasks=frozenset(TASKS if tasks == "every task" else tasks.split(", ")),
                     groups=tuple(rule["apiGroups"]),
                     resources=tuple(rule["resources"]),
                     names=tuple(rule.get("resourceNames", ())),

@@ -40,6 +40,18 @@ STORED = [
             "last_try": False,
         },
     ),
+    (
+        "include.fleet.triggers.StepTrigger",
+        {
+            "step": "wait_installer",
+            "conf": CONF,
+            "attempt": f"manual__1 of {RUN_AFTER}/1",
+            "started": 1795441577.2,
+            "held": None,
+            "last_try": False,
+            "work": "join",
+        },
+    ),
 ]
 """The triggers of waiting runs, as they are in Airflow's database."""
 METHOD = "resume"

@@ -67,10 +67,10 @@ def test_a_member_that_goes_away_in_the_middle_stops_no_other_and_is_named(stage
     before = stage.in_force()["m2"]
     member = stage.clusters["m2"]
     # Nobody answers there any more, from when the host is asked on.
-    gone = Act(function=lambda _: member.restart_server(25), moment=Moment.COMMITTED)
+    gone = Act(function=lambda _: member.restart_server(60), moment=Moment.COMMITTED)
     disturb(stage, *WRITES["host"], gone)
     with pytest.raises(errors.VerificationError) as caught:
-        stage.rotate(member_installer_timeout=8, verify_timeout=4)
+        stage.rotate(member_installer_timeout=10, verify_timeout=15)
     said = str(caught.value)
     assert "\n  - m2: " in said
     assert "- m1" not in said
