@@ -1,12 +1,15 @@
 """Fleets whose jwtSecret is rotated; what the product says of them is looked through for secrets in the end."""
 
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import urllib.parse
 
 import pytest
 import yaml
@@ -95,14 +98,13 @@ class Stage:
         """The secret that a rotation keeps, None where there is none."""
         return evidence.decoded(self.host, "next-jwt-secret")["jwtSecret"] if self.kept() else None
 
-    def lead(self, name, server):
-        """Have Airflow's connection to a member lead to a server; return where it led."""
-        variable = f"AIRFLOW_CONN_{name.upper()}"
-        connection = json.loads(os.environ[variable])
-        (cluster,) = connection["extra"]["kube_config"]["clusters"]
-        former, cluster["cluster"]["server"] = cluster["cluster"]["server"], server
-        os.environ[variable] = json.dumps(connection)
-        return former
+    def answers(self, name):
+        """Tell whether the API server of a cluster takes connections."""
+        (cluster,) = self.fleet.simulation.connections[name]["extra"]["kube_config"]["clusters"]
+        server = urllib.parse.urlsplit(cluster["cluster"]["server"])
+        with contextlib.suppress(OSError), socket.create_connection((server.hostname, server.port), timeout=1):
+            return True
+        return False
 
     def in_force(self):
         return {name: evidence.secret_of(cluster) for name, cluster in self.clusters.items()}

@@ -81,7 +81,7 @@ def test_a_member_that_goes_away_in_the_middle_stops_no_other_and_is_named(stage
     assert len({now[name] for name in ("host", "m1", "p1")} - {before}) == 1
     assert stage.kept() == ["next-jwt-secret"]
     assert stage.leases() == []
-    evidence.wait_for(lambda: evidence.is_ready(stage.host.object("clusters", "m2")), seconds=60)
+    evidence.wait_for(lambda: stage.answers("m2"), seconds=90)
     report = stage.step("plan")
     assert any("goes on with the rotation" in line and "3 of 4" in line for line in report["notes"])
     stage.rotate(run_id="another-run")
