@@ -69,6 +69,23 @@ def test_every_task_is_a_step_or_asks_a_person(dag, leave):
     assert {task.work for task in leave.tasks if task.task_id != "approve_plan"} == {"leave"}
 
 
+def test_a_rotation_plans_takes_its_turns_changes_proves_and_lets_others_in(dagbag):
+    from include.fleet import rotation
+
+    dag = dagbag.dags["rotate_jwt_secret"]
+    assert [task.task_id for task in dag.topological_sort()] == [
+        "plan",
+        "approve_plan",
+        "take_turn",
+        "rotate",
+        "verify_rotation",
+        "end_turn",
+    ]
+    assert set(dag.task_ids) - set(rotation.STEPS) == {"approve_plan"}
+    assert dag.params["approve"] is True
+    assert dag.get_task("end_turn").is_teardown
+
+
 @pytest.mark.parametrize("dag_id", DAGS)
 def test_the_page_of_a_dag_names_every_task(dagbag, dag_id):
     dag = dagbag.dags[dag_id]

@@ -503,7 +503,7 @@ class Cluster:
         try:
             return await self._send_with(used, path, method, **options)
         except client.ApiException as error:
-            if error.status != 401:
+            if error.status != 401 or _is_of_kubesphere(error):
                 raise
         return await self._send_with(await self._client(instead_of=used), path, method, **options)
 
@@ -657,6 +657,11 @@ def _timeout(connect: float, answer: float) -> aiohttp.ClientTimeout:
 def _body(error: client.ApiException) -> str:
     body = error.body or ""
     return body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+
+
+def _is_of_kubesphere(error: client.ApiException) -> bool:
+    """Tell whether ks-apiserver behind the proxy has refused, and not the API server (kubesphere-facts 6.6, 7.6)."""
+    return status_message(_body(error)).startswith("Unauthorized: ")
 
 
 def _missing_right(error: client.ApiException) -> re.Match[str] | None:

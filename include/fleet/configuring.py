@@ -109,12 +109,14 @@ async def ask_for(
     jwt_secret: str | None = None,
     address: str | None = None,
     seen: kubesphere.Snapshot | None = None,
+    record: bool = True,
 ) -> bool:
     """Have a ClusterConfiguration ask for these, in one patch; return whether anything had to be written.
 
     *seen* is what was read of the cluster a moment ago, which then is not read again.
 
-    What the cluster was before its first change is kept first, see `_record_before`. Who is overtaken by another
+    What the cluster was before its first change is kept first, see `_record_before`; without *record* it is not, as
+    nobody goes back to it. Who is overtaken by another
     join of the same host, or by an installer that makes it anew, reads again, and most often finds nothing left to
     do; raises ConflictError after some.
     """
@@ -125,8 +127,9 @@ async def ask_for(
         patch = kubesphere.configuration_patch(configuration, role=role, jwt_secret=jwt_secret, address=address)
         if not patch:
             return False
-        in_force = await _secret_in_force(cluster, seen=seen)
-        await _record_before(cluster, configuration, in_force, attempt=attempt)
+        if record:
+            in_force = await _secret_in_force(cluster, seen=seen)
+            await _record_before(cluster, configuration, in_force, attempt=attempt)
         # The version makes a patch fail that rests on what somebody has changed meanwhile.
         version = configuration["metadata"]["resourceVersion"]
         try:

@@ -15,14 +15,15 @@ FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "remove
 
 
 async def tell(context: dict[str, Any]) -> str:
-    """Say which run of which member is late, what it has not finished, and what to do. Airflow keeps the sentence.
+    """Say which run for whom is late, what it has not finished, and what to do. Airflow keeps the sentence.
 
     Airflow takes a deadline back from a run that succeeds in time, not from one that fails or is cancelled: of a
     run that has ended there is nothing to say but that.
     """
     run = context["dag_run"]
     run_id = run["dag_run_id"]
-    name = f"Run {run_id} for member {run['conf'].get('cluster')}"
+    conf = run["conf"]
+    name = f"Run {run_id} for " + (f"host {conf['host']}" if "host" in conf else f"member {conf.get('cluster')}")
     if run["state"] in FINISHED:
         said = f"{name} had ended as {run['state']} before its deadline."
         log.info(said)

@@ -237,7 +237,7 @@ class _Host:
                 continue
             free -= 1
             actions.append(self._start(row))
-        return actions + self._prune(rows, free)
+        return actions + self._prune(rows, free, held.get("host"))
 
     def _withheld(self, row: Row, held: Mapping[str, Mapping[str, str]]) -> str:
         """Return why nothing is started for a member that has drifted, or ""."""
@@ -336,7 +336,7 @@ class _Host:
             "canary": bool(row.pop("canary", False)),
         }
 
-    def _prune(self, rows: Sequence[Row], free: int) -> list[dict[str, Any]]:
+    def _prune(self, rows: Sequence[Row], free: int, stopped: Mapping[str, str] | None) -> list[dict[str, Any]]:
         """Return the leaves of members that the inventory has given up, slowly: a mistake must not empty a host."""
         gone = [row for row in rows if row.get("absent_runs") and row["state"] == "undeclared"]
         if not gone or not self._seen["prune"]:
@@ -345,7 +345,9 @@ class _Host:
         most = max(1, min(_PRUNE_MOST, int(total * _PRUNE_SHARE)))
         actions: list[dict[str, Any]] = []
         for row in gone:
-            if self._partial:
+            if stopped:
+                row["waits"] = f"{stopped['sentence']} Nothing is started meanwhile."
+            elif self._partial:
                 row["waits"] = "A reconcile of a part of the fleet takes nothing out."
             elif row["absent_runs"] < _ABSENT_RUNS:
                 row["waits"] = (

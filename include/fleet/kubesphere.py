@@ -31,6 +31,8 @@ INSTALLER_SELECTOR = "app in (ks-install, ks-installer)"
 IDENTITY = kinds.Ref(kinds.NAMESPACE, "kube-system")
 BEFORE_JOIN = kinds.Ref(kinds.SECRET, "before-join", NAMESPACE)
 """What a cluster was before its first join: written once by this project, read when it leaves."""
+NEXT_SECRET = kinds.Ref(kinds.SECRET, "next-jwt-secret", NAMESPACE)
+"""On a host, while its jwtSecret is rotated: the new one, so that a rotation that was cut off goes on with it."""
 
 HOST_DEPLOYMENTS = (
     kinds.Ref(kinds.DEPLOYMENT, "tower", NAMESPACE),

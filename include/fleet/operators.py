@@ -114,7 +114,7 @@ def run_deadline(name: str = "joined in time") -> DeadlineAlert:
 
 
 class StepOperator(BaseOperator):
-    """Runs the step of a join or of a leave that has the name of the task.
+    """Runs the step of a join, of a leave or of a rotation that has the name of the task.
 
     A step that has to wait for minutes, or still waits after some seconds, moves to the triggerer, which ends it and
     hands on its report. A step that reads what earlier ones reported runs once more in the worker instead.
@@ -123,7 +123,7 @@ class StepOperator(BaseOperator):
     :param long_after: ids of the tasks after whose changes the step is known to take minutes: then no worker begins it
     :param in_turn: whether the step runs between `take_turn` and `end_turn`
     :param again: whether a step that reads earlier reports runs once more in the worker after the triggerer
-    :param work: whose step it is, `join` or `leave`
+    :param work: whose step it is, `join`, `leave` or `rotation`
     """
 
     def __init__(

@@ -88,9 +88,9 @@ async def behind(host: clusters.Cluster, name: str, *, cluster: kubesphere.Objec
 
 
 async def static_token(host: clusters.Cluster, *others: clusters.Cluster) -> str | None:
-    """Return the host's static token: a root credential, read for this request and forgotten; None if it may not be.
+    """Return the static token of a cluster, most often the host; None if it may not be read.
 
-    It is kept secret on the host and on *others*.
+    It is a root credential, read for this request and forgotten. It is kept secret on that cluster and on *others*.
     """
     try:
         token = kubesphere.secret_value(await host.read(kubesphere.SECRET), "token")
@@ -206,12 +206,7 @@ class ProofLook:
 
     async def _probe(self, token: str | None) -> _Answer:
         """Ask the member's ks-apiserver whether it takes a token of the host (kubesphere-facts 7.1)."""
-        status, body, answer = await _ask(self._member, f"{kubesphere.API_SERVER}/{USER}", token)
-        if answer is not None:
-            return answer
-        # Any answer of ks-apiserver itself to a signed token but "signature is invalid" proves the secret.
-        spoke = status == 200 or (status == 401 and "Unauthorized: " in body)
-        return _Answer() if spoke else _unanswered("the member's ks-apiserver", status, body)
+        return await _takes(self._member, token, who="the member's ks-apiserver")
 
     # The secret alone proves no identity: two members of one host share it.
 
@@ -397,6 +392,26 @@ class HostLook:
         if config.role != kubesphere.MEMBER:
             return f"the role of the member is {config.role or 'none'}, not {kubesphere.MEMBER}", None
         return "", config
+
+
+async def not_loaded(side: clusters.Cluster, token: str | None) -> str | None:
+    """Return why the ks-apiserver of *side* has not loaded the jwtSecret that signed *token*, "" if it has.
+
+    None where it cannot be asked, nor will be in a moment: that says nothing.
+    """
+    answer = await _takes(side, token, who="ks-apiserver")
+    if answer.unreachable and not answer.passing:
+        return None
+    return answer.pending or answer.unreachable
+
+
+async def _takes(side: clusters.Cluster, token: str | None, *, who: str) -> _Answer:
+    status, body, answer = await _ask(side, f"{kubesphere.API_SERVER}/{USER}", token)
+    if answer is not None:
+        return answer
+    # Any answer of ks-apiserver itself to a signed token but "signature is invalid" proves the secret.
+    spoke = status == 200 or (status == 401 and "Unauthorized: " in body)
+    return _Answer() if spoke else _unanswered(who, status, body)
 
 
 async def _forwarded(host: clusters.Cluster, name: str, token: str | None) -> _Answer:

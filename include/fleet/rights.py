@@ -81,6 +81,8 @@ ALL = (
     *_required(HOST, _SYSTEM, "create", "secrets"),
     *_optional(HOST, _SYSTEM, "get", "secrets", "before-join", cases=("failed run or rollback",)),
     *_optional(HOST, _SYSTEM, "delete", "secrets", "before-join", cases=("rollback",)),
+    *_required(HOST, _SYSTEM, "get", "secrets", "next-jwt-secret", cases=("rotation",)),
+    *_required(HOST, _SYSTEM, "delete", "secrets", "next-jwt-secret", cases=("rotation",)),
     *_required(HOST, _SYSTEM, "get create patch", "leases.coordination.k8s.io"),
     *_required(HOST, _SYSTEM, "delete", "leases.coordination.k8s.io"),
     *_optional(HOST, _SYSTEM, "list watch", "leases.coordination.k8s.io", cases=("dead run",)),
@@ -179,5 +181,6 @@ def absent(conf: confs.Conf) -> set[str]:
         "proxy": conf.connection is not confs.Connection.DIRECT,
         "probe": conf.probe,
         "rollback": conf.on_failure is confs.OnFailure.ROLLBACK,
+        "rotation": False,
     }
     return {word for word, it_does in applies.items() if not it_does}

@@ -117,7 +117,7 @@ class _Survey:
         members = await asyncio.gather(*(self._member(member, seen) for member in host.members))
         names = {member.cluster for member in host.members}
         others = [item for item in seen.clusters if item["metadata"]["name"] not in names]
-        own = seen.config.host_cluster_name
+        own, rotating = seen.config.host_cluster_name, more.pop("rotating")
         undeclared = [
             {"cluster": item["metadata"]["name"], **_facts(item)}
             for item in others
@@ -127,7 +127,7 @@ class _Survey:
             **told,
             **more,
             "error": "",
-            "findings": _findings(seen),
+            "findings": _findings(seen, rotating=rotating),
             "members": list(members),
             "undeclared": undeclared,
             "seconds": round(time.monotonic() - began, 1),
@@ -159,17 +159,19 @@ class _Survey:
             "role": config.role,
             "jwt_secret": redaction.fingerprint(config.jwt_secret),
             "tower_address": seen.address,
-            "turns": await self._turns(host),
+            **await self._turns(host),
         }
 
-    async def _turns(self, host: clusters.Cluster) -> list[dict[str, str]]:
-        """Return which members runs are changing now, from whatever Airflow, and which runs."""
+    async def _turns(self, host: clusters.Cluster) -> dict[str, Any]:
+        """Return which members runs are changing now, from whatever Airflow, and which run changes all of them."""
         try:
             leases = await host.list(kinds.LEASE, namespace=kubesphere.NAMESPACE)
         except errors.ForbiddenError as error:
             host.do_without(error, "Runs of other Airflows are not counted, nor waited for before more are started")
-            return []
-        return [{"member_uid": uid, "holder": holder} for uid, holder in turn.held(leases, now=self._measure.now)]
+            return {"turns": [], "rotating": ""}
+        now = self._measure.now
+        turns = [{"member_uid": uid, "holder": holder} for uid, holder in turn.held(leases, now=now)]
+        return {"turns": turns, "rotating": turn.rotating(leases, now=now)}
 
     async def _member(self, member: inventory.Member, host: drift.HostSeen) -> dict[str, Any]:
         conf, cluster = member.conf, host.named(member.cluster)
@@ -263,9 +265,21 @@ def _facts(cluster: kubesphere.Object) -> dict[str, Any]:
 _LONGEST = 300
 
 
-def _findings(host: drift.HostSeen) -> list[dict[str, str]]:
-    """Return what is wrong with the host itself; `holds` is the connection type for which nothing is started."""
+def _findings(host: drift.HostSeen, *, rotating: str) -> list[dict[str, str]]:
+    """Return what is wrong with the host itself; `holds` is the connection type for which nothing is started.
+
+    *rotating* is the run that is rotating its jwtSecret, or "".
+    """
     found = []
+    if rotating:
+        found.append(
+            {
+                "kind": "rotating",
+                "sentence": f"Run {rotating} is rotating the jwtSecret of the host and its members.",
+                "next": "Wait for it: whoever has not followed then is repaired.",
+                "holds": "host",
+            }
+        )
     if host.controller:
         found.append(
             {

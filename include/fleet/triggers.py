@@ -22,19 +22,19 @@ def configured_settings() -> settings.Settings:
     return settings.Settings.read(lambda name: airflow_conf.get("fleet", name, fallback=None))
 
 
-JOIN, LEAVE = "join", "leave"
+JOIN, LEAVE, ROTATION = "join", "leave", "rotation"
 """What a DAG does; the names of the modules that hold its steps."""
 
 
 def runner(work: str) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
-    """Return what runs a step of a join or of a leave by its name."""
-    from include.fleet import join, leave  # the Kubernetes client takes seconds to import
+    """Return what runs a step of a join, of a leave or of a rotation by its name."""
+    from include.fleet import join, leave, rotation  # the Kubernetes client takes seconds to import
 
-    return leave.run if work == LEAVE else join.run
+    return {JOIN: join.run, LEAVE: leave.run, ROTATION: rotation.run}[work]
 
 
 class StepTrigger(BaseTrigger):
-    """Runs one step of a join or of a leave until it has nothing to wait for any more, or has failed.
+    """Runs one step of a join, of a leave or of a rotation until it has nothing to wait for any more, or has failed.
 
     The arguments are references only: they are stored in Airflow's database.
 
@@ -44,7 +44,7 @@ class StepTrigger(BaseTrigger):
     :param started: when the attempt began, in seconds since the epoch
     :param held: the turn that the run holds, a Lease's name
     :param last_try: whether nothing is tried again after this attempt
-    :param work: whose step it is, `join` or `leave`
+    :param work: whose step it is, `join`, `leave` or `rotation`
     """
 
     def __init__(

@@ -26,7 +26,13 @@ HOST = f"{_PREFIX}-host"
 """Name of the Lease on the host's own configuration."""
 WEBHOOK = f"{_PREFIX}-webhook"
 """Name of the Lease on the host's webhook for Clusters."""
-_ABOUT = {HOST: "the host's configuration", WEBHOOK: "the host's webhook for Clusters"}
+ROTATION = f"{_PREFIX}-rotation"
+"""Name of the Lease on the jwtSecret that the host and its members have in common."""
+_ABOUT = {
+    HOST: "the host's configuration",
+    WEBHOOK: "the host's webhook for Clusters",
+    ROTATION: "the jwtSecret of the host and its members",
+}
 _FOR = f"{_PREFIX}/turn-for"
 """The annotation that tells people what a Lease is about."""
 _RENEW_AFTER = 0.25
@@ -74,16 +80,18 @@ class Turns:
         seconds: float,
         unless: Callable[[], Awaitable[bool]] | None = None,
         bells: Sequence[waits.Bell] = (),
+        member: str = "",
     ) -> bool:
         """Wait until this run holds the Lease; at once if it does already. From then on `working` renews it.
 
+        *member* is what a run with many of them calls the one that this Lease is on.
         *unless* is asked at each look, which *bells* can ring for: once it is true there is no need to hold it any
         more, and False is returned.
         Raises DeadlineError with the holder's name after *seconds* in all, as *limit* says, Longer when the wait has to
         leave the worker, and what requests raise.
         """
         ref = _ref(name)
-        what = _ABOUT.get(name, f"member {self._member}")
+        what = _ABOUT.get(name, f"member {member or self._member}")
         waiting = _Waiting(self._host, ref, holder=self._holder, limits=self._limits, what=what)
         needless = False
 
@@ -268,17 +276,33 @@ def holder_of(lease: Mapping[str, Any]) -> str:
 def held(leases: Iterable[Mapping[str, Any]], *, now: datetime.datetime) -> list[tuple[str, str]]:
     """Return the kube-system UIDs of the members that runs are changing, by these Leases, and who does.
 
-    By the clocks of those who hold them, which is good enough for telling people and for counting.
+    By the clocks of those who hold them, which is good enough for telling people and for counting. A rotation, which
+    changes all members of the host, is not among them: `rotating` tells of it.
     """
-    found = []
-    for lease in leases:
-        name, spec = str(lease["metadata"]["name"]), lease.get("spec") or {}
-        if not name.startswith(f"{_PREFIX}-") or name == HOST or not holder_of(lease):
-            continue
-        lasts = datetime.timedelta(seconds=float(spec.get("leaseDurationSeconds") or 0))
-        if datetime.datetime.fromisoformat(str(spec.get("renewTime") or _LONG_AGO)) + lasts > now:
-            found.append((name.removeprefix(f"{_PREFIX}-"), holder_of(lease)))
-    return sorted(found)
+    leases = list(leases)
+    names = ((str(lease["metadata"]["name"]), lease) for lease in leases)
+    rotation = rotating(leases, now=now)
+    return sorted(
+        (name.removeprefix(f"{_PREFIX}-"), holder_of(lease))
+        for name, lease in names
+        if name.startswith(f"{_PREFIX}-") and name not in _ABOUT
+        if _is_held(lease, now) and holder_of(lease) != rotation
+    )
+
+
+def rotating(leases: Iterable[Mapping[str, Any]], *, now: datetime.datetime) -> str:
+    """Return which run is rotating the jwtSecret of the host and its members, by these Leases, or ""."""
+    held_ones = (lease for lease in leases if lease["metadata"]["name"] == ROTATION and _is_held(lease, now))
+    return next((holder_of(lease) for lease in held_ones), "")
+
+
+def _is_held(lease: Mapping[str, Any], now: datetime.datetime) -> bool:
+    spec = lease.get("spec") or {}
+    lasts = datetime.timedelta(seconds=float(spec.get("leaseDurationSeconds") or 0))
+    return (
+        bool(holder_of(lease))
+        and datetime.datetime.fromisoformat(str(spec.get("renewTime") or _LONG_AGO)) + lasts > now
+    )
 
 
 async def _renewed(host: clusters.Cluster, ref: kinds.Ref, lease: Mapping[str, Any]) -> None:

@@ -257,6 +257,8 @@ async def together(*waits: Awaitable[Result]) -> list[Result]:
     Raises what that one raised, or Longer if that is all that was raised.
     """
     tasks = [asyncio.ensure_future(wait) for wait in waits]
+    if not tasks:
+        return []
     try:
         _, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         if others:

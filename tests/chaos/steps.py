@@ -2,8 +2,8 @@
 
 What Airflow's own part is, is played here: the order of the tasks, their retries and their deferrals. All that can be
 asked of the product is asked of it: whether an error is tried again is the retry policy's decision, what goes on in
-the triggerer is the trigger's. As a program, `python -m tests.chaos.steps`, it reads a JSON object with conf and
-run_id from its standard input; it can be killed at any moment.
+the triggerer is the trigger's. As a program, `python -m tests.chaos.steps`, it reads a JSON object with conf, run_id
+and, for a rotation, work from its standard input; it can be killed at any moment.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import time
 
 from airflow.sdk import RetryAction
 
-from include.fleet import errors, join, journal, leave, operators, triggers, waits
+from include.fleet import errors, join, journal, leave, operators, rotation, triggers, waits
 from include.simulator import fence
 
 ORDER = {
@@ -46,6 +46,7 @@ ORDER = {
     ),
 }
 LEAVE = ("plan", "take_turn", "remove_cluster", "clean_member", "restore_member", "verify_leave")
+ROTATION = ("plan", "take_turn", "rotate", "verify_rotation")
 HASTE = 20
 """How much sooner than Airflow a step is tried again here: only time may be faked."""
 
@@ -84,6 +85,18 @@ def play_leave(conf, *, run_id):
     finally:
         if "take_turn" in reports:
             reports["end_turn"] = with_retries("end_turn", conf, run_id=run_id, reports=reports, work=triggers.LEAVE)
+    return reports
+
+
+def play_rotation(conf, *, run_id):
+    """Run all steps of a rotation of the jwtSecret and return their reports by name, as `play` does."""
+    reports = {}
+    try:
+        for step in ROTATION:
+            reports[step] = with_retries(step, conf, run_id=run_id, reports=reports, work=triggers.ROTATION)
+    finally:
+        if held(reports) is not None:
+            reports["end_turn"] = with_retries("end_turn", conf, run_id=run_id, reports=reports, work=triggers.ROTATION)
     return reports
 
 
@@ -139,7 +152,8 @@ async def _once(step, conf, *, attempt, reports, last_try, work):
             retry_after=event.get("retry_after"),
             diagnosis=event.get("diagnosis"),
         )
-    if step in (join.verify_join.__name__, join.take_turn.__name__, leave.verify_leave.__name__):
+    ends = (join.verify_join, join.take_turn, leave.verify_leave, rotation.verify_rotation)
+    if step in [each.__name__ for each in ends]:
         report = await run(
             step, conf, limits=limits, attempt=attempt, started=started, reports=reports, held=held(reports)
         )
@@ -155,4 +169,5 @@ def _with_changes(report, noted):
 if __name__ == "__main__":
     fence.put_up()
     given = json.load(sys.stdin)
-    play(given["conf"], run_id=given["run_id"])
+    played = play_rotation if given.get("work") == triggers.ROTATION else play
+    played(given["conf"], run_id=given["run_id"])

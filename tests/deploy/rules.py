@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from include.fleet import join, leave
+from include.fleet import join, leave, rotation
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("host", "member")
@@ -24,6 +24,7 @@ CASES = frozenset(
         "probe",
         "proxy",
         "rollback",
+        "rotation",
         "shared port",
     }
 )
@@ -31,6 +32,8 @@ CASES = frozenset(
 LEAVES = ("leave-host", "leave-member")
 """What a leave needs besides the files of both sides."""
 LEAVE_CASES = frozenset({"controller down", "dead member", "labels", "tower down"})
+TASKS = frozenset(join.STEPS) | frozenset(rotation.STEPS)
+"""Of both DAGs; those of the same name do the same, and a rule for one of them is for both."""
 _DOCUMENT = re.compile(r"^---\n", re.MULTILINE)
 _RULE = re.compile(r"((?:^  #.*\n)*)^  - apiGroups:", re.MULTILINE)
 _COMMENT = re.compile(r"(required|optional)(?: \(([^)]+)\))?: ([a-z_, ]+)\. (\S.*)")
@@ -105,7 +108,7 @@ def objects(side):
 @functools.cache
 def read(side):
     """The rules of a file; a comment that does not say what a rule is for is an AssertionError."""
-    found, steps = [], leave.STEPS if side in LEAVES else join.STEPS
+    found, steps = [], leave.STEPS if side in LEAVES else TASKS
     for document in _DOCUMENT.split(path(side).read_text()):
         content = yaml.safe_load(document)
         if content["kind"] not in ("Role", "ClusterRole"):

@@ -3,13 +3,14 @@
 import urllib.parse
 
 import pytest
+import yaml
 
 from bench import audit
-from include.fleet import errors, join
+from include.fleet import errors, join, rotation
 from include.simulator import resources
 from tests.chaos import cases, steps
 from tests.deploy import rules
-from tests.joins import handing
+from tests.joins import evidence, handing
 
 SIDES = {"host": "host", "m1": "member"}
 CLUSTER_SCOPED = {kind.plural for kind in resources.ALL if not kind.namespaced}
@@ -17,7 +18,7 @@ CLUSTER_SCOPED = {kind.plural for kind in resources.ALL if not kind.namespaced}
 
 @pytest.mark.parametrize("rule", rules.everything(), ids=str)
 def test_a_rule_says_which_tasks_need_it_and_in_which_joins(rule):
-    assert rule.tasks <= set(join.STEPS)
+    assert rule.tasks <= rules.TASKS
     assert rule.words <= rules.CASES
 
 
@@ -73,22 +74,26 @@ def asked_of(monkeypatch):
     """Return what each step of a stage asks for from now on: step, side and right."""
 
     def watch(stage):
-        asked, run = set(), join.run
+        asked = set()
 
-        async def watched(step, *args, **options):
-            before = {name: len(cluster.audit()) for name, cluster in stage.simulation.clusters.items()}
-            try:
-                return await run(step, *args, **options)
-            finally:
-                for name, cluster in stage.simulation.clusters.items():
-                    entries = cluster.audit()[before[name] :]
-                    asked.update(
-                        (_asker(step, entry), SIDES[name], *right(entry))
-                        for entry in entries
-                        if cases.mine(entry) and not is_free(entry)
-                    )
+        def watching(run):
+            async def watched(step, *args, **options):
+                before = {name: len(cluster.audit()) for name, cluster in stage.simulation.clusters.items()}
+                try:
+                    return await run(step, *args, **options)
+                finally:
+                    for name, cluster in stage.simulation.clusters.items():
+                        entries = cluster.audit()[before[name] :]
+                        asked.update(
+                            (_asker(step, entry), SIDES[name], *right(entry))
+                            for entry in entries
+                            if cases.mine(entry) and not is_free(entry)
+                        )
 
-        monkeypatch.setattr(join, "run", watched)
+            return watched
+
+        for work in (join, rotation):
+            monkeypatch.setattr(work, "run", watching(work.run))
         return asked
 
     return watch
@@ -152,6 +157,21 @@ def test_a_rollback_asks_for_nothing_that_no_rule_grants_it(airflow_home, monkey
     # What has failed reads once more what it may, to say what is wrong.
     told = {ask for ask in asked if ask[0] != "verify_join"}
     assert [ask for ask in sorted(told) if not _is_granted(*ask)] == []
+
+
+@pytest.mark.parametrize("kubesphere", cases.KUBESPHERES)
+def test_a_rotation_asks_for_nothing_that_no_rule_grants_it(airflow_home, tmp_path, monkeypatch, asked_of, kubesphere):
+    member = {"joined": "m1", "role": "member", "secret": "host"}
+    with cases.Stage("direct", kubesphere=kubesphere, host={"role": "host"}, member=member) as stage:
+        host = stage.simulation.clusters["host"]
+        evidence.wait_for(lambda: evidence.is_ready(host.object("clusters", "m1")), seconds=60)
+        asked, path = asked_of(stage), tmp_path / "fleet.yaml"
+        declared = {"name": "h", "host_conn_id": "host", "members": [{"cluster": "m1", "member_conn_id": "m1"}]}
+        path.write_text(yaml.safe_dump({"version": 1, "hosts": [declared]}))
+        monkeypatch.setenv("AIRFLOW__FLEET__INVENTORY", str(path))
+        steps.play_rotation({"host": "h"}, run_id="rotation")
+    assert {step for step, *_ in asked} == set(rotation.STEPS)
+    assert [ask for ask in sorted(asked) if not _is_granted(*ask)] == []
 
 
 def is_free(entry):

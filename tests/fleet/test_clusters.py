@@ -11,7 +11,7 @@ import time
 import pytest
 from kubernetes import client, config
 
-from include.fleet import clusters, errors, kinds, kubeconfig, kubesphere, settings
+from include.fleet import clusters, errors, kinds, kubeconfig, kubesphere, proofs, settings
 from include.fleet.connections import importable_kubeconfig
 from include.simulator.disturbances import Cut, Disturbance, Expiry, Refusal
 from include.simulator.simulation import Simulation
@@ -566,6 +566,15 @@ def test_a_refused_credential_is_read_again_from_the_connection(simulation, rene
             assert await anext(lines) == ""
 
     ask(conn_id, question)
+
+
+def test_what_ks_apiserver_refuses_is_no_reason_to_read_the_connection_again(connections, caplog):
+    """It is asked again and again while it loads a new jwtSecret, and each reading would open one more client."""
+    caplog.set_level(logging.INFO)
+    path, headers = f"{kubesphere.API_SERVER}/{proofs.USER}", proofs.signed("of.another.secret")
+    status, body = ask("m1", lambda cluster: cluster.proxied(path, what="ks-apiserver", headers=headers))
+    assert status == 401, body
+    assert "reading its connection again" not in caplog.text
 
 
 def test_a_credential_that_stays_refused_is_told_as_such(simulation, connections):

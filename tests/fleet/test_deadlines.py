@@ -36,6 +36,10 @@ def test_a_late_run_is_named_with_its_member_and_what_is_not_finished(states, ca
     assert said in caplog.messages
 
 
+def test_a_late_rotation_is_named_with_its_host(states):
+    assert "Run manual__1 for host europe has missed its deadline" in said_of(conf={"host": "europe"})
+
+
 def test_a_run_that_failed_long_ago_is_not_called_late(states, caplog):
     """Airflow keeps the deadline of a run that was cancelled."""
     with caplog.at_level("INFO"):

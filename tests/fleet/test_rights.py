@@ -39,9 +39,9 @@ CONF = {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1"}
 @pytest.mark.parametrize(
     ("asked", "absent"),
     [
-        ({"connection": "direct"}, {"proxy", "probe", "rollback"}),
-        ({"connection": "proxy", "probe": True}, {"direct", "rollback"}),
-        ({"connection": "auto", "probe": True, "on_failure": "rollback"}, set()),
+        ({"connection": "direct"}, {"proxy", "probe", "rollback", "rotation"}),
+        ({"connection": "proxy", "probe": True}, {"direct", "rollback", "rotation"}),
+        ({"connection": "auto", "probe": True, "on_failure": "rollback"}, {"rotation"}),
     ],
 )
 def test_the_conf_tells_which_words_of_the_files_do_not_apply(asked, absent):
