@@ -111,7 +111,8 @@ def test_a_name_leads_to_who_answers_a_forwarded_request(start, kubesphere):
     assert wait_for_answers().uid == uid(m1)
     cross(host, name="m1", other="m2")
     assert any(behind().uid == uid(m2) for _ in range(50))
-    assert behind() == proofs.Behind(uid(m2), "a request that the host's ks-apiserver forwarded returned it")
+    forwarded = "a request that the host's ks-apiserver forwarded returned it"
+    assert behind() == proofs.Behind(uid(m2), forwarded, answers=True)
 
 
 def test_where_nothing_can_be_forwarded_the_hosts_own_word_is_told_with_its_time(start):
