@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "join-member-cluster"
-_PARTING = 0.25
+_PARTING = 1.0
 """Seconds."""
 _LONGEST_QUOTE = 300
 _UNFIT = re.compile(r"[^ -'*-~]")
