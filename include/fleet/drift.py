@@ -339,7 +339,6 @@ def _shown(conf: Mapping[str, Any], cluster: kubesphere.Object) -> list[Drift]:
         description=conf.get("description"),
         labels=conf.get("labels") or {},
     )
-    del wanted["metadata"]["annotations"][kubesphere.MEMBER_UID_ANNOTATION]
     wanted["spec"]["connection"].pop("type")
     wanted["spec"]["connection"].pop("kubeconfig", None)
     del wanted["spec"]["enable"]
