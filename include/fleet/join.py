@@ -582,8 +582,7 @@ async def run(
             if last_try or isinstance(error, errors.PermanentError):
                 await diagnosing.explain(join, step, error)
             raise
-        warnings = joining.warnings(report, {"warnings": [*host.done_without, *member.done_without]})
-        return {**report, "warnings": warnings} if warnings else report
+        return joining.with_losses(report, (host, member))
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,12 @@ def run_of(attempt: str) -> str:
 def warnings(*reports: Report) -> list[str]:
     """Return the warnings of reports, each once."""
     return list(dict.fromkeys(line for report in reports for line in report.get("warnings", ())))
+
+
+def with_losses(report: Report, sides: Iterable[clusters.Cluster]) -> Report:
+    """Return a report with what could not be checked or done on *sides* without a right among its warnings."""
+    found = warnings(report, {"warnings": [line for side in sides for line in side.done_without]})
+    return {**report, "warnings": found} if found else report
 
 
 async def ask_host(join: Join, *, address: str | None) -> Report:

@@ -487,9 +487,7 @@ async def run(
         )
         work = _in_turn(step, leave, held)
         report = await (work if turns is None else turns.working(work))
-        done_without = [line for side in leave.sides for line in side.done_without]
-        warnings = joining.warnings(report, {"warnings": done_without})
-        return {**report, "warnings": warnings} if warnings else report
+        return joining.with_losses(report, leave.sides)
 
 
 @contextlib.asynccontextmanager

@@ -510,9 +510,7 @@ async def run(
             turns=turn.Turns(host, holder=name, member=conf.host, limits=limits),
         )
         report = await rotation.turns.working(_in_turn(step, rotation, held))
-        done_without = [line for side in rotation.clusters for line in side.done_without]
-        warnings = joining.warnings(report, {"warnings": done_without})
-        return {**report, "warnings": warnings} if warnings else report
+        return joining.with_losses(report, rotation.clusters)
 
 
 def _declared(fleet: inventory.Inventory, name: str) -> inventory.Host:
