@@ -34,7 +34,6 @@ _PRUNE_SHARE, _PRUNE_MOST = 0.1, 3
 """Of a host's members, at most so many leave in one reconcile, whichever is less; one always may."""
 _SYMPTOMS = frozenset({"not-ready", "stale-conditions", "unreachable"})
 """What says that something is wrong and not what."""
-_RUNNING = records.RUNNING
 
 Row = dict[str, Any]
 
@@ -76,7 +75,7 @@ def decide(
     return {
         "version": records.VERSION,
         "run_id": run_id,
-        "recorded_at": _text(now),
+        "recorded_at": records.moment(now),
         "observed_at": observation["observed_at"],
         "inventory": observation["inventory"],
         "partial": observation["partial"],
@@ -141,7 +140,7 @@ class _Host:
     def _undeclared(self, item: Mapping[str, Any]) -> Row:
         name = item["cluster"]
         former = self._before.get(name)
-        row = {**_row({"drift": [], "paused": False, "conf": {}, **item}, former, self._known, now=self._now)}
+        row = _row({"drift": [], "paused": False, "conf": {}, **item}, former, self._known, now=self._now)
         row["declared"] = False
         if former is None or not (former["declared"] or former.get("absent_runs")):
             sentence = "The host has it, the inventory does not, and never did: nothing is done about it."
@@ -180,7 +179,7 @@ class _Host:
     def _running(self, row: Row) -> str:
         """Return the run that is at work on a member, or ""."""
         for attempt in reversed(row["attempts"]):
-            if attempt["state"] in _RUNNING:
+            if attempt["state"] in records.RUNNING:
                 return str(attempt["run_id"])
         return str(self._turns.get(row.get("uid") or "", ""))
 
@@ -244,9 +243,8 @@ class _Host:
         for scope in (row.get("connection") or _declared_connection(row), "host"):
             if scope in held:
                 return f"{held[scope]['sentence']} Nothing is started meanwhile."
-        if any(drift["repair"] == "person" for drift in row["drift"] if drift["kind"] in _STOPPING):
-            return "It takes a person."
-        if all(drift["repair"] == "person" for drift in row["drift"]):
+        by_person = [drift["kind"] for drift in row["drift"] if drift["repair"] == "person"]
+        if _STOPPING.intersection(by_person) or len(by_person) == len(row["drift"]):
             return "It takes a person."
         if not self._seen["open"]:
             return "Outside of this host's maintenance windows."
@@ -255,9 +253,9 @@ class _Host:
             delay = min(_FIRST_DELAY * 2 ** (len(same) - 1), _LONGEST_DELAY)
             again = _time(same[-1]["started"]) + delay
             if again > self._now:
-                return f"Tried {len(same)} times for this; it is tried again after {_text(again)}."
+                return f"Tried {len(same)} times for this; it is tried again after {records.moment(again)}."
         settling = {"not-ready"} == {drift["kind"] for drift in row["drift"]}
-        if settling and row["cause_since"] == _text(self._now):
+        if settling and row["cause_since"] == records.moment(self._now):
             return "Seen for the first time: the host may get over it by itself."
         return ""
 
@@ -321,7 +319,7 @@ class _Host:
             "dag_id": dag_id,
             "run_id": run_id,
             "number": number,
-            "started": _text(self._now),
+            "started": records.moment(self._now),
             "state": "queued",
         }
         row["attempts"] = [*row["attempts"], attempt][-_ATTEMPTS_KEPT:]
@@ -394,14 +392,14 @@ def _row(member: Mapping[str, Any], former: Row | None, known: Known, *, now: da
         "drift": drift,
         "declared": True,
         "cause": cause,
-        "cause_since": (since or _text(now)) if cause else None,
+        "cause_since": (since or records.moment(now)) if cause else None,
         "attempts": [_refreshed(attempt, known) for attempt in (former or {}).get("attempts", ())],
     }
 
 
 def _refreshed(attempt: Mapping[str, Any], known: Known) -> dict[str, Any]:
     run_id = attempt["run_id"]
-    if attempt["state"] not in _RUNNING:
+    if attempt["state"] not in records.RUNNING:
         return dict(attempt)
     # A run that was recorded and is not there was never started: whoever wrote it down died before.
     state = known.states.get(run_id, "lost")
@@ -411,7 +409,7 @@ def _refreshed(attempt: Mapping[str, Any], known: Known) -> dict[str, Any]:
 
 def _stated(row: Row, former: Row | None, state: str, sentence: str, advice: str, *, now: datetime.datetime) -> Row:
     same = former is not None and former["state"] == state
-    since = former["since"] if same and former is not None else _text(now)
+    since = former["since"] if same and former is not None else records.moment(now)
     return {**row, "state": state, "since": since, "sentence": sentence, "next": advice}
 
 
@@ -434,10 +432,6 @@ def _run_id(host: str, row: Row, number: int, *, verb: str) -> str:
     return re.sub(
         r"[^A-Za-z0-9_.~:+-]", "_", f"reconcile--{verb}--{host}--{row['cluster']}--{cause}--{since}--{number}"
     )
-
-
-def _text(moment: datetime.datetime) -> str:
-    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _time(text: str) -> datetime.datetime:

@@ -8,6 +8,7 @@ bucket that both would have to share. 1,000 members take about 2 MB.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
@@ -138,6 +139,11 @@ SCHEMA: dict[str, Any] = {
     ),
 }
 """JSON Schema of a record; `include/fleet_record.schema.json` is the published one."""
+
+
+def moment(time: datetime.datetime) -> str:
+    """Return a time as records have it, to the second and in UTC."""
+    return time.astimezone(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def usable(record: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -26,6 +26,7 @@ from include.fleet import (
     kinds,
     kubeconfig,
     kubesphere,
+    records,
     redaction,
     settings,
     tower,
@@ -75,7 +76,7 @@ async def survey(
         *(_Survey(host, limits=limits, now=now, at_once=at_once).look() for host in fleet.hosts)
     )
     return {
-        "observed_at": _text(now),
+        "observed_at": records.moment(now),
         "inventory": path,
         "partial": partial,
         "seconds": round(time.monotonic() - began, 1),
@@ -181,7 +182,7 @@ class _Survey:
         facts = {
             "uid": seen.uid if isinstance(seen, drift.MemberSeen) else kubesphere.member_uid(cluster or {}),
             **(_facts(cluster) if cluster else {}),
-            "credential_expires": _text(ends.used) if ends.used else None,
+            "credential_expires": records.moment(ends.used) if ends.used else None,
             "drift": [each.report for each in found],
         }
         if isinstance(seen, drift.MemberSeen) and seen.config:
@@ -324,7 +325,3 @@ def _end(text: str) -> datetime.datetime | None:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
-
-
-def _text(moment: datetime.datetime) -> str:
-    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
