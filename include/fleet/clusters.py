@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "join-member-cluster"
-_PARTING = 1.0
-"""Seconds."""
 _LONGEST_QUOTE = 300
 _UNFIT = re.compile(r"[^ -'*-~]")
 """What a comment in a header must not have."""
@@ -91,8 +89,6 @@ class Cluster:
         self._access = access
         self._api: client.ApiClient | None = None
         self._opening = asyncio.Lock()
-        self._unanswered = False
-        """Whether a request had no answer in time, so that its connection is being closed politely."""
         self._shown: dict[kinds.Ref, dict[str, Any] | None] = {}
         """What the watches that are open show: objects as they are now, None for one that is not there."""
         self._written: set[kinds.Ref] = set()
@@ -103,11 +99,6 @@ class Cluster:
 
     def __str__(self) -> str:
         return f"{self.role} cluster (connection {self.conn_id})"
-
-    async def part(self) -> None:
-        """Let connections end that take the server's part in it; a task's event loop would end before."""
-        if self._unanswered:
-            await asyncio.sleep(_PARTING)
 
     def do_without(self, error: errors.ForbiddenError, loss: str) -> None:
         """Go on without a right: say once in the log, and in the report, what is lost and which right it takes."""
@@ -148,7 +139,6 @@ class Cluster:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 return await asking
         except TimeoutError:
-            self._unanswered = True
             raise errors.UnreachableError(f"read {what} on the {self}: no answer in the time there was.") from None
 
     async def read(self, ref: kinds.Ref) -> dict[str, Any] | None:
@@ -534,7 +524,6 @@ class Cluster:
         # Not chained: the client's exception carries headers and bodies of the server (style rule 20).
         tried = f"{action} {what} on the {self}"
         if not isinstance(error, client.ApiException) or not error.status:
-            self._unanswered = True
             reason = self.redacted(str(error) or type(error).__name__)
             raise errors.UnreachableError(
                 f"{tried}: no answer: {reason}. Check that Airflow's workers and triggerer reach the server of "
@@ -613,8 +602,6 @@ async def connect(
             run=run,
             dry=dry,
         )
-        # After what `open` enters has been left.
-        stack.push_async_callback(cluster.part)
         await cluster.open()
         yield cluster
 
@@ -645,7 +632,6 @@ async def _opened(
 ) -> AsyncIterator[Cluster]:
     async with contextlib.AsyncExitStack() as stack:
         cluster = Cluster(role, conn_id=source, limits=limits, access=lambda: stack.enter_async_context(access()))
-        stack.push_async_callback(cluster.part)
         await cluster.open()
         yield cluster
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
 import yaml
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
@@ -97,6 +99,7 @@ async def access(conn_id: str) -> AsyncIterator[Access]:
             raise errors.ConfError(
                 [f"connection {conn_id}: its kubeconfig cannot be loaded ({type(error).__name__})"]
             ) from None
+        await stack.enter_async_context(_parting(api))
         yield Access(api, frozenset(kubeconfig.secrets(found.document)))
 
 
@@ -142,8 +145,36 @@ async def _loaded(
         await load(source, client_configuration=configuration)
     except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
         raise errors.ConfError([f"{what} cannot be loaded ({type(error).__name__})"]) from None
-    async with client.ApiClient(configuration) as api:
+    async with client.ApiClient(configuration) as api, _parting(api):
         yield Access(api, secrets)
+
+
+@contextlib.asynccontextmanager
+async def _parting(api: client.ApiClient) -> AsyncIterator[None]:
+    """Have no connection of *api* outlive it.
+
+    One whose request was given up ends politely: it waits for the server's part of that, longer than the event loop of
+    a task lives.
+    """
+    connector = cast("aiohttp.BaseConnector", api.rest_client.pool_manager.connector)
+    connect = connector.connect
+    transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
+    async def remembered(*args: Any, **options: Any) -> aiohttp.connector.Connection:
+        connection = await connect(*args, **options)
+        if connection.transport is not None:
+            transports.add(connection.transport)
+        return connection
+
+    connector.connect = remembered  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for transport in list(transports):
+            if transport.is_closing():
+                transport.abort()
+        # A socket is closed in the next round of the loop.
+        await asyncio.sleep(0)
 
 
 async def importable_kubeconfig(conn_id: str, *, server: str | None) -> kubeconfig.Kubeconfig:

@@ -4,15 +4,21 @@ import asyncio
 import base64
 import contextlib
 import copy
+import gc
 import json
 import logging
+import socket
+import ssl
+import threading
 import time
+import warnings
 
 import pytest
 from kubernetes import client, config
 
 from include.fleet import clusters, errors, kinds, kubeconfig, kubesphere, proofs, settings
 from include.fleet.connections import importable_kubeconfig
+from include.simulator import certificates
 from include.simulator.disturbances import Cut, Disturbance, Expiry, Refusal
 from include.simulator.simulation import Simulation
 
@@ -231,6 +237,57 @@ def test_a_server_that_does_not_answer_may_be_tried_again(simulation, connection
     connections("m1", {"conn_type": "kubernetes", "extra": {"kube_config": document}})
     with pytest.raises(errors.UnreachableError, match="no answer"):
         ask("m1", lambda cluster: cluster.get(kubesphere.IDENTITY))
+
+
+@pytest.fixture
+def deaf(connections):
+    """Be a server that takes a request over TLS and does nothing any more: it takes no part in a connection's end."""
+    authority, asked = certificates.Authority("deaf"), threading.Event()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_server("deaf", names=[], addresses=["127.0.0.1"]).load_into(context)
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+        server.settimeout(10)
+
+        def answer():
+            plain, _ = server.accept()
+            plain.settimeout(10)
+            connection = stack.enter_context(context.wrap_socket(plain, server_side=True))
+            assert connection.recv(10000)
+            asked.set()
+
+        document = {
+            "clusters": [
+                {
+                    "name": "c",
+                    "cluster": {
+                        "server": f"https://127.0.0.1:{server.getsockname()[1]}",
+                        "certificate-authority-data": base64.b64encode(authority.certificate.encode()).decode(),
+                    },
+                }
+            ],
+            "users": [{"name": "u", "user": {"token": "s3cr3t-t0ken"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        connections("m1", {"conn_type": "kubernetes", "extra": {"kube_config": document}})
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield asked
+        thread.join()
+
+
+def test_no_connection_outlives_the_cluster_whose_request_was_given_up(deaf):
+    async def give_up(cluster):
+        asking = asyncio.create_task(cluster.get(kubesphere.IDENTITY))
+        assert await asyncio.to_thread(deaf.wait, 5)
+        asking.cancel()
+        await asyncio.wait([asking])
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ask("m1", give_up)
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
 
 
 def test_a_server_with_another_ca_is_not_trusted(simulation, connections):

@@ -192,7 +192,7 @@ def test_a_join_that_fails_names_the_cause_first(  # noqa: PLR0917 - fixtures an
 def test_a_member_that_dies_is_named_when_the_last_try_has_failed(simulate, give_up):
     """The error may pass, so only the last try explains it."""
     simulation = simulate(host=HOST_OWN)
-    error = give_up(simulation, before={"wait_agent_ready": lambda clusters: clusters["m1"].restart_server(8)})
+    error = give_up(simulation, before={"wait_agent_ready": lambda clusters: clusters["m1"].restart_server(60)})
     assert isinstance(error, errors.UnreachableError)
     assert error.diagnosis["cause"] == "P-32"
     assert error.diagnosis["cluster"] == "member cluster (connection m1)"

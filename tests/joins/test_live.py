@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 
 import pytest
 import sqlalchemy
@@ -162,6 +163,10 @@ def await_question(airflow, run_id):
 
 
 def answer(airflow, run_id, option):
+    # No person is as quick as this, nor is Airflow made for it: an answer that comes before the scheduler has heard of
+    # the end of the process that asked makes it take the resumed task for one that was killed (SchedulerJobRunner.
+    # process_executor_events).
+    time.sleep(2)
     path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails"
     body = {"chosen_options": [option], "params_input": {}}
     assert airflow.client.patch(path, json=body).status_code == 200
