@@ -94,6 +94,12 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     return (*found.get_values_for_type(x509.DNSName), *addresses)
 
 
+def ends(text: str) -> datetime.datetime | None:
+    """Return until when the credential in a kubeconfig is valid, None where it does not say."""
+    found = kubeconfig.essence(text)
+    return None if found is None else credential(dict(found[1])).expires
+
+
 def credential(user: Mapping[str, Any]) -> observed.Credential:
     """Return how a kubeconfig's user identifies itself, and until when; nothing of the credential itself."""
     if user.get("token"):

@@ -142,7 +142,7 @@ def compare(
     found += [
         *_connection(conf, cluster),
         *_server(conf, cluster),
-        *_credential(cluster, ends, measure),
+        *_credential(cluster, ends, measure, within_reach=seen is not None),
         *_host_role(host),
         *(_trust(host, seen) if seen else []),
         *_address(conf, host),
@@ -216,12 +216,14 @@ def _server(conf: Mapping[str, Any], cluster: kubesphere.Object) -> list[Drift]:
     return [Drift(Kind.SERVER, sentence, change=f"{server} -> {wanted}")]
 
 
-def _credential(cluster: kubesphere.Object, ends: Ends, measure: Measure) -> list[Drift]:
+def _credential(cluster: kubesphere.Object, ends: Ends, measure: Measure, *, within_reach: bool) -> list[Drift]:
     if ends.used is None or (ends.used - measure.now).total_seconds() > measure.expires_soon:
         return []
     verb = "has expired" if ends.used <= measure.now else "expires"
     sentence = f"The host's credential for the member {verb} on {ends.used:%Y-%m-%d %H:%MZ}."
     change = f"{ends.used:%Y-%m-%dT%H:%MZ}"
+    if kubesphere.connection_type(cluster) == "proxy" and within_reach:
+        return [Drift(Kind.CREDENTIAL, f"{sentence} Tower makes another when the agent connects anew.", change=change)]
     if kubesphere.connection_type(cluster) == "proxy":
         return [
             Drift(

@@ -161,7 +161,7 @@ async def prepare(join: joining.Join) -> joining.Report:
     if not _has_connected(cluster) and kubesphere.handed_over_by(cluster) != join.run:
         note = f"{ref} on the host: a new token for the agent, and the mark of this run"
         await _give_token(join, cluster, note, waits_for=join.run)
-    _, warnings = await joining.agent_token(join)
+    _, warnings = await joining.initialised(join)
     return {"warnings": warnings} if warnings else {}
 
 

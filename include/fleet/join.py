@@ -10,11 +10,13 @@ import collections
 import contextlib
 import dataclasses
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from include.fleet import (
     acceptance,
+    certificates,
     checks,
     choosing,
     clusters,
@@ -166,6 +168,7 @@ async def _plan_import(join: joining.Join) -> list[str]:
         token=token,
         address=address or "(not known yet)",
         image=join.conf.agent_image or config.agent_image,
+        renews=_ends_soon(join, sides.named) if sides.named else "",
     )
     await _bring_agent(join, wanted, token=token)
     return notes
@@ -413,10 +416,40 @@ def _refuse(conf: confs.Conf, sides: identity.Sides) -> None:
 
 
 async def deploy_agent(join: joining.Join) -> joining.Report:
-    """Bring the agent onto the member, with the token of the Cluster as it is now: see `joining.agent_token`."""
-    token, warnings = await joining.agent_token(join)
-    report = await _bring_agent(join, await joining.agent_manifest(join, token), token=token)
+    """Bring the agent onto the member, with the token of the Cluster as it is now: see `joining.initialised`.
+
+    Where the credential that tower has made for the host ends soon (`expires_soon`), the agent connects anew, upon
+    which tower makes another one (kubesphere-facts 8), and that is waited for.
+    """
+    cluster, warnings = await joining.initialised(join)
+    token = str(cluster["spec"]["connection"]["token"])
+    ends = _ends_soon(join, cluster)
+    report = await _bring_agent(join, await joining.agent_manifest(join, token, renews=ends), token=token)
+    if ends:
+        await _await_renewal(join, ends)
     return {**report, "warnings": warnings} if warnings else report
+
+
+def _ends_soon(join: joining.Join, cluster: kubesphere.Object) -> str:
+    """Return when the credential in a Cluster's kubeconfig ends if that is soon, or ""."""
+    end = certificates.ends(kubesphere.cluster_kubeconfig(cluster))
+    return f"{end:%Y-%m-%dT%H:%MZ}" if end and end.timestamp() - time.time() <= join.limits.expires_soon else ""
+
+
+async def _await_renewal(join: joining.Join, ends: str) -> None:
+    ref = kinds.Ref(kinds.CLUSTER, join.conf.cluster)
+
+    async def look() -> waits.Pending | None:
+        same = _ends_soon(join, await join.host.get(ref)) == ends
+        return waits.Pending(f"it still has the credential that ends at {ends}") if same else None
+
+    await joining.until_joined(
+        join,
+        look,
+        what="to get a new credential from tower",
+        seconds=join.conf.ready_timeout,
+        hint="Tower makes it when the agent connects: see the agent's log on the member.",
+    )
 
 
 async def hand_over(join: joining.Join) -> joining.Report:

@@ -367,24 +367,23 @@ async def tower_address(join: Join) -> str:
     return found
 
 
-async def agent_token(join: Join) -> tuple[str, list[str]]:
-    """Wait until the Cluster is initialised, and return the token with which its agent has to come, and warnings.
+async def initialised(join: Join) -> tuple[kubesphere.Object, list[str]]:
+    """Wait until the Cluster is initialised, and return it, with the token with which its agent has to come; warnings.
 
     Before, the token is empty or changes (kubesphere-facts 6.5, P-18). Ports of tower that another member has too are
     drawn anew first, since the agent would be called connected all the same.
     """
     ref = kinds.Ref(kinds.CLUSTER, join.conf.cluster)
-    token = ""
+    cluster: kubesphere.Object = {}
 
     async def look() -> waits.Pending | None:
-        nonlocal token
+        nonlocal cluster
         cluster = await join.host.get(ref)
         connection = cluster["spec"].get("connection", {})
         if not kubesphere.is_true(cluster, tower.INITIALIZED):
             return waits.Pending("it is not initialised yet")
         if not connection.get("token") or not connection.get("kubernetesAPIEndpoint"):
             return waits.Pending("it is initialised and has no token or endpoint yet")
-        token = str(connection["token"])
         return None
 
     warnings: list[str] = []
@@ -396,18 +395,21 @@ async def agent_token(join: Join) -> tuple[str, list[str]]:
         if not again:
             break
     for side in (join.host, join.member):
-        await side.keep_secret(token)
-    return token, warnings
+        await side.keep_secret(str(cluster["spec"]["connection"]["token"]))
+    return cluster, warnings
 
 
-async def agent_manifest(join: Join, token: str) -> kubesphere.Object:
-    """Return the agent's Deployment; raises UnavailableError if tower has no address any more."""
+async def agent_manifest(join: Join, token: str, *, renews: str = "") -> kubesphere.Object:
+    """Return the agent's Deployment as `tower.agent_deployment` makes it.
+
+    Raises UnavailableError if tower has no address any more.
+    """
     config = await configuring.in_force(join.host)
     address = await tunnel.address(join.host, config)
     if not address:
         raise errors.UnavailableError(f"Tower on the {join.host} has lost its address since resolve_tower_address.")
     image = join.conf.agent_image or config.agent_image
-    return tower.agent_deployment(join.conf.cluster, token=token, address=address, image=image)
+    return tower.agent_deployment(join.conf.cluster, token=token, address=address, image=image, renews=renews)
 
 
 async def wait_until_gone(join: Join, ref: kinds.Ref) -> None:

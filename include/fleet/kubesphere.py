@@ -67,6 +67,8 @@ HANDED_OVER_ANNOTATION = "join-member-cluster/handed-over"
 """This project's mark on a Cluster whose member is not known yet, as a person joins it: the run that waits for it."""
 FORCED_RUN_ANNOTATION = "join-member-cluster/forced-run"
 """This project's mark on the installer's Deployment: the attempt that forced the last run."""
+RENEWAL_ANNOTATION = "join-member-cluster/renews"
+"""This project's mark on the agent's Pods: when the credential ends in whose place tower makes another."""
 RESTART_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
 
 FEDERATED = "Federated"
@@ -417,7 +419,7 @@ def is_host(cluster: Object) -> bool:
 
 def annotation(item: Object, key: str) -> str:
     """Return an annotation of an object, or ""."""
-    return str((item["metadata"].get("annotations") or {}).get(key) or "")
+    return str((item.get("metadata", {}).get("annotations") or {}).get(key) or "")
 
 
 def handed_over_by(cluster: Object) -> str:

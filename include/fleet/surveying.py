@@ -207,14 +207,14 @@ class _Survey:
 
     async def _ends(self, conf: Mapping[str, Any], cluster: kubesphere.Object | None) -> drift.Ends:
         """Return until when the credential that the host uses is valid, and the one that it could be given."""
-        used = _end(kubesphere.cluster_kubeconfig(cluster)) if cluster else None
+        used = certificates.ends(kubesphere.cluster_kubeconfig(cluster)) if cluster else None
         soon = used is not None and (used - self._measure.now).total_seconds() <= self._measure.expires_soon
         if not soon or kubesphere.connection_type(cluster or {"spec": {}}) == "proxy":
             return drift.Ends(used)
         conn_id = conf.get("import_conn_id") or conf["member_conn_id"]
         with contextlib.suppress(kubeconfig.KubeconfigError, errors.FleetError):
             offered = await connections.importable_kubeconfig(conn_id, server=conf.get("member_server"))
-            return drift.Ends(used, _end(offered.text))
+            return drift.Ends(used, certificates.ends(offered.text))
         return drift.Ends(used, used)
 
     async def _in_time(
@@ -315,12 +315,6 @@ async def _reason_not_to_run(host: clusters.Cluster, name: str) -> str:
     if int((deployment.get("status") or {}).get("availableReplicas") or 0) > 0:
         return ""
     return f"Deployment {name} on the host has no Pod that is available."
-
-
-def _end(text: str) -> datetime.datetime | None:
-    """Return until when the credential in a kubeconfig is valid, None where it does not say."""
-    found = kubeconfig.essence(text)
-    return None if found is None else certificates.credential(dict(found[1])).expires
 
 
 def _first_line(error: Exception) -> str:

@@ -95,12 +95,16 @@ def node_port(service: Mapping[str, Any]) -> int | None:
     return int(found) if found else None
 
 
-def agent_deployment(name: str, *, token: str, address: str, image: str) -> dict[str, Any]:
+def agent_deployment(name: str, *, token: str, address: str, image: str, renews: str = "") -> dict[str, Any]:
     """Return the agent's Deployment exactly as ks-apiserver would hand it out (kubesphere-facts 7.4).
 
     Made here, since it needs nothing but the Cluster's name and token, the address and the image: no login to
     KubeSphere, and no restart of ks-apiserver to make it see a new address (kubesphere-facts 4.2).
+
+    *renews* is when the credential ends that tower has made for the host, if it is to make another: it does so at each
+    connect (kubesphere-facts 8), and agents whose Pods have another mark are started anew.
     """
+    marks = {"annotations": {kubesphere.RENEWAL_ANNOTATION: renews}} if renews else {}
     container = {
         "name": "agent",
         "image": image or _DEFAULT_IMAGE,
@@ -123,7 +127,7 @@ def agent_deployment(name: str, *, token: str, address: str, image: str) -> dict
         "spec": {
             "selector": {"matchLabels": dict(AGENT_LABELS)},
             "template": {
-                "metadata": {"labels": dict(AGENT_LABELS)},
+                "metadata": {"labels": dict(AGENT_LABELS), **marks},
                 "spec": {"serviceAccountName": ACCOUNT.name, "containers": [container]},
             },
         },
@@ -138,11 +142,14 @@ def agent_differences(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> 
         differences.append(f"image {have.get('image')} -> {want['image']}")
     if have.get("resources") != want["resources"]:
         differences.append("resources")
-    account = present.get("spec", {}).get("template", {}).get("spec", {}).get("serviceAccountName")
+    account = _template(present).get("spec", {}).get("serviceAccountName")
     if account != ACCOUNT.name:
         differences.append(f"serviceAccountName {account} -> {ACCOUNT.name}")
     if present.get("spec", {}).get("replicas", 1) == 0:
         differences.append("replicas 0 -> 1")
+    renews = kubesphere.annotation(_template(wanted), kubesphere.RENEWAL_ANNOTATION)
+    if renews and kubesphere.annotation(_template(present), kubesphere.RENEWAL_ANNOTATION) != renews:
+        differences.append(f"started anew, for a credential in place of the one that ends at {renews}")
     return differences
 
 
@@ -174,8 +181,13 @@ def complaint(log: str) -> str:
     return ""
 
 
+def _template(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = deployment.get("spec", {}).get("template", {})
+    return found
+
+
 def _container(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
-    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
+    containers = _template(deployment).get("spec", {}).get("containers") or [{}]
     return next((item for item in containers if item.get("name") == "agent"), containers[0])
 
 

@@ -1,6 +1,7 @@
 """The credential that the host has for a direct member is renewed without a moment in which it has none."""
 
 import base64
+import datetime
 import json
 import threading
 import time
@@ -10,6 +11,7 @@ import yaml
 from kubernetes import client, config
 
 from include.fleet import errors
+from include.simulator import certificates
 from tests.chaos import cases, steps
 from tests.joins import evidence
 
@@ -60,6 +62,30 @@ def test_a_renewal_is_one_patch_and_both_credentials_work_all_the_while(make_fle
     uid = member.object("namespaces", "kube-system")["metadata"]["uid"]
     assert [uid_by(each, fleet.simulation, "m1") for each in kubeconfigs] == [uid, uid]
     assert fleet.reconcile()["counts"] == {"healthy": 1}
+
+
+def test_a_proxy_member_gets_a_new_one_by_one_restart_of_its_agent(make_fleet):
+    """The one that ends is laid down by hand: tower's own last for years."""
+    fleet = make_fleet([{"name": "p1", "connection": "proxy"}], host={"webhook": False})
+    pair = certificates.Authority("kubesphere").issue_client(
+        "kubernetes-admin", groups=["system:masters"], lifetime=datetime.timedelta(days=3)
+    )
+    connection = fleet.host.object("clusters", "p1")["spec"]["connection"]
+    document = yaml.safe_load(base64.b64decode(connection["kubeconfig"]))
+    (user,) = document["users"]
+    for key, text in (("client-certificate-data", pair.certificate), ("client-key-data", pair.key)):
+        user["user"][key] = base64.b64encode(text.encode()).decode()
+    ending = base64.b64encode(yaml.safe_dump(document).encode()).decode()
+    fleet.host.edit("clusters", "p1", {"spec": {"connection": {"kubeconfig": ending}}})
+    (action,) = fleet.reconcile()["actions"]
+    assert "Tower makes another when the agent connects anew." in action["reasons"][0]
+    fleet.repair()
+    agent = evidence.writes(fleet.simulation.clusters["p1"])
+    assert agent == ["patch deployments cluster-agent"]
+    assert fleet.host.object("clusters", "p1")["spec"]["connection"]["kubeconfig"] != ending
+    assert fleet.reconcile()["counts"] == {"healthy": 1}
+    steps.play({**action["conf"], **cases.WAITS}, run_id="again")
+    assert evidence.writes(fleet.simulation.clusters["p1"]) == agent
 
 
 def broken(connection):
