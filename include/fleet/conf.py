@@ -16,8 +16,10 @@ import jsonschema
 HOST_NAME = "host"
 """The name that a host cluster gives its own Cluster object by default (kubesphere-facts 5.3)."""
 
-_URL = "^{scheme}://[^/@?#\\s]+$"
-CONNECTION_ID = r"^[\w.-]+$"
+END = r"$(?!\n)"
+"""Ends a pattern: alone, Python's `$` also matches before a line break at the end."""
+_URL = rf"^{{scheme}}://[^/@?#\s]+{END}"
+CONNECTION_ID = rf"^[\w.-]+{END}"
 _LABEL_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 LONGEST_HANDOFF = 7 * 86400
@@ -72,7 +74,7 @@ def timeout(title: str, default: int, why: str) -> dict[str, Any]:
 SCHEMA: dict[str, dict[str, Any]] = {
     "cluster": {
         "type": "string",
-        "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "pattern": f"^[a-z0-9]([-a-z0-9]*[a-z0-9])?{END}",
         "maxLength": 60,
         "not": {"const": HOST_NAME},
         "title": "Member cluster's name",
@@ -122,7 +124,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "proxy_publish_address": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": "^https?://[^/@?#\\s:]+:[0-9]{1,5}$",
+        "pattern": rf"^https?://[^/@?#\s:]+:[0-9]{{1,5}}{END}",
         "title": "Tower's address",
         "description": "Proxy only: as the member's pods reach it, for example http://139.198.120.120:8080. Empty: "
         "the address that the host is configured with, else the one of tower's LoadBalancer.",
@@ -174,7 +176,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "agent_image": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": "^[^\\s]+$",
+        "pattern": rf"^[^\s]+{END}",
         "title": "Agent's image",
         "section": _PROXY,
         "description": "For a member that pulls from a registry of its own. Empty: the image that the "
@@ -193,7 +195,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "group": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": f"^{_LABEL}$",
+        "pattern": f"^{_LABEL}{END}",
         "maxLength": 63,
         "title": "Group",
         "section": _SHOWN,
@@ -204,10 +206,10 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "default": {},
         "type": "object",
         "propertyNames": {
-            "pattern": rf"^(?=[^/]{{1,253}}/[^/]{{1,63}}$|[^/]{{1,63}}$)({_LABEL_DOMAIN}/)?{_LABEL}$",
+            "pattern": rf"^(?=[^/]{{1,253}}/[^/]{{1,63}}$|[^/]{{1,63}}$)({_LABEL_DOMAIN}/)?{_LABEL}{END}",
             "not": {"pattern": r"^([^/]*\.)?(kubesphere|kubefed)\.io/"},
         },
-        "additionalProperties": {"type": "string", "pattern": f"^({_LABEL})?$", "maxLength": 63},
+        "additionalProperties": {"type": "string", "pattern": f"^({_LABEL})?{END}", "maxLength": 63},
         "title": "Labels",
         "section": _SHOWN,
         "description": 'Kubernetes labels of the Cluster besides its group, for example {"site": "berlin"}. Labels '
@@ -265,7 +267,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "probe_image": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": "^[^\\s]+$",
+        "pattern": rf"^[^\s]+{END}",
         "title": "Probe's image",
         "section": CAREFUL,
         "description": "An image with curl 7.75 or newer, for clusters that pull from a registry of their own. Empty: "

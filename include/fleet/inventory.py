@@ -33,8 +33,8 @@ REFUSED = {
 OF_ONE = ("cluster", "member_conn_id", "member_server", "import_conn_id", "kubesphere_api_endpoint")
 """What defaults do not have: it is of one member."""
 
-_NAME = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
-_TIME = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_NAME = f"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?{confs.END}"
+_TIME = f"^([01][0-9]|2[0-3]):[0-5][0-9]{confs.END}"
 
 
 def _conf_key(key: str) -> dict[str, Any]:
@@ -122,7 +122,7 @@ _HOST = _object(
         "host_conn_id": _conf_key("host_conn_id"),
         "console": {
             "type": ["null", "string"],
-            "pattern": "^https://[^/@?#\\s]+$",
+            "pattern": rf"^https://[^/@?#\s]+{confs.END}",
             "description": "The address of its KubeSphere console, for links.",
             "x-expected": "https://ADDRESS[:PORT] without a path",
         },
@@ -292,6 +292,8 @@ class _Reading:
         self._document = document
         self._defaults = _Entry(("defaults",), _mapping(_mapping(document.value).get("defaults")))
         self._owners: dict[tuple[str, str], documents.Path] = {}
+        self._addresses: dict[documents.Path, tuple[documents.Path, Any]] = {}
+        """The first address of tower that a member of each host declares, and where it stands."""
 
     def line(self, path: documents.Path) -> int:
         """Return the line of what *path* leads to, from 1."""
@@ -336,6 +338,7 @@ class _Reading:
         for told in confs.contradictions({key: value for key, (_, value) in found.items()}):
             key, _, sentence = told.partition(": ")
             self.blame(found[key][0] if key in found else (*member.path, key), sentence)
+        self._check_address(host, found.get("proxy_publish_address"))
         self._check_unique(member, "cluster", f"cluster of {host.path}", "another member's")
         self._check_unique(member, "member_conn_id", "member connection", "another member's")
         for key in ("member_conn_id", "import_conn_id"):
@@ -346,6 +349,17 @@ class _Reading:
                     f"{confs.shown(member.raw[key])} is the connection of a host, in line {self.line(owner)}; "
                     "a host cluster is no member of another",
                 )
+
+    def _check_address(self, host: _Entry, declared: tuple[documents.Path, Any] | None) -> None:
+        if declared is None or not declared[1]:
+            return
+        first = self._addresses.setdefault(host.path, declared)
+        if first[1] != declared[1]:
+            self.blame(
+                declared[0],
+                f"{confs.shown(declared[1])} is not what line {self.line(first[0])} says; a host has one address of "
+                "tower for all its members, best in the host's defaults",
+            )
 
     def _check_window(self, window: _Entry) -> None:
         zone = window.raw.get("zone")

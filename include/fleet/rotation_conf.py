@@ -14,7 +14,7 @@ from include.fleet import conf as confs
 SCHEMA: dict[str, dict[str, Any]] = {
     "host": {
         "type": "string",
-        "pattern": "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        "pattern": f"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?{confs.END}",
         "maxLength": 63,
         "title": "Host",
         "description": "Its name in the inventory. Its members follow.",

@@ -30,6 +30,11 @@ def test_the_connection_is_direct_unless_said_otherwise():
         pytest.param({"cluster": "a" * 61}, "cluster", "60 characters", id="too-long-for-the-service-mc-name"),
         pytest.param({"cluster": "m.1"}, "cluster", "lower-case", id="dot"),
         pytest.param({"cluster": "-m"}, "cluster", "lower-case", id="leading-dash"),
+        pytest.param({"cluster": "m1\n"}, "cluster", "lower-case", id="line-break-at-the-end"),
+        pytest.param({"host_conn_id": "host\n"}, "host_conn_id", "", id="line-break-at-the-end-of-a-connection"),
+        pytest.param(
+            {"member_server": "https://10.0.0.1\n"}, "member_server", "https", id="line-break-at-the-end-of-a-url"
+        ),
         pytest.param({"cluster": "host"}, "cluster", "not 'host'", id="the-hosts-own-name"),
         pytest.param({"connection": "vpn"}, "connection", "direct, proxy or auto", id="unknown-connection-type"),
         pytest.param(

@@ -308,6 +308,23 @@ def test_text_that_yaml_1_1_takes_for_something_else_is_text():
             "another member's already, in line 7",
             id="one-member-of-two-hosts",
         ),
+        pytest.param(
+            member("connection: proxy", "proxy_publish_address: http://10.0.0.1:8080")
+            + "      - {cluster: m2, member_conn_id: m2, connection: proxy, "
+            "proxy_publish_address: 'http://10.0.0.2:8080'}\n",
+            10,
+            "hosts[0].members[1].proxy_publish_address",
+            "is not what line 9 says; a host has one address of tower",
+            id="two-addresses-of-one-tower",
+        ),
+        pytest.param(member('connection: "proxy\\n"'), 8, "hosts[0].members[0].connection", "got", id="line-break"),
+        pytest.param(
+            host('windows: [{start: "01:00\\n", end: "02:00"}]'),
+            5,
+            "hosts[0].windows[0].start",
+            "HH:MM",
+            id="line-break-in-a-time",
+        ),
     ],
 )
 def test_a_problem_is_told_with_its_line_its_path_and_what_was_expected(text, line, path, says):
