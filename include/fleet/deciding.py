@@ -142,6 +142,9 @@ class _Host:
         former = self._before.get(name)
         row = _row({"drift": [], "paused": False, "conf": {}, **item}, former, self._known, now=self._now)
         row["declared"] = False
+        if row.get("deleting"):
+            sentence = f"Its Cluster is being deleted since {row['deleting']}; the inventory does not have it."
+            return _stated(row, former, "undeclared", sentence, _FINALIZERS, now=self._now)
         if former is None or not (former["declared"] or former.get("absent_runs")):
             sentence = "The host has it, the inventory does not, and never did: nothing is done about it."
             return _stated(row, former, "undeclared", sentence, _ADOPT, now=self._now)
@@ -369,6 +372,7 @@ class _Host:
 
 
 _ADOPT = "Add it to the inventory (python -m include.fleet adopt writes it), or take it out with leave_member_cluster."
+_FINALIZERS = "If that takes more than minutes, the host's ks-controller-manager does not run, or the member is dead."
 _STOPPING = frozenset({"other-cluster", "unreachable"})
 """Kinds of drift beside which nothing else is repaired."""
 

@@ -77,6 +77,7 @@ _MEMBER = _object(
         "nodes": {"type": ["integer", "null"]},
         "labels": {"type": "object", "additionalProperties": _TEXT},
         "created": {"type": ["string", "null"]},
+        "deleting": {"type": ["string", "null"], "description": "Since when its Cluster is being deleted."},
         "conditions": {"type": "array", "items": _CONDITION},
         "credential_expires": _OPTIONAL_TIME,
         "role": _TEXT,

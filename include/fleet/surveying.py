@@ -251,6 +251,7 @@ def _facts(cluster: kubesphere.Object) -> dict[str, Any]:
         "nodes": status.get("nodeCount"),
         "labels": dict(metadata.get("labels") or {}),
         "created": metadata.get("creationTimestamp"),
+        "deleting": metadata.get("deletionTimestamp"),
         "conditions": [
             {
                 "type": kind,

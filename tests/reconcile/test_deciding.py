@@ -315,6 +315,19 @@ def test_without_prune_and_for_what_was_never_declared_nothing_leaves(reconcile)
     assert reconcile.state("by-hand") == "undeclared"
 
 
+def test_what_is_leaving_by_itself_is_told_and_not_taken_out_again(reconcile):
+    def without():
+        seen = host(member("m1"), undeclared=["m2"], prune=True)
+        seen["undeclared"][0]["deleting"] = "2026-11-26T11:59:00Z"
+        return seen
+
+    reconcile(host(member("m1"), member("m2"), prune=True))
+    for _ in range(3):
+        reconcile(without())
+        assert reconcile.started() == []
+    assert "is being deleted since 2026-11-26T11:59:00Z" in reconcile.row("m2")["sentence"]
+
+
 def test_a_reconcile_of_a_part_keeps_the_rows_of_the_others_and_takes_nothing_out(reconcile):
     reconcile(host(member("m1"), member("m2", drift()), prune=True, open=False))
     record = reconcile(host(member("m1"), undeclared=["m2"], prune=True), partial=True)
