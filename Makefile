@@ -33,7 +33,7 @@ test-envtest: $(STAMP) ## Run the tests that need a real etcd and kube-apiserver
 
 chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 25 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos
-	$(BIN)/python -m pytest -q --every-kill tests/joins/test_rollback.py -k killed
+	$(BIN)/python -m pytest -q --every-kill tests/joins/test_rollback.py tests/leaves tests/rotation -k killed
 
 faults: $(STAMP) ## Join where what people report goes wrong; writes docs/reliability.md, takes 15 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.faults

@@ -49,7 +49,7 @@ The last error of its log says what was tried, on which object of which cluster,
 
 #### To stop a run
 
-Mark it as failed: within seconds it asks the clusters for nothing any more but to let the next run in. Airflow does that itself after `run_timeout`. After `run_deadline` the triggerer's log says which run is late and what it waits for.
+Mark it as failed: within seconds it asks the clusters for nothing any more but to undo what the conf wants undone and to let the next run in. After `run_timeout` Airflow ends a run itself, and skips `end_turn` too: nothing is undone, and the next run gets its turn when this one's Lease has run out, within five minutes. After `run_deadline` the triggerer's log says which run is late and what it waits for.
 
 #### What the guide does and this does not
 

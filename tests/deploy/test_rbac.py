@@ -1,12 +1,14 @@
 """What deploy/rbac says of its rules is true: for simulated clusters here, for real ones in tests/envtest."""
 
+import asyncio
+import datetime
 import urllib.parse
 
 import pytest
 import yaml
 
 from bench import audit
-from include.fleet import errors, join, rotation
+from include.fleet import errors, inventory, join, rotation, settings, surveying
 from include.simulator import resources
 from tests.chaos import cases, steps
 from tests.deploy import rules
@@ -172,6 +174,32 @@ def test_a_rotation_asks_for_nothing_that_no_rule_grants_it(airflow_home, tmp_pa
         steps.play_rotation({"host": "h"}, run_id="rotation")
     assert {step for step, *_ in asked} == set(rotation.STEPS)
     assert [ask for ask in sorted(asked) if not _is_granted(*ask)] == []
+
+
+@pytest.mark.parametrize("way", cases.WAYS)
+def test_a_reconcile_asks_for_nothing_that_no_rule_grants_some_task_of_a_join(airflow_home, way):
+    member = {"joined": "m1", "role": "member", "secret": "host", "connection": way}
+    with cases.Stage(way, host={"role": "host"}, member=member) as stage:
+        declared = {"cluster": "m1", "member_conn_id": "m1", "connection": way}
+        hosts = [{"name": "h", "host_conn_id": "host", "members": [declared]}]
+        fleet = inventory.load(yaml.safe_dump({"version": 1, "hosts": hosts}))
+        looking = surveying.survey(
+            fleet, path="fleet.yaml", limits=settings.Settings(), now=datetime.datetime.now(datetime.UTC)
+        )
+        (seen,) = asyncio.run(looking)["hosts"]
+        assert seen["error"] == ""
+        asked = {
+            (SIDES[name], *right(entry))
+            for name, cluster in stage.simulation.clusters.items()
+            for entry in cluster.audit()
+            if cases.mine(entry) and not is_free(entry)
+        }
+    assert {side for side, *_ in asked} == {"host", "member"}
+    # What is for rollbacks alone may be taken out.
+    granted = {
+        side: [rule for rule in rules.read(side) if rule.tasks - {"take_turn", "end_turn"}] for side in rules.SIDES
+    }
+    assert [ask for ask in sorted(asked) if not any(rule.covers(*ask[1:]) for rule in granted[ask[0]])] == []
 
 
 def is_free(entry):
