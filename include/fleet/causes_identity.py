@@ -80,7 +80,7 @@ def _stale_webhook(evidence: Evidence) -> Match | None:
 def _dead_member_locked(evidence: Evidence) -> Match | None:
     said = matching.words(
         evidence,
-        r'"?validating-cluster\.kubesphere\.io"? denied the request(?!: this kubeconfig corresponds)',
+        r'"?validating-cluster\.kubesphere\.io"? denied the request(?!: (?:this kubeconfig corresponds|Unauthorized))',
         *HOST_SAYS,
         Source.TOWER,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.fleet import checking, findings, identity, kubesphere, observed, tower
+from include.fleet import checking, errors, findings, identity, kubesphere, observed, tower
 from include.fleet.checking import Check
 from include.fleet.findings import Answer, Finding
 from include.fleet.observed import Observed, known
@@ -27,6 +27,13 @@ def same_cluster(seen: Observed) -> Finding:
 
 def imported_cluster(seen: Observed) -> Finding:
     """See whether the credential for the host leads to the member."""
+    refused = getattr(seen.imported.uid, "error", None)
+    if isinstance(refused, errors.CredentialError):
+        return findings.error(
+            "imported-cluster",
+            f"The member does not know the credential of connection {seen.imported.conn_id}: {refused}",
+            "The host would be given one that does not work. Give the connection one that the member knows.",
+        )
     uid, member = known(seen.imported.uid), known(seen.member.uid)
     if uid == member:
         return findings.ok("imported-cluster", f"Connection {seen.imported.conn_id} leads to the member.")

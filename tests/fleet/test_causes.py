@@ -633,6 +633,7 @@ NEAR_MISSES = {
                 'admission webhook "validating-cluster.kubesphere.io" denied the request: this kubeconfig corresponds'
             )
         ),
+        direct(error('admission webhook "validating-cluster.kubesphere.io" denied the request: Unauthorized.')),
         direct(controller('failed calling webhook "validating-cluster.kubesphere.io": x509')),
         direct(error("clusters/m1 was deleted while it was waited for."), cluster={"deleting": True}),
     ],

@@ -7,7 +7,17 @@ import datetime
 import pytest
 import yaml
 
-from include.fleet import checks, checks_credentials, findings, installer_log, kubeconfig, kubesphere, observed, rights
+from include.fleet import (
+    checks,
+    checks_credentials,
+    errors,
+    findings,
+    installer_log,
+    kubeconfig,
+    kubesphere,
+    observed,
+    rights,
+)
 from include.fleet import conf as confs
 from tests.fleet import preflight_page
 
@@ -20,6 +30,7 @@ OK, WARNING, ERROR, INCOMPLETE = (
     findings.Answer.INCOMPLETE,
 )
 UNREAD = observed.Unread("It could not be read.")
+REFUSED = observed.Unread("401 Unauthorized", errors.CredentialError("401 Unauthorized"))
 TOKEN = "t" * 64
 
 
@@ -280,6 +291,7 @@ CASES = [
     case("same-cluster", ERROR, "cannot be its own member", member={"uid": "uid-host"}),
     case("imported-cluster", ERROR, "leads to another cluster", imported={"uid": "uid-other"}),
     case("imported-cluster", INCOMPLETE, "could not", imported={"uid": UNREAD}),
+    case("imported-cluster", ERROR, "401 Unauthorized", imported={"uid": REFUSED}),
     case("host-name", ERROR, "the host itself", clusters=[cluster("m1", labels={kubesphere.HOST_LABEL: ""})]),
     case(
         "host-name",

@@ -105,7 +105,7 @@ def test_a_new_credential_that_is_no_good_is_refused_and_the_host_keeps_the_one_
     conf = {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1", "connection": "direct", **cases.WAITS}
     conf |= {"import_conn_id": "new", "member_server": fleet.simulation.clusters["m1"].pod_server}
     wanted = "leads to another cluster" if what == "leads-elsewhere" else "401 Unauthorized"
-    with pytest.raises(errors.PermanentError, match=wanted):
+    with pytest.raises(errors.PreflightError, match=wanted):
         steps.play(conf, run_id="renewal")
     assert fleet.host.object("clusters", "m1")["spec"] == before
     assert "patch clusters m1" not in evidence.writes(fleet.host)
