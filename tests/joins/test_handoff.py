@@ -91,7 +91,7 @@ def agent_alone(simulation, folder):
 )
 def test_an_agent_without_secret_and_role_is_ready_and_not_joined(simulate, hand_over, tmp_path, member, says):
     simulation = simulate(host=HOST, members=[member])
-    run, _ = hand_over(simulation, agent_alone(simulation, tmp_path), verify_timeout=6)
+    run, _ = hand_over(simulation, agent_alone(simulation, tmp_path), verify_timeout=12)
     assert run.failed == ["verify_join"]
     assert says in run.error
     assert evidence.is_ready(simulation.clusters["host"].object("clusters", "m1"))
