@@ -100,7 +100,6 @@ CLUSTER_ROLE = Kind("clusterroles", "rbac.authorization.k8s.io", "v1", "ClusterR
 CLUSTER_ROLE_BINDING = Kind(
     "clusterrolebindings", "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", namespaced=False
 )
-KUBEFED_CLUSTER = Kind("kubefedclusters", "core.kubefed.io", "v1beta1", "KubeFedCluster")
 STORAGE_CLASS = Kind("storageclasses", "storage.k8s.io", "v1", "StorageClass", namespaced=False)
 WEBHOOK = Kind(
     "validatingwebhookconfigurations",
@@ -109,5 +108,3 @@ WEBHOOK = Kind(
     "ValidatingWebhookConfiguration",
     namespaced=False,
 )
-WORKSPACE = Kind("workspaces", "tenant.kubesphere.io", "v1alpha1", "Workspace", namespaced=False)
-FEDERATED_WORKSPACE = Kind("federatedworkspaces", "types.kubefed.io", "v1beta1", "FederatedWorkspace", namespaced=False)
