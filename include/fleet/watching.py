@@ -12,7 +12,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from include.fleet import clusters, errors, inventory, kinds, kubesphere, settings
 
@@ -96,14 +96,29 @@ async def _watch(name: str, conn_id: str, note: Callable[[str], None], *, limits
         try:
             async with clusters.connect(conn_id, role=kubesphere.HOST, limits=limits, run="fleet watch") as host:
                 while True:
-                    now: dict[str, str] = {}
+                    listed = False
                     async for found in host.all_changes(kinds.CLUSTER):
-                        now = {**now, **{each: digest(item) if item else "" for each, item in found.items()}}
-                        now = {each: told for each, told in now.items() if told}
-                        if known is not None and now != known:
+                        told = {each: digest(item) if item else "" for each, item in found.items()}
+                        if known is None or not listed:
+                            # A watch begins with all that there are: what is not among them is gone.
+                            changed, known, listed = known is not None and told != known, told, True
+                        else:
+                            changed = _take_in(known, told)
+                        if changed:
                             log.info("Host %s: its Clusters have changed", name)
                             note(name)
-                        known = now
         except errors.FleetError as error:
             log.warning("Host %s is not watched: %s", name, str(error).splitlines()[0])
             await asyncio.sleep(_TRY_AGAIN * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+
+
+def _take_in(known: dict[str, str], told: Mapping[str, str]) -> bool:
+    """Bring into *known* what Clusters come to by now, "" for one that is gone; tell whether that is another."""
+    changed = False
+    for name, now in told.items():
+        changed = changed or known.get(name, "") != now
+        if now:
+            known[name] = now
+        else:
+            known.pop(name, None)
+    return changed
