@@ -167,8 +167,7 @@ class ReportFleetOperator(BaseOperator):
         """Return the counts of members by state, and how many runs were started."""
         ti = context["ti"]
         record = ti.xcom_pull(task_ids=self.decided_by, key=records.KEY)
-        for line in records.lines(record):
-            self.log.info("%s", line)
+        self.log.info("%s See the log of %s for each member that is not well.", records.total(record), self.decided_by)
         _forget(ti.dag_id, self.observed_by, BaseXCom.XCOM_RETURN_KEY, [ti.run_id])
         self._forget_old(context)
         return {"counts": record["counts"], "started": 0 if record["dry_run"] else len(record["actions"])}

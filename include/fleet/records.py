@@ -163,10 +163,15 @@ def unfinished(record: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     ]
 
 
+def total(record: Mapping[str, Any]) -> str:
+    """Return the sum: how many members are in which state, as a sentence."""
+    counts = ", ".join(f"{count} {state}" for state, count in record["counts"].items()) or "no members"
+    return f"The fleet: {counts}."
+
+
 def lines(record: Mapping[str, Any]) -> list[str]:
     """Return what a person reads in the log: the sum, what is wrong with hosts, and each member that is not well."""
-    counts = ", ".join(f"{count} {state}" for state, count in record["counts"].items()) or "no members"
-    found = [f"The fleet: {counts}."]
+    found = [total(record)]
     found += [f"Host {each['host']}: {each['sentence']} {each['next']}".strip() for each in record["findings"]]
     for host in record["hosts"]:
         for row in host["members"]:
