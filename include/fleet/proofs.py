@@ -116,7 +116,42 @@ class _Answer:
     """The identity of the cluster that has answered, if it was asked for."""
 
 
-class ProofLook:
+class _Look:
+    """What the looks at a Ready member have in common: who joins whom, and what has been proven of it so far."""
+
+    def __init__(self, joining: membership.Membership, proof: Proof) -> None:
+        self._joining = joining
+        self._host, self._limits = joining.host, joining.limits
+        self._asked = 0
+        """How often a ks-apiserver was asked since the Cluster was last not as it must be."""
+        self.proof = proof
+        self.identity: Identity | None = None
+        self.not_seen: list[str] = []
+        """What could not be looked at, a sentence each."""
+
+    @property
+    def proven(self) -> membership.Membership:
+        """Return who has joined whom, with the UID that was proven."""
+        return self._joining
+
+    async def _cluster(self) -> dict[str, Any]:
+        """Return the Cluster on the host; raises VerificationError if it is gone."""
+        cluster = await self._host.read(self._joining.ref)
+        if cluster is None:
+            raise errors.VerificationError(f"{self._joining.ref} is gone from the {self._host}.")
+        return cluster
+
+    def _not_ready(self, why: str) -> waits.Pending:
+        """Return that the Cluster is not as it must be: its controller looks again in a while."""
+        self._asked = 0
+        return waits.Pending(why, self._joining.resync)
+
+    def _not_proven(self, why: str) -> waits.Pending:
+        """Return that a ks-apiserver does not prove it yet: soon again, and later each time."""
+        return waits.Pending(why, min(_LOOK_AGAIN * self._asked, self._limits.poll))
+
+
+class ProofLook(_Look):
     """The looks at a Ready member until role, secret, identity and connection are proven.
 
     A check that fails once is looked at again: right after Ready the controller writes into the member's
@@ -124,30 +159,17 @@ class ProofLook:
     """
 
     def __init__(self, joining: membership.Membership) -> None:
-        self._joining = joining
-        self._host, self._member, self._limits = joining.host, joining.member, joining.limits
+        super().__init__(joining, Proof.CONFIG)
+        self._member = joining.member
         self._unchanged: tuple[object, float] = (None, time.monotonic())
         self._passing_since: float | None = None
-        self._asked = 0
-        self.proof = Proof.CONFIG
-        self.identity: Identity | None = None
-        self.not_seen: list[str] = []
-        """What could not be looked at, a sentence each."""
-
-    @property
-    def proven(self) -> membership.Membership:
-        """Return who has joined whom."""
-        return self._joining
 
     async def look(self) -> waits.Pending | None:
         """Compare once, and ask a ks-apiserver; without one that proves the identity, ask others for it."""
-        cluster = await self._host.read(self._joining.ref)
-        if cluster is None:
-            raise errors.VerificationError(f"{self._joining.ref} is gone from the {self._host}.")
+        cluster = await self._cluster()
         pending = await self._compare(cluster)
         if pending:
-            self._asked = 0
-            return waits.Pending(pending, self._joining.resync)
+            return self._not_ready(pending)
         token = await static_token(self._host, self._member)
         answer = await _forwarded(self._host, self._joining.name, token)
         self.proof, self.identity = Proof.FORWARDED, Identity.FORWARDED
@@ -164,7 +186,7 @@ class ProofLook:
         if not text and self.identity is None:
             text = await self._identify(cluster)
         self._asked += 1
-        return waits.Pending(text, min(_LOOK_AGAIN * self._asked, self._limits.poll)) if text else None
+        return self._not_proven(text) if text else None
 
     def _passes(self, answer: _Answer) -> bool:
         """Tell whether to ask again instead of doing with less: a reload takes seconds."""
@@ -304,7 +326,7 @@ class ProofLook:
         return f"the token in {theirs} of the host is not that of {account} of the member"
 
 
-class HostLook:
+class HostLook(_Look):
     """The looks at a Ready member that only the host reaches, until secret, role and identity are proven through it.
 
     A request that the host's ks-apiserver forwards with the host's static token is taken by a member with the same
@@ -314,44 +336,29 @@ class HostLook:
     """
 
     def __init__(self, joining: membership.Membership, host_uid: str) -> None:
-        self._joining = joining
-        self._host, self._limits = joining.host, joining.limits
+        super().__init__(joining, Proof.ACCEPTED)
         self._host_uid = host_uid
-        self._asked = 0
-        self.proof = Proof.ACCEPTED
-        self.identity: Identity | None = None
-        self.not_seen: list[str] = []
-        """What could not be looked at, a sentence each."""
-
-    @property
-    def proven(self) -> membership.Membership:
-        """Return who has joined whom, with the UID that was proven."""
-        return self._joining
 
     async def look(self) -> waits.Pending | None:
         """Compare what the host has, ask the member through it, and compare what the member says."""
         name, self.not_seen = self._joining.name, []
-        cluster = await self._host.read(self._joining.ref)
-        if cluster is None:
-            raise errors.VerificationError(f"{self._joining.ref} is gone from the {self._host}.")
+        cluster = await self._cluster()
         text = self._joining.readiness(cluster)
         if text:
-            self._asked = 0
-            return waits.Pending(text, self._joining.resync)
+            return self._not_ready(text)
         own = kubesphere.config(await self._host.get(kubesphere.CONFIG))
         await self._host.keep_secret(own.jwt_secret if own else None)
         if own is None or own.role != kubesphere.HOST or not own.jwt_secret:
             return waits.Pending(f"ConfigMap {kubesphere.CONFIG.name} of the {self._host} is not that of a host")
         self._asked += 1
-        again = min(_LOOK_AGAIN * self._asked, self._limits.poll)
         token = await static_token(self._host)
         answer = await _forwarded(self._host, name, token)
         if not answer.uid:
-            return waits.Pending(answer.pending or answer.unreachable, again)
+            return self._not_proven(answer.pending or answer.unreachable)
         self._judge(answer.uid, told=kubesphere.member_uid(cluster))
         text, config = await self._member_config(token, own)
         if text:
-            return waits.Pending(text, again)
+            return self._not_proven(text)
         self._joining = replace(self._joining, uid=answer.uid, member_config=config)
         return None
 
