@@ -8,11 +8,13 @@ In layers, each of which may import only what is below it; a linter checks it (p
                            the tasks that reconcile a fleet
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step, and
                            what wakes a reconcile
-    join, leave            the steps as plain functions, named like the tasks
+    join, leave, rotation  the steps as plain functions, named like the tasks
     choosing               which connection type it is, where the conf leaves that open
     preflight              what is read of both clusters before anything is written
     handoff                members that Airflow does not reach: the file for a person, and what comes of it
-    leaving, rollback      taking a member out; what stood before a run, and undoing what the run has written
+    leaving, rollback, rotating
+                           taking a member out; what stood before a run, and undoing what the run has written; a new
+                           jwtSecret for a host and its members
     surveying, watching    one look at a whole fleet; noticing that something has changed on a host
     probe                  what the pods of host and member reach
     diagnosing             what is most likely wrong when a step gives up, as both clusters show it
@@ -24,7 +26,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     configuring, inventories, membership
                            what KubeSphere is asked for and has in force; the inventory's file, and what a host has;
                            whether the host calls a member joined
-    installer              ks-installer's runs
+    attempts, installer    what runs a step, of whatever work, and holds its turn meanwhile; ks-installer's runs
     turn                   the Leases by which one run at a time changes a cluster
     tunnel, waits, webhook tower and its agent; waiting; the host's webhook for Clusters
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors
@@ -41,13 +43,14 @@ In layers, each of which may import only what is below it; a linter checks it (p
     causes_*               the causes themselves with their matchers, by rank
     matching               what a row of the table is made of, and how evidence is looked through
     bundle                 the file with which a person joins a member
-    curl, inventory, leave_conf, plans, records, rights, tower
-                           the Job of a probe, and curl's answers; which members hosts are to have; the conf of a leave;
-                           what a join would write; the record of a reconcile; which rights it needs; tower's address
-                           and agent
+    curl, inventory, leave_conf, plans, records, rights, rotation_conf, tower
+                           the Job of a probe, and curl's answers; which members hosts are to have; the confs of a leave
+                           and of a rotation; what a join would write; the record of a reconcile; which rights it needs;
+                           tower's address and agent
     conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
-    kinds, errors          the vocabulary of all of them
+    documents, kinds, errors
+                           YAML texts, and where in them something stands; the vocabulary of all of them
 
 DAG files wire the operators and hold nothing else.
 """

@@ -22,7 +22,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from include.fleet import bundle, configuring, errors, identity, joining, kinds, kubesphere, settings, tower, waits
+from include.fleet import (
+    attempts,
+    bundle,
+    configuring,
+    errors,
+    identity,
+    joining,
+    kinds,
+    kubesphere,
+    settings,
+    tower,
+    waits,
+)
 from include.fleet import conf as confs
 
 log = logging.getLogger(__name__)
@@ -61,7 +73,7 @@ class Place:
     @classmethod
     def of(cls, cluster: str, *, attempt: str, limits: settings.Settings) -> Place:
         """Return the place of a run's file: named by the cluster and the run."""
-        run = joining.run_of(attempt)
+        run = attempts.run_of(attempt)
         named = _UNFIT.sub("-", run.partition(" ")[0])[:80]
         tail = hashlib.sha256(run.encode()).hexdigest()[:8]
         home = os.environ.get("AIRFLOW_HOME") or "~/airflow"
@@ -150,7 +162,7 @@ def _is_over(path: Path) -> bool:
     return found is not None and int(found[1]) < time.time()
 
 
-async def prepare(join: joining.Join) -> joining.Report:
+async def prepare(join: joining.Join) -> attempts.Report:
     """Wait until the Cluster is initialised, with a token that only this run's file has; return warnings.
 
     The agent of another run's file cannot come any more. One that has ever connected keeps its token: it needs it to
@@ -165,7 +177,7 @@ async def prepare(join: joining.Join) -> joining.Report:
     return {"warnings": warnings} if warnings else {}
 
 
-async def hand_over(join: joining.Join) -> joining.Report:
+async def hand_over(join: joining.Join) -> attempts.Report:
     """Make the file in a worker, and wait until the agent has connected; what is there already is not handed over.
 
     Raises HandoffError if the file cannot be written, DeadlineError after the conf's time-out.
@@ -215,7 +227,7 @@ async def _write(join: joining.Join, *, until: float) -> None:
     log.info("The file for a person is %s, SHA-256 %s", place.path, fingerprint)
 
 
-async def end(join: joining.Join, *, proven: joining.Report | None) -> joining.Report:
+async def end(join: joining.Join, *, proven: attempts.Report | None) -> attempts.Report:
     """Delete the file; then mark the Cluster with the UID that was *proven*, or take back a token that nobody has used.
 
     With another token in the Cluster, tower refuses the agent of every copy of the file (kubesphere-facts 8).

@@ -9,13 +9,15 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from include.fleet import (
     acceptance,
+    attempts,
     certificates,
     checks,
     choosing,
@@ -74,7 +76,7 @@ async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     return found
 
 
-async def preflight(join: joining.Join) -> joining.Report:
+async def preflight(join: joining.Join) -> attempts.Report:
     """Look at both clusters for all that would stop or trouble the join, before anything is written.
 
     Raises PreflightError with every error that is not waived, and otherwise what made it impossible to tell who is who.
@@ -108,7 +110,7 @@ async def preflight(join: joining.Join) -> joining.Report:
     }
 
 
-async def plan(join: joining.Join) -> joining.Report:
+async def plan(join: joining.Join) -> attempts.Report:
     """Return every object and field that the join would create or change; nothing is persisted.
 
     The join's own steps are run dry, so that they cannot disagree with the plan. What these cannot know yet, as the
@@ -174,14 +176,14 @@ async def _plan_import(join: joining.Join) -> list[str]:
     return notes
 
 
-async def take_turn(join: joining.Join) -> joining.Report:
+async def take_turn(join: joining.Join) -> attempts.Report:
     """Wait until no other run changes this member, and hold its turn from here to `end_turn`.
 
     A plan that a person has approved is made again, and has to be the same. Raises RefusedError if it is not. Where a
     failed run is to be rolled back, what stands now is recorded.
     """
     name = await joining.turn_of(join)
-    await joining.take_turn(join, name)
+    await attempts.take_turn(join, name)
     if join.conf.approve:
         await _refuse_changed_plan(join)
     recorded = await rollback.record(join) if join.conf.on_failure is confs.OnFailure.ROLLBACK else {}
@@ -198,7 +200,7 @@ async def _refuse_changed_plan(join: joining.Join) -> None:
         raise errors.RefusedError(conf.cluster, reasons)
 
 
-async def end_turn(join: joining.Join) -> joining.Report:
+async def end_turn(join: joining.Join) -> attempts.Report:
     """Undo what a run that failed has written, where the conf says so; `run` lets the next run in afterwards.
 
     A run has succeeded if `verify_join` has reported. What `rollback.roll_back` returns and raises. Where a member was
@@ -214,7 +216,7 @@ async def end_turn(join: joining.Join) -> joining.Report:
     return {}
 
 
-async def fetch_jwt(join: joining.Join) -> joining.Report:
+async def fetch_jwt(join: joining.Join) -> attempts.Report:
     """Find the host's jwtSecret and return where it is and its fingerprint, never the secret itself.
 
     From the ConfigMap, cross-checked with Secret kubesphere-secret where that may be read; the host's
@@ -231,7 +233,7 @@ async def fetch_jwt(join: joining.Join) -> joining.Report:
     }
 
 
-async def configure_host(join: joining.Join) -> joining.Report:
+async def configure_host(join: joining.Join) -> attempts.Report:
     """Have the host's ClusterConfiguration ask for the role host, and tower's address where the conf has one.
 
     One patch, since two would be two runs of the installer. The jwtSecret stays as it is. ks-apiserver is not
@@ -247,7 +249,7 @@ async def configure_host(join: joining.Join) -> joining.Report:
     return report
 
 
-async def _ask_host_in_turn(join: joining.Join, *, address: str | None) -> joining.Report:
+async def _ask_host_in_turn(join: joining.Join, *, address: str | None) -> attempts.Report:
     """Ask the host's ClusterConfiguration as `joining.ask_host` does, while no other run changes it."""
 
     async def asked() -> bool:
@@ -255,7 +257,7 @@ async def _ask_host_in_turn(join: joining.Join, *, address: str | None) -> joini
 
     # A ClusterConfiguration that is away is no reason to wait for a turn: asked before, it fails this try.
     bells = [waits.changes(join.host, kubesphere.CONFIGURATION)]
-    if await asked() or not await joining.take_turn(join, turn.HOST, unless=asked, bells=bells):
+    if await asked() or not await attempts.take_turn(join, turn.HOST, unless=asked, bells=bells):
         return {"unchanged": [joining.asks_already(join.host, kubesphere.HOST)]}
     if address:
         reasons = joining.address_refusals(join.conf, await joining.sides_of(join))
@@ -264,7 +266,7 @@ async def _ask_host_in_turn(join: joining.Join, *, address: str | None) -> joini
     return await joining.ask_host(join, address=address)
 
 
-async def configure_member(join: joining.Join) -> joining.Report:
+async def configure_member(join: joining.Join) -> attempts.Report:
     """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret, in one patch.
 
     Where Airflow does not reach the member, a person does that later: see `hand_over`.
@@ -284,7 +286,7 @@ async def configure_member(join: joining.Join) -> joining.Report:
     return await joining.ask_member(join, trust)
 
 
-async def wait_installer(join: joining.Join) -> joining.Report:
+async def wait_installer(join: joining.Join) -> attempts.Report:
     """Wait until ks-installer has done its work on both clusters at once; on the host alone where that is reached.
 
     Then both have to ask for what they asked for before, or they are asked again and waited for again: an installer
@@ -311,7 +313,7 @@ async def wait_installer(join: joining.Join) -> joining.Report:
             return {"unchanged": [f"ks-installer is idle on {where}, with all that is asked for in force"]}
 
 
-async def choose_connection(join: joining.Join) -> joining.Report:
+async def choose_connection(join: joining.Join) -> attempts.Report:
     """Return the connection type, and why it is this one.
 
     Where the conf says it, no cluster is asked for it; with `probe` a proxy connection is tried beforehand, which stops
@@ -322,7 +324,7 @@ async def choose_connection(join: joining.Join) -> joining.Report:
     return {**probe.report(choice.probed), "connection": choice.connection.value, "why": choice.why}
 
 
-async def prepare_kubeconfig(join: joining.Join) -> joining.Report:
+async def prepare_kubeconfig(join: joining.Join) -> attempts.Report:
     """Check that the credential for the host leads to this member, and return its server and fingerprint.
 
     Asked with the connection's own address, since Airflow need not reach *member_server*.
@@ -356,13 +358,13 @@ async def prepare_kubeconfig(join: joining.Join) -> joining.Report:
     }
 
 
-async def resolve_tower_address(join: joining.Join) -> joining.Report:
+async def resolve_tower_address(join: joining.Join) -> attempts.Report:
     """Wait until tower has an address at which agents find it, and return it; raises what `tower_address` raises."""
     found = await joining.tower_address(join)
     return {"address": found, "unchanged": [f"tower is reached at {found}"]}
 
 
-async def import_cluster(join: joining.Join) -> joining.Report:
+async def import_cluster(join: joining.Join) -> attempts.Report:
     """Create the Cluster on the host, or bring into it what differs; never replace it.
 
     Raises RefusedError for a name or a cluster that is taken, also by what others have only just made. A Cluster that
@@ -378,7 +380,7 @@ async def import_cluster(join: joining.Join) -> joining.Report:
     return report
 
 
-async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> joining.Report:
+async def _bring_cluster(join: joining.Join, sides: identity.Sides) -> attempts.Report:
     conf, ref = join.conf, kinds.Ref(kinds.CLUSTER, join.conf.cluster)
     _refuse(conf, sides)
     prepared = await joining.importable(conf)
@@ -415,7 +417,7 @@ def _refuse(conf: confs.Conf, sides: identity.Sides) -> None:
         raise errors.RefusedError(conf.cluster, reasons)
 
 
-async def deploy_agent(join: joining.Join) -> joining.Report:
+async def deploy_agent(join: joining.Join) -> attempts.Report:
     """Bring the agent onto the member, with the token of the Cluster as it is now: see `joining.initialised`.
 
     Where the credential that tower has made for the host ends soon (`expires_soon`), the agent connects anew, upon
@@ -452,7 +454,7 @@ async def _await_renewal(join: joining.Join, ends: str) -> None:
     )
 
 
-async def hand_over(join: joining.Join) -> joining.Report:
+async def hand_over(join: joining.Join) -> attempts.Report:
     """Make the file with which a person joins the member, and wait until its agent has connected to the host.
 
     What `handoff.hand_over` returns and raises.
@@ -460,13 +462,13 @@ async def hand_over(join: joining.Join) -> joining.Report:
     return await handoff.hand_over(join)
 
 
-async def _bring_agent(join: joining.Join, wanted: kubesphere.Object, *, token: str) -> joining.Report:
+async def _bring_agent(join: joining.Join, wanted: kubesphere.Object, *, token: str) -> attempts.Report:
     if await tunnel.apply_agent(join.member, dict(wanted), token=token, changes=join.changes):
         return {}
     return {"unchanged": [f"{tower.AGENT} is on the member as it must be"]}
 
 
-async def wait_agent_ready(join: joining.Join) -> joining.Report:
+async def wait_agent_ready(join: joining.Join) -> attempts.Report:
     """Wait until the host calls the member Ready, freshly, and with the member's own identity.
 
     A first Federated=False is no failure yet: the host's controller looks again (kubesphere-facts 6.2).
@@ -476,7 +478,7 @@ async def wait_agent_ready(join: joining.Join) -> joining.Report:
     return {"unchanged": [f"Cluster {join.conf.cluster} is Ready on the host"]}
 
 
-async def verify_join(join: joining.Join) -> joining.Report:
+async def verify_join(join: joining.Join) -> attempts.Report:
     """Prove the join: secret, role, identity, connection, and no second name; then see what works, and report.
 
     What does not work after the proof is a warning: the member is joined, and a user will meet it.
@@ -499,7 +501,7 @@ async def verify_join(join: joining.Join) -> joining.Report:
     changed = [line for report in reports for line in report.get("changed", ())]
     for line in changed:
         log.info("This run has written: %s", line)
-    warnings = joining.warnings(*reports)
+    warnings = attempts.warnings(*reports)
     for line in warnings:
         log.warning("%s", line)
     identity_proof = look.identity or proofs.Identity.FORWARDED
@@ -520,9 +522,7 @@ async def verify_join(join: joining.Join) -> joining.Report:
     }
 
 
-Step = Callable[[joining.Join], Awaitable[joining.Report]]
-
-STEPS: Mapping[str, Step] = {
+STEPS: Mapping[str, attempts.Step[joining.Join]] = {
     step.__name__: step
     for step in (
         preflight,
@@ -560,62 +560,26 @@ _OF_ONE_TYPE = frozenset(
 """The steps that have to know the connection type."""
 
 
-async def run(
-    step: str,
-    raw: Mapping[str, Any],
-    *,
-    limits: settings.Settings,
-    attempt: str,
-    started: float,
-    leave_worker: float | None = None,
-    reports: Mapping[str, joining.Report] | None = None,
-    changes: journal.Journal | None = None,
-    held: str | None = None,
-    last_try: bool = False,
-) -> joining.Report:
-    """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
+@contextlib.asynccontextmanager
+async def _opened(step: str, raw: Mapping[str, Any], given: attempts.Given) -> AsyncIterator[joining.Join]:
+    """Check the conf of the run, and open its clusters.
 
-    A connection type that the conf leaves open is the one that *reports* tell.
-    What the step changes is noted in *changes* before it is sent, so that it is known however the step ends. What it
-    could not check or do without a right is among the warnings of its report. An error that ends the step for good,
-    which in the *last_try* is every one, says as its last line what is most likely wrong.
-
-    *held* is the turn that `take_turn` has reported: the step makes sure that the run holds it still, or waits for it
-    again, before it does anything.
-
-    Raises ConfError with every problem of the conf, Longer when a wait has to leave the worker, and what
-    the step raises.
+    A connection type that the conf leaves open is the one that earlier reports tell. Raises ConfError with every
+    problem of the conf, and UndecidedError for a step that needs the connection type where nobody has found it.
     """
-    raw = confs.decided(raw, reports or {})
+    raw = confs.decided(raw, given.reports)
     problems = confs.problems(raw)
     if step == preflight.__name__:
-        problems = [*await conf_problems(raw), *handoff.problems(raw, limits)]
+        problems = [*await conf_problems(raw), *handoff.problems(raw, given.limits)]
     if problems:
         raise errors.ConfError(problems)
     conf = confs.parse(raw)
     if conf.connection is confs.Connection.AUTO and step in _OF_ONE_TYPE:
         raise errors.UndecidedError(f"{step} needs the connection type, which choose_connection has not reported.")
-    name, dry = joining.run_of(attempt), step == plan.__name__
-    async with _connected(conf, limits=limits, run=name, dry=dry) as (host, member):
-        join = joining.Join(
-            conf=conf,
-            host=host,
-            member=member,
-            limits=limits,
-            attempt=attempt,
-            started=started,
-            leave_worker=leave_worker,
-            reports=reports or {},
-            changes=changes or journal.Journal(),
-            turns=turn.Turns(host, holder=name, member=conf.cluster, limits=limits),
-        )
-        try:
-            report = await join.turns.working(_in_turn(step, join, held))
-        except errors.FleetError as error:
-            if last_try or isinstance(error, errors.PermanentError):
-                await diagnosing.explain(join, step, error)
-            raise
-        return joining.with_losses(report, (host, member))
+    dry = step == plan.__name__
+    async with _connected(conf, limits=given.limits, run=given.run, dry=dry) as (host, member):
+        turns = turn.Turns(host, holder=given.run, member=conf.cluster, limits=given.limits)
+        yield joining.Join(**vars(given), conf=conf, host=host, member=member, turns=turns)
 
 
 @contextlib.asynccontextmanager
@@ -638,27 +602,16 @@ async def _connected(
         )
 
 
-async def _in_turn(step: str, join: joining.Join, held: str | None) -> joining.Report:
-    """Run the step while the run holds its turn, and let the next run in after the last one."""
-    ends = step == end_turn.__name__
-    writes = not ends or join.conf.is_handed_over or join.conf.on_failure is confs.OnFailure.ROLLBACK
-    if held is not None and writes and not await join.turns.keep(held):
-        await joining.take_turn(join, held)
-    try:
-        report = await STEPS[step](join)
-    except errors.PermanentError:
-        if ends:
-            await _let_next_in(join, held)
-        raise
-    if ends:
-        await _let_next_in(join, held)
-    return report
+async def _in_turn(step: str, join: joining.Join, held: str | None) -> attempts.Report:
+    """Do the step while the run holds its turn, and let the next run in after the last one."""
+    if step != end_turn.__name__:
+        return await attempts.in_turn(STEPS[step], join, held=held)
+    writes = join.conf.is_handed_over or join.conf.on_failure is confs.OnFailure.ROLLBACK
+    return await attempts.in_turn(STEPS[step], join, held=held if writes else None, last=(turn.HOST, held))
 
 
-async def _let_next_in(join: joining.Join, held: str | None) -> None:
-    for name in (turn.HOST, held):
-        if name is not None:
-            await join.turns.give_back(name)
+run = functools.partial(attempts.run, opened=_opened, doing=_in_turn, explain=diagnosing.explain)
+"""Run one step of a join by its name: see `attempts.run`."""
 
 
 def _described(prepared: kubeconfig.Kubeconfig | None) -> str:

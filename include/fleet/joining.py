@@ -7,36 +7,29 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from include.fleet import (
+    attempts,
     clusters,
     configuring,
     connections,
     errors,
     identity,
     installer,
-    journal,
     kinds,
     kubeconfig,
     kubesphere,
     membership,
     proofs,
-    settings,
     tower,
     tunnel,
     turn,
     waits,
 )
 from include.fleet import conf as confs
-
-Report = dict[str, Any]
-"""What a step returns: `unchanged` and `warnings`, lists of sentences, and facts by name. No secrets.
-
-Airflow adds `changed`, what the step has written, and `seconds`.
-"""
 
 _LOOKS = 3
 """Of the host's controller at a Cluster: what it does not tell by then, it may never tell."""
@@ -47,77 +40,36 @@ _LOOK_AGAIN = 2.0
 _SEE_CONDITIONS = "See the conditions of the Cluster and the log of ks-controller-manager on the host."
 
 
-@dataclass(frozen=True)
-class Join:
+@dataclass(frozen=True, kw_only=True)
+class Join(attempts.Attempt):
     """One run's join, as one attempt at one step sees it."""
 
     conf: confs.Conf
     host: clusters.Cluster
     member: clusters.Cluster
-    limits: settings.Settings
-    attempt: str
-    """Names this attempt in the marks that it leaves on clusters: run id and number of the try."""
-    started: float
-    """When this attempt began, in seconds of `time.time`."""
-    leave_worker: float | None
-    """When a wait has to leave the worker, or None if it need not."""
-    reports: Mapping[str, Report]
-    """What the earlier steps returned, by name."""
-    changes: journal.Journal
-    """What this step has changed so far."""
     turns: turn.Turns
     """The Leases that this run holds."""
 
     @property
-    def run(self) -> str:
-        """Return what names the run of this attempt."""
-        return run_of(self.attempt)
-
-    def limit(self, seconds: float) -> waits.Limit:
-        """Return the limit of a wait of *seconds* in all."""
-        return waits.Limit(deadline=self.started + seconds, leave_worker=self.leave_worker)
+    def sides(self) -> Sequence[clusters.Cluster]:
+        """Return host and member; a member that Airflow does not reach as well."""
+        return (self.host, self.member)
 
 
-async def take_turn(
-    join: Join,
-    name: str,
-    *,
-    unless: Callable[[], Awaitable[bool]] | None = None,
-    bells: Sequence[waits.Bell] = (),
-) -> bool:
-    """Wait for a turn as long as the conf says; what `turn.Turns.take` returns and raises."""
-    seconds = join.conf.turn_timeout
-    return await join.turns.take(name, limit=join.limit(seconds), seconds=seconds, unless=unless, bells=bells)
-
-
-def run_of(attempt: str) -> str:
-    """Return what names the run that an attempt belongs to."""
-    return attempt.rpartition("/")[0] or attempt
-
-
-def warnings(*reports: Report) -> list[str]:
-    """Return the warnings of reports, each once."""
-    return list(dict.fromkeys(line for report in reports for line in report.get("warnings", ())))
-
-
-def with_losses(report: Report, sides: Iterable[clusters.Cluster]) -> Report:
-    """Return a report with what could not be checked or done on *sides* without a right among its warnings."""
-    found = warnings(report, {"warnings": [line for side in sides for line in side.done_without]})
-    return {**report, "warnings": found} if found else report
-
-
-async def ask_host(join: Join, *, address: str | None) -> Report:
+async def ask_host(join: Join, *, address: str | None) -> attempts.Report:
     """Have the host's ClusterConfiguration ask for the role host, and for tower's *address* if one is given."""
     return await _ask_for(join, join.host, role=kubesphere.HOST, address=address)
 
 
-async def ask_member(join: Join, trust: kubesphere.Trust, *, seen: kubesphere.Snapshot | None = None) -> Report:
+async def ask_member(
+    join: Join, trust: kubesphere.Trust, *, seen: kubesphere.Snapshot | None = None
+) -> attempts.Report:
     """Have the member's ClusterConfiguration ask for the role member and the host's jwtSecret."""
     await join.member.keep_secret(trust.value)
     return await _ask_for(join, join.member, role=kubesphere.MEMBER, jwt_secret=trust.value, seen=seen)
 
 
-async def _ask_for(join: Join, cluster: clusters.Cluster, *, role: str, **wanted: Any) -> Report:
+async def _ask_for(join: Join, cluster: clusters.Cluster, *, role: str, **wanted: Any) -> attempts.Report:
     if await configuring.ask_for(cluster, role=role, attempt=join.attempt, changes=join.changes, **wanted):
         return {}
     return {"unchanged": [asks_already(cluster, role)]}

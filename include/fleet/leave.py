@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from include.fleet import (
+    attempts,
     clusters,
     connections,
     errors,
-    joining,
     journal,
     kinds,
     kubesphere,
@@ -58,7 +59,7 @@ async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     return found
 
 
-async def plan(leave: leaving.Leave) -> joining.Report:
+async def plan(leave: leaving.Leave) -> attempts.Report:
     """Return every object and field that the leave would delete or change; nothing is persisted.
 
     Its own steps are run dry, so that they cannot disagree with the plan. The report is as that of a join's plan.
@@ -85,18 +86,18 @@ async def plan(leave: leaving.Leave) -> joining.Report:
     return report
 
 
-async def take_turn(leave: leaving.Leave) -> joining.Report:
+async def take_turn(leave: leaving.Leave) -> attempts.Report:
     """Wait until no other run changes this member, hold its turn from here to `end_turn`, and see what stands.
 
     The Lease is that of a join. Where the host, on which it would be, is lost, there is none. A plan that a person has
     approved is made again, and has to be the same; raises RefusedError if it is not.
     """
     member = await leaving.answering(leave)
-    report: joining.Report = {}
+    report: attempts.Report = {}
     if leave.turns is not None:
         # A Cluster that tells no UID, or is gone, has a name at least.
         report["turn"] = turn.of_member(await leaving.uid_of(leave, member) or leave.conf.cluster)
-        await leaving.take_turn(leave, report["turn"])
+        await attempts.take_turn(leave, report["turn"])
     if leave.conf.approve:
         await _refuse_changed_plan(leave)
     await leaving.proven(leave, member)
@@ -111,7 +112,7 @@ async def _refuse_changed_plan(leave: leaving.Leave) -> None:
         raise errors.RefusedError(leave.conf.cluster, reasons, to="take out")
 
 
-async def remove_cluster(leave: leaving.Leave) -> joining.Report:
+async def remove_cluster(leave: leaving.Leave) -> attempts.Report:
     """Have the host let go of the member: its Cluster is deleted and waited for, with all that stands behind it.
 
     The member is still as it was meanwhile, its agent too: tower and the webhook of 3.4 need it (12.5). With `force`
@@ -129,7 +130,7 @@ async def remove_cluster(leave: leaving.Leave) -> joining.Report:
     await _delete_behind(work, host, at_once=by_hand)
     if not leave.dry:
         await _put_webhook_back(leave, host)
-    report: joining.Report = {"left": work.left} if work.left else {}
+    report: attempts.Report = {"left": work.left} if work.left else {}
     if not leave.changes.notes:
         report["unchanged"] = [f"{work.cluster} is not on the host"]
     return report
@@ -183,7 +184,7 @@ async def _set_webhook_aside(leave: leaving.Leave, host: clusters.Cluster) -> No
         # Set aside by a run that was killed, it lets everything through that is asked now.
         return not await webhook.is_aside(host) and not await webhook.denies(host, leave.cluster)
 
-    if await is_needless() or not await leaving.take_turn(leave, turn.WEBHOOK, unless=is_needless):
+    if await is_needless() or not await attempts.take_turn(leave, turn.WEBHOOK, unless=is_needless):
         return
     await webhook.set_aside(host, leave.cluster, changes=leave.changes)
 
@@ -194,7 +195,7 @@ async def _put_webhook_back(leave: leaving.Leave, host: clusters.Cluster) -> Non
     async def is_back() -> bool:
         return not await webhook.is_aside(host)
 
-    if not await is_back() and await leaving.take_turn(leave, turn.WEBHOOK, unless=is_back):
+    if not await is_back() and await attempts.take_turn(leave, turn.WEBHOOK, unless=is_back):
         await webhook.put_back(host, changes=leave.changes)
     if leave.turns is not None:
         await leave.turns.give_back(turn.WEBHOOK)
@@ -256,7 +257,7 @@ async def _delete_token(work: undoing.Work, host: clusters.Cluster, kubefed: kub
         work.leave(f"{ref} on the host stays, with a token that the member does not know any more: {error.lacking}.")
 
 
-async def clean_member(leave: leaving.Leave) -> joining.Report:
+async def clean_member(leave: leaving.Leave) -> attempts.Report:
     """Take off the member what the membership of this name has brought: the agent, federation, and kubefed's labels.
 
     What may be another host's stays, and is said: the agent of another name, accounts of other names and the namespace
@@ -281,7 +282,7 @@ async def clean_member(leave: leaving.Leave) -> joining.Report:
     await undoing.delete_federation(work, member, {ref: item for ref, item in refs.items() if item is not None})
     if not shared:
         await _free(work, member)
-    report: joining.Report = {"left": work.left} if work.left else {}
+    report: attempts.Report = {"left": work.left} if work.left else {}
     if not leave.changes.notes:
         report["unchanged"] = ["there is nothing on the member that the membership has brought"]
     return report
@@ -323,7 +324,7 @@ async def _free(work: undoing.Work, member: clusters.Cluster) -> None:
                 await work.free(member, ref, {"metadata": {**patch["metadata"], **version}})
 
 
-async def restore_member(leave: leaving.Leave) -> joining.Report:
+async def restore_member(leave: leaving.Leave) -> attempts.Report:
     """Have the member's role and jwtSecret as Secret before-join tells, in one patch; wait, and delete that Secret.
 
     Without that Secret, as after a join by hand, the role becomes none and the jwtSecret stays (12.5, P-36).
@@ -351,7 +352,7 @@ async def restore_member(leave: leaving.Leave) -> joining.Report:
             "before-join, as after a join by hand."
         )
     await _tell_name(leave, work, member)
-    report: joining.Report = {"left": work.left} if work.left else {}
+    report: attempts.Report = {"left": work.left} if work.left else {}
     if not leave.changes.notes:
         report["unchanged"] = ["the member has the role and the jwtSecret that it is to have"]
     return report
@@ -383,7 +384,7 @@ async def _tell_name(leave: leaving.Leave, work: undoing.Work, member: clusters.
         )
 
 
-async def verify_leave(leave: leaving.Leave) -> joining.Report:
+async def verify_leave(leave: leaving.Leave) -> attempts.Report:
     """See that the host has let go and that nothing else was touched, and report what was removed, restored and left.
 
     `differs` is what is not as `take_turn` has seen it, and was no part of the leave: somebody else's work meanwhile.
@@ -414,7 +415,7 @@ async def verify_leave(leave: leaving.Leave) -> joining.Report:
         "restored": [line for line in changed if line not in removed],
         "left": left,
         "differs": differs,
-        "warnings": joining.warnings(*reports),
+        "warnings": attempts.warnings(*reports),
     }
 
 
@@ -432,62 +433,32 @@ async def _untouched(leave: leaving.Leave, changed: list[str]) -> list[str]:
     ]
 
 
-async def end_turn(leave: leaving.Leave) -> joining.Report:
+async def end_turn(leave: leaving.Leave) -> attempts.Report:
     """Put the host's webhook back if a run has set it aside; `run` lets the next run in afterwards."""
     if leave.host is not None:
         await _put_webhook_back(leave, leave.host)
     return {}
 
 
-Step = Callable[[leaving.Leave], Awaitable[joining.Report]]
-
-STEPS: Mapping[str, Step] = {
+STEPS: Mapping[str, attempts.Step[leaving.Leave]] = {
     step.__name__: step
     for step in (plan, take_turn, remove_cluster, clean_member, restore_member, verify_leave, end_turn)
 }
 
 
-async def run(
-    step: str,
-    raw: Mapping[str, Any],
-    *,
-    limits: settings.Settings,
-    attempt: str,
-    started: float,
-    leave_worker: float | None = None,
-    reports: Mapping[str, joining.Report] | None = None,
-    changes: journal.Journal | None = None,
-    held: str | None = None,
-    last_try: bool = False,  # noqa: ARG001 - as a join's steps are called
-) -> joining.Report:
-    """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
-
-    As `join.run`, but for the diagnosis. Raises ConfError with every problem of the conf, Longer when a wait has to
-    leave the worker, and what the step raises.
-    """
-    problems = await conf_problems(raw) if step == plan.__name__ else leave_conf.problems(raw)
+@contextlib.asynccontextmanager
+async def _opened(step: str, raw: Mapping[str, Any], given: attempts.Given) -> AsyncIterator[leaving.Leave]:
+    """Check the conf of the run, and open its clusters; raises ConfError with every problem of the conf."""
+    dry = step == plan.__name__
+    problems = await conf_problems(raw) if dry else leave_conf.problems(raw)
     if problems:
         raise errors.ConfError(problems)
     conf = leave_conf.parse(raw)
-    name, dry = joining.run_of(attempt), step == plan.__name__
-    async with _connected(conf, limits=limits, run=name, dry=dry) as (host, member):
-        turns = turn.Turns(host, holder=name, member=conf.cluster, limits=limits) if host is not None else None
-        leave = leaving.Leave(
-            conf=conf,
-            host=host,
-            member=member,
-            limits=limits,
-            attempt=attempt,
-            started=started,
-            leave_worker=leave_worker,
-            reports=reports or {},
-            changes=changes or journal.Journal(),
-            turns=turns,
-            dry=dry,
-        )
-        work = _in_turn(step, leave, held)
-        report = await (work if turns is None else turns.working(work))
-        return joining.with_losses(report, leave.sides)
+    async with _connected(conf, limits=given.limits, run=given.run, dry=dry) as (host, member):
+        turns = None
+        if host is not None:
+            turns = turn.Turns(host, holder=given.run, member=conf.cluster, limits=given.limits)
+        yield leaving.Leave(**vars(given), conf=conf, host=host, member=member, turns=turns, dry=dry)
 
 
 @contextlib.asynccontextmanager
@@ -512,23 +483,12 @@ async def _connected(
         yield host, await opened(conf.member_conn_id, kubesphere.MEMBER)
 
 
-async def _in_turn(step: str, leave: leaving.Leave, held: str | None) -> joining.Report:
-    """Run the step while the run holds its turn, and let the next run in after the last one."""
-    ends = step == end_turn.__name__
-    if held is not None and not ends and leave.turns is not None and not await leave.turns.keep(held):
-        await leaving.take_turn(leave, held)
-    try:
-        report = await STEPS[step](leave)
-    except errors.PermanentError:
-        if ends:
-            await _let_next_in(leave, held)
-        raise
-    if ends:
-        await _let_next_in(leave, held)
-    return report
+async def _in_turn(step: str, leave: leaving.Leave, held: str | None) -> attempts.Report:
+    """Do the step while the run holds its turn, and let the next run in after the last one."""
+    if step != end_turn.__name__:
+        return await attempts.in_turn(STEPS[step], leave, held=held)
+    return await attempts.in_turn(STEPS[step], leave, held=None, last=(turn.WEBHOOK, held))
 
 
-async def _let_next_in(leave: leaving.Leave, held: str | None) -> None:
-    for name in (turn.WEBHOOK, held):
-        if name is not None and leave.turns is not None:
-            await leave.turns.give_back(name)
+run = functools.partial(attempts.run, opened=_opened, doing=_in_turn)
+"""Run one step of a leave by its name: see `attempts.run`."""

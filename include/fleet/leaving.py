@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from include.fleet import (
+    attempts,
     clusters,
     configuring,
     errors,
     identity,
     installer,
     joining,
-    journal,
     kinds,
     kubesphere,
     leave_conf,
-    settings,
     snapshots,
     tower,
     tunnel,
-    turn,
     undoing,
-    waits,
     webhook,
 )
 
@@ -37,8 +34,8 @@ _CONTACTS = 3
 """How often a member that is said to be dead is asked before it is believed."""
 
 
-@dataclass(frozen=True)
-class Leave:
+@dataclass(frozen=True, kw_only=True)
+class Leave(attempts.Attempt):
     """One run's leave, as one attempt at one step sees it."""
 
     conf: leave_conf.Conf
@@ -46,26 +43,8 @@ class Leave:
     """None where it is lost."""
     member: clusters.Cluster | None
     """None where no connection leads to it."""
-    limits: settings.Settings
-    attempt: str
-    """Names this attempt in the marks that it leaves on clusters: run id and number of the try."""
-    started: float
-    """When this attempt began, in seconds of `time.time`."""
-    leave_worker: float | None
-    """When a wait has to leave the worker, or None if it need not."""
-    reports: Mapping[str, joining.Report]
-    """What the earlier steps returned, by name."""
-    changes: journal.Journal
-    """What this step has changed so far."""
-    turns: turn.Turns | None
-    """The Leases that this run holds; None where the host, on which they are, is lost."""
     dry: bool = False
     """Whether nothing is to be persisted."""
-
-    @property
-    def run(self) -> str:
-        """Return what names the run of this attempt."""
-        return joining.run_of(self.attempt)
 
     @property
     def cluster(self) -> kinds.Ref:
@@ -73,7 +52,7 @@ class Leave:
         return kinds.Ref(kinds.CLUSTER, self.conf.cluster)
 
     @property
-    def sides(self) -> list[clusters.Cluster]:
+    def sides(self) -> Sequence[clusters.Cluster]:
         """Return the clusters to which there are connections."""
         return [side for side in (self.host, self.member) if side is not None]
 
@@ -89,18 +68,6 @@ class Leave:
             leave_worker=self.leave_worker,
             dry=self.dry,
         )
-
-
-async def take_turn(leave: Leave, name: str, *, unless: Callable[[], Awaitable[bool]] | None = None) -> bool:
-    """Wait for a turn as long as the conf says; what `turn.Turns.take` returns and raises.
-
-    Where the host is lost, there is no Lease to take.
-    """
-    if leave.turns is None:
-        return True
-    seconds = leave.conf.turn_timeout
-    limit = waits.Limit(deadline=leave.started + seconds, leave_worker=leave.leave_worker)
-    return await leave.turns.take(name, limit=limit, seconds=seconds, unless=unless)
 
 
 async def answering(leave: Leave) -> clusters.Cluster | None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from include.fleet import (
+    attempts,
     clusters,
     configuring,
     curl,
@@ -68,7 +69,7 @@ async def _address(join: joining.Join) -> str:
     return join.conf.proxy_publish_address or await tunnel.address(join.host, config)
 
 
-def report(found: Sequence[findings.Finding]) -> joining.Report:
+def report(found: Sequence[findings.Finding]) -> attempts.Report:
     """Return the part of a step's report that tells of probes."""
     if not found:
         return {}

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.fleet import (
+    attempts,
     configuring,
     connections,
     errors,
@@ -41,14 +42,14 @@ _STUCK = (
 )
 
 
-async def record(join: joining.Join) -> joining.Report:
+async def record(join: joining.Join) -> attempts.Report:
     """Keep what stands on both clusters before this run's first write; its own record is kept as it is.
 
     One that another run has left is replaced: whoever holds the turn is alone, so that run is dead.
     Raises ForbiddenError where the record may not be kept, RefusedError where rights are missing without which nothing
     can be rolled back: who asks for that must not learn it when the run has failed.
     """
-    run = joining.run_of(join.attempt)
+    run = join.run
     secret = await join.member.read(RECORD)
     if secret is not None and kubesphere.secret_value(secret, "run") == run:
         return {"recorded": run, "unchanged": [f"{RECORD} on the member holds what stood before this run"]}
@@ -96,7 +97,7 @@ async def _lacking(join: joining.Join) -> list[str]:
 async def forget(join: joining.Join) -> None:
     """Delete the record of this run; for a run that has succeeded."""
     secret = await join.member.read(RECORD)
-    if secret is not None and kubesphere.secret_value(secret, "run") == joining.run_of(join.attempt):
+    if secret is not None and kubesphere.secret_value(secret, "run") == join.run:
         await undoing.delete(join.member, RECORD, uid=secret["metadata"]["uid"])
 
 
@@ -123,7 +124,7 @@ def _begun(join: joining.Join, before: snapshots.Record) -> _Work:
     )
 
 
-async def roll_back(join: joining.Join) -> joining.Report:
+async def roll_back(join: joining.Join) -> attempts.Report:
     """Undo what this run has written, compare both clusters with what was recorded, and delete the record.
 
     `undone` has what was not as recorded when the first try began, and is now; `not_undone` a sentence for each thing
@@ -133,7 +134,7 @@ async def roll_back(join: joining.Join) -> joining.Report:
     """
     secret = await join.member.read(RECORD)
     before = await _recorded(join, secret)
-    if secret is None or before is None or before.run != joining.run_of(join.attempt):
+    if secret is None or before is None or before.run != join.run:
         return _nothing_recorded(join, before)
     found = await _found(join, secret, before)
     work = _begun(join, before)
@@ -182,11 +183,11 @@ def _compared(before: snapshots.Record, host: snapshots.Side, member: snapshots.
     return found + snapshots.differences(before.member.sections, member.sections, where="member", verb=verb)
 
 
-def _nothing_recorded(join: joining.Join, other: snapshots.Record | None) -> joining.Report:
-    report: joining.Report = {"undone": join.changes.notes, "not_undone": [], "differs": []}
+def _nothing_recorded(join: joining.Join, other: snapshots.Record | None) -> attempts.Report:
+    report: attempts.Report = {"undone": join.changes.notes, "not_undone": [], "differs": []}
     if join.changes.notes:
         return {**report, "result": "rolled back by an earlier try"}
-    recorded = any(earlier.get("recorded") == joining.run_of(join.attempt) for earlier in join.reports.values())
+    recorded = any(earlier.get("recorded") == join.run for earlier in join.reports.values())
     if recorded and other is not None:
         raise errors.RollbackError(
             f"Nothing is rolled back: {RECORD} on the {join.member}, which had what stood before this run, holds what "

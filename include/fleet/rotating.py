@@ -10,23 +10,21 @@ import datetime
 import logging
 import secrets
 import string
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from include.fleet import (
+    attempts,
     clusters,
     configuring,
     errors,
     identity,
     inventory,
-    joining,
-    journal,
     kinds,
     kubesphere,
     manifests,
     redaction,
     rotation_conf,
-    settings,
     turn,
     waits,
 )
@@ -45,43 +43,23 @@ _KEY = "jwtSecret"
 _CUT_OFF = "The host calls it Ready and would be refused by it from then on. Mend that, or name it in leave_out."
 
 
-@dataclass(frozen=True)
-class Rotation:
+@dataclass(frozen=True, kw_only=True)
+class Rotation(attempts.Attempt):
     """One run's rotation, as one attempt at one step sees it."""
 
     conf: rotation_conf.Conf
     declared: inventory.Host
     """The host, as the inventory has it."""
     host: clusters.Cluster
-    sides: Mapping[str, clusters.Cluster | str]
+    members: Mapping[str, clusters.Cluster | str]
     """Its declared members by the names of their Clusters, or why there is no way to one."""
-    limits: settings.Settings
-    attempt: str
-    """Names this attempt in the marks that it leaves on clusters: run id and number of the try."""
-    started: float
-    """When this attempt began, in seconds of `time.time`."""
-    leave_worker: float | None
-    """When a wait has to leave the worker, or None if it need not."""
-    reports: Mapping[str, joining.Report]
-    """What the earlier steps returned, by name."""
-    changes: journal.Journal
-    """What this step has changed so far."""
     turns: turn.Turns
     """The Leases that this run holds."""
 
     @property
-    def run(self) -> str:
-        """Return what names the run of this attempt."""
-        return joining.run_of(self.attempt)
-
-    @property
-    def clusters(self) -> list[clusters.Cluster]:
+    def sides(self) -> Sequence[clusters.Cluster]:
         """Return the host and the members to which there is a way."""
-        return [self.host, *(side for side in self.sides.values() if isinstance(side, clusters.Cluster))]
-
-    def limit(self, seconds: float) -> waits.Limit:
-        """Return the limit of a wait of *seconds* in all."""
-        return waits.Limit(deadline=self.started + seconds, leave_worker=self.leave_worker)
+        return [self.host, *(side for side in self.members.values() if isinstance(side, clusters.Cluster))]
 
     async def at_once(self, work: Callable[[Follower], Awaitable[None]], found: Found) -> None:
         """Do something for each member that follows, for some at the same time."""
@@ -134,7 +112,7 @@ async def find(rotation: Rotation) -> Found:
     gate = asyncio.Semaphore(rotation.limits.survey_at_once)
 
     async def look(name: str, item: kubesphere.Object) -> Follower | str:
-        member, side = declared.get(name), rotation.sides.get(name)
+        member, side = declared.get(name), rotation.members.get(name)
         if member is None:
             return "the inventory does not have it."
         if member.paused:
@@ -214,7 +192,7 @@ async def keep_new(rotation: Rotation, value: str | None = None) -> str:
 
 
 async def _keep(rotation: Rotation, value: str | None) -> None:
-    for side in rotation.clusters:
+    for side in rotation.sides:
         await side.keep_secret(value)
 
 
@@ -238,9 +216,9 @@ async def take_turns(rotation: Rotation, found: Found) -> list[str]:
     In the order in which joins take theirs, member before host, so that no two wait for each other. Joins of what is no
     member yet are waited for as well: they are about to give it the secret that is in force now.
     """
-    await _take(rotation, turn.ROTATION)
+    await attempts.take_turn(rotation, turn.ROTATION)
     names = {turn.of_member(follower.uid): follower.name for follower in found.followers}
-    await waits.together(*(_take(rotation, name, member=member) for name, member in sorted(names.items())))
+    await waits.together(*(attempts.take_turn(rotation, name, member=member) for name, member in sorted(names.items())))
     while True:
         await waits.until(
             lambda: _others(rotation),
@@ -251,7 +229,7 @@ async def take_turns(rotation: Rotation, found: Found) -> list[str]:
             hint="Wait for that run to end, then clear this task.",
             limits=rotation.limits,
         )
-        await _take(rotation, turn.HOST)
+        await attempts.take_turn(rotation, turn.HOST)
         if await _others(rotation) is None:
             return [turn.ROTATION, *sorted(names), turn.HOST]
         # It may need the host's turn itself.
@@ -263,11 +241,6 @@ async def hold(rotation: Rotation, found: Found) -> None:
     names = [turn.ROTATION, *(turn.of_member(follower.uid) for follower in found.followers), turn.HOST]
     if not all(await waits.together(*map(rotation.turns.keep, names))):
         await take_turns(rotation, found)
-
-
-async def _take(rotation: Rotation, name: str, *, member: str = "") -> None:
-    seconds = rotation.conf.turn_timeout
-    await rotation.turns.take(name, limit=rotation.limit(seconds), seconds=seconds, member=member)
 
 
 async def _others(rotation: Rotation) -> waits.Pending | None:

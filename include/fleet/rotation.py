@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from include.fleet import (
+    attempts,
     clusters,
     configuring,
     errors,
@@ -24,7 +26,6 @@ from include.fleet import (
     installer_log,
     inventories,
     inventory,
-    joining,
     journal,
     kinds,
     kubesphere,
@@ -49,7 +50,7 @@ _GRANT = "Grant this right to the connection's user: deploy/rbac/member.yaml has
 _LOOK = "Look at ks-installer there and mend the cause; then reconcile_fleet, or a join, gives it the host's jwtSecret."
 
 
-async def plan(rotation: rotating.Rotation) -> joining.Report:
+async def plan(rotation: rotating.Rotation) -> attempts.Report:
     """Return which clusters would change, and what users would notice; nothing is persisted.
 
     The report is as that of a join's plan. Raises RefusedError with everything for which the rotation would not begin.
@@ -67,7 +68,7 @@ async def plan(rotation: rotating.Rotation) -> joining.Report:
     due = secret or await rotating.keep_new(rotation, rotating.NEW)
     await rotating.ask(rotation, rotation.host, due)
     await rotation.at_once(lambda follower: rotating.ask(rotation, follower.cluster, due), found)
-    entries = [_entry(rotation, side, write) for side in rotation.clusters for write in side.planned]
+    entries = [_entry(rotation, side, write) for side in rotation.sides for write in side.planned]
     heading = f"Plan to rotate the jwtSecret of {rotation.conf.host}"
     report = plans.report(heading, entries, _consequences(rotation, found, entries), notes)
     for line in plans.told(heading, report):
@@ -79,7 +80,7 @@ def _entry(rotation: rotating.Rotation, side: clusters.Cluster, write: plans.Wri
     """Return what a write would change; a secret that is not made yet is called new."""
 
     def hide(text: str) -> str:
-        for each in rotation.clusters:
+        for each in rotation.sides:
             text = each.redacted(text)
         return text
 
@@ -165,7 +166,7 @@ def _sides(rotation: rotating.Rotation, found: rotating.Found) -> dict[str, clus
     return {"host": rotation.host, **{f"member {each.name}": each.cluster for each in found.followers}}
 
 
-async def take_turn(rotation: rotating.Rotation) -> joining.Report:
+async def take_turn(rotation: rotating.Rotation) -> attempts.Report:
     """Wait until no other run changes the host or one of its members, and hold all their turns until `end_turn`.
 
     A plan that a person has approved is made again, and has to be the same; raises RefusedError if it is not, or if
@@ -195,8 +196,8 @@ async def _leases_of(rotation: rotating.Rotation) -> list[str]:
 
 async def _refuse_changed_plan(rotation: rotating.Rotation) -> None:
     async with _connected(rotation.declared, rotation.conf, limits=rotation.limits, run=rotation.run, dry=True) as pair:
-        host, sides = pair
-        now = await plan(dataclasses.replace(rotation, host=host, sides=sides))
+        host, members = pair
+        now = await plan(dataclasses.replace(rotation, host=host, members=members))
     reasons = plans.changed(rotation.reports["plan"], now)
     if reasons:
         raise errors.RefusedError(rotation.conf.host, reasons, to=rotating.TO)
@@ -214,7 +215,7 @@ class _Seen:
     """Why it does not follow; "" if it does."""
 
 
-async def rotate(rotation: rotating.Rotation) -> joining.Report:
+async def rotate(rotation: rotating.Rotation) -> attempts.Report:
     """Have host and members ask for the new secret in the same moment, and wait until all of them work with it.
 
     First every ks-installer has to be idle; then the host is patched, and with its answer all members. A member that
@@ -365,7 +366,7 @@ def _line(member: Mapping[str, Any]) -> str:
     )
 
 
-async def verify_rotation(rotation: rotating.Rotation) -> joining.Report:
+async def verify_rotation(rotation: rotating.Rotation) -> attempts.Report:
     """Prove that each member takes what the host forwards with the new secret, and let go of the kept one.
 
     Raises VerificationError with every member for which that fails; then the new secret stays kept, and a run that
@@ -412,7 +413,7 @@ async def verify_rotation(rotation: rotating.Rotation) -> joining.Report:
         "jwt_secret": redaction.fingerprint(host.jwt_secret),
         "members": members,
         "left": found.notes,
-        "warnings": joining.warnings(*rotation.reports.values()),
+        "warnings": attempts.warnings(*rotation.reports.values()),
     }
 
 
@@ -458,59 +459,34 @@ async def _let_go(rotation: rotating.Rotation, secret: str | None) -> None:
         log.debug("%s on the host is gone already", kubesphere.NEXT_SECRET)
 
 
-async def end_turn(rotation: rotating.Rotation) -> joining.Report:
+async def end_turn(rotation: rotating.Rotation) -> attempts.Report:
     """Let the next run in, however this one has ended."""
     taken = rotation.reports.get(take_turn.__name__, {}).get("turns")
     await rotating.give_turns_back(rotation, taken or await _leases_of(rotation))
     return {}
 
 
-Step = Callable[[rotating.Rotation], Awaitable[joining.Report]]
+STEPS: Mapping[str, attempts.Step[rotating.Rotation]] = {
+    step.__name__: step for step in (plan, take_turn, rotate, verify_rotation, end_turn)
+}
 
-STEPS: Mapping[str, Step] = {step.__name__: step for step in (plan, take_turn, rotate, verify_rotation, end_turn)}
 
+@contextlib.asynccontextmanager
+async def _opened(step: str, raw: Mapping[str, Any], given: attempts.Given) -> AsyncIterator[rotating.Rotation]:
+    """Check the conf of the run, read the inventory, and open the clusters.
 
-async def run(
-    step: str,
-    raw: Mapping[str, Any],
-    *,
-    limits: settings.Settings,
-    attempt: str,
-    started: float,
-    leave_worker: float | None = None,
-    reports: Mapping[str, joining.Report] | None = None,
-    changes: journal.Journal | None = None,
-    held: str | None = None,
-    last_try: bool = False,  # noqa: ARG001 - as a join's steps are called
-) -> joining.Report:
-    """Run one step by its name, with the conf of the run as it came; what workers and triggerer both call.
-
-    As `join.run`, but for the diagnosis. Raises ConfError with every problem of the conf, InventoryError, Longer when a
-    wait has to leave the worker, and what the step raises.
+    Raises ConfError with every problem of the conf, and InventoryError.
     """
     problems = rotation_conf.problems(raw)
     if problems:
         raise errors.ConfError(problems)
     conf = rotation_conf.parse(raw)
-    fleet = await asyncio.to_thread(inventories.read, limits.inventory)
+    fleet = await asyncio.to_thread(inventories.read, given.limits.inventory)
     declared = _declared(fleet, conf.host)
-    name, dry = joining.run_of(attempt), step == plan.__name__
-    async with _connected(declared, conf, limits=limits, run=name, dry=dry) as (host, sides):
-        rotation = rotating.Rotation(
-            conf=conf,
-            declared=declared,
-            host=host,
-            sides=sides,
-            limits=limits,
-            attempt=attempt,
-            started=started,
-            leave_worker=leave_worker,
-            reports=reports or {},
-            changes=changes or journal.Journal(),
-            turns=turn.Turns(host, holder=name, member=conf.host, limits=limits),
-        )
-        report = await rotation.turns.working(_in_turn(step, rotation, held))
-        return joining.with_losses(report, rotation.clusters)
+    dry = step == plan.__name__
+    async with _connected(declared, conf, limits=given.limits, run=given.run, dry=dry) as (host, members):
+        turns = turn.Turns(host, holder=given.run, member=conf.host, limits=given.limits)
+        yield rotating.Rotation(**vars(given), conf=conf, declared=declared, host=host, members=members, turns=turns)
 
 
 def _declared(fleet: inventory.Inventory, name: str) -> inventory.Host:
@@ -530,7 +506,7 @@ async def _connected(
         host = await stack.enter_async_context(
             clusters.connect(declared.conn_id, role=kubesphere.HOST, limits=limits, run=run, dry=dry)
         )
-        sides: dict[str, clusters.Cluster | str] = {}
+        members: dict[str, clusters.Cluster | str] = {}
         for member in declared.members:
             if member.paused or member.cluster in conf.leave_out:
                 continue
@@ -540,14 +516,18 @@ async def _connected(
                 member.conf["member_conn_id"], role=role, limits=limits, grant=_GRANT, run=run, dry=dry
             )
             try:
-                sides[member.cluster] = await stack.enter_async_context(opening)
+                members[member.cluster] = await stack.enter_async_context(opening)
             except errors.FleetError as error:
-                sides[member.cluster] = " ".join(str(error).split())
-        yield host, sides
+                members[member.cluster] = " ".join(str(error).split())
+        yield host, members
 
 
-async def _in_turn(step: str, rotation: rotating.Rotation, held: str | None) -> joining.Report:
-    """Run the step while the run holds its turns."""
+async def _in_turn(step: str, rotation: rotating.Rotation, held: str | None) -> attempts.Report:
+    """Do the step while the run holds its turns, of which there are many: `end_turn` itself gives them back."""
     if held is not None and step != end_turn.__name__:
         await rotating.hold(rotation, await rotating.find(rotation))
     return await STEPS[step](rotation)
+
+
+run = functools.partial(attempts.run, opened=_opened, doing=_in_turn)
+"""Run one step of a rotation by its name: see `attempts.run`."""
