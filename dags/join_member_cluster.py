@@ -58,21 +58,21 @@ ks-apiserver is not restarted: the installer does that (3.0), or it loads a chan
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Label, TriggerRule, chain
+from airflow.sdk import DAG, Label, chain
 
 from include.fleet.operators import (
     ConnectionBranchOperator,
     EndTurnOperator,
     HandOverOperator,
-    PlanApprovalOperator,
-    PlanOperator,
     PreflightOperator,
     ProxyArmOperator,
     StepOperator,
+    on_demand,
+    opening,
     params,
     run_deadline,
-    run_timeout,
 )
+from include.fleet.triggers import JOIN
 
 with DAG(
     dag_id="join_member_cluster",
@@ -80,21 +80,14 @@ with DAG(
     description="Join one KubeSphere member cluster to a host cluster, and prove it",
     doc_md=__doc__,
     schedule=None,
-    catchup=False,
-    is_paused_upon_creation=False,
-    max_active_runs=32,
-    dagrun_timeout=run_timeout(),
     deadline=run_deadline(),
-    tags=["kubesphere", "multicluster"],
-    default_args={"owner": "platform"},
     params=params(),
+    **on_demand(),
 ):
     preflight = PreflightOperator(task_id="preflight", in_turn=False)
-    plan = PlanOperator(task_id="plan", in_turn=False)
-    approve_plan = PlanApprovalOperator(task_id="approve_plan")
-    take_turn = StepOperator(
-        task_id="take_turn", in_turn=False, earlier=["plan"], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
-    ).as_setup()
+    take_turn = opening(
+        JOIN, subject="Join {{ params.cluster }} to its host ({{ params.connection }})", after=preflight
+    )
     fetch_jwt = StepOperator(task_id="fetch_jwt")
     configure_host = StepOperator(task_id="configure_host", earlier=["fetch_jwt"])
     configure_member = StepOperator(task_id="configure_member", earlier=["fetch_jwt"])
@@ -131,8 +124,6 @@ with DAG(
 
     end_turn = EndTurnOperator(task_id="end_turn", earlier=["verify_join"], again=False).as_teardown(setups=take_turn)
 
-    chain(preflight, plan, approve_plan, take_turn)
-    plan >> take_turn
     chain(take_turn, fetch_jwt, [configure_host, configure_member], wait_installer, choose_connection)
     choose_connection >> Label("proxy") >> resolve_tower_address >> import_cluster
     choose_connection >> Label("direct") >> prepare_kubeconfig >> import_cluster

@@ -36,17 +36,16 @@ The last error of its log says what was tried, on which object of which cluster,
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, TriggerRule, chain
+from airflow.sdk import DAG, chain
 
 from include.fleet import leave_conf
 from include.fleet.operators import (
     EndTurnOperator,
-    PlanApprovalOperator,
-    PlanOperator,
     StepOperator,
+    on_demand,
+    opening,
     params,
     run_deadline,
-    run_timeout,
 )
 from include.fleet.triggers import LEAVE
 
@@ -56,24 +55,11 @@ with DAG(
     description="Take one KubeSphere member cluster out of its host cluster, and bring back what it was",
     doc_md=__doc__,
     schedule=None,
-    catchup=False,
-    is_paused_upon_creation=False,
-    max_active_runs=32,
-    dagrun_timeout=run_timeout(),
     deadline=run_deadline("left in time"),
-    tags=["kubesphere", "multicluster"],
-    default_args={"owner": "platform"},
     params=params(leave_conf.SCHEMA),
+    **on_demand(),
 ):
-    plan = PlanOperator(task_id="plan", work=LEAVE, in_turn=False)
-    approve_plan = PlanApprovalOperator(task_id="approve_plan", subject="Take {{ params.cluster }} out of its host")
-    take_turn = StepOperator(
-        task_id="take_turn",
-        work=LEAVE,
-        in_turn=False,
-        earlier=["plan"],
-        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-    ).as_setup()
+    take_turn = opening(LEAVE, subject="Take {{ params.cluster }} out of its host")
     remove_cluster = StepOperator(task_id="remove_cluster", work=LEAVE)
     clean_member = StepOperator(task_id="clean_member", work=LEAVE)
     restore_member = StepOperator(task_id="restore_member", work=LEAVE)
@@ -84,6 +70,4 @@ with DAG(
     )
     end_turn = EndTurnOperator(task_id="end_turn", work=LEAVE).as_teardown(setups=take_turn)
 
-    chain(plan, approve_plan, take_turn)
-    plan >> take_turn
     chain(take_turn, remove_cluster, clean_member, restore_member, verify_leave, end_turn)

@@ -33,17 +33,16 @@ The last error of its log says what was tried, on which object of which cluster,
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, TriggerRule, chain
+from airflow.sdk import DAG, chain
 
 from include.fleet import rotation_conf
 from include.fleet.operators import (
     EndTurnOperator,
-    PlanApprovalOperator,
-    PlanOperator,
     StepOperator,
+    on_demand,
+    opening,
     params,
     run_deadline,
-    run_timeout,
 )
 from include.fleet.triggers import ROTATION
 
@@ -53,30 +52,13 @@ with DAG(
     description="Give a host cluster and its members a new jwtSecret, which logs everybody out",
     doc_md=__doc__,
     schedule=None,
-    catchup=False,
-    is_paused_upon_creation=False,
-    max_active_runs=8,
-    dagrun_timeout=run_timeout(),
     deadline=run_deadline("rotated in time"),
-    tags=["kubesphere", "multicluster"],
-    default_args={"owner": "platform"},
     params=params(rotation_conf.SCHEMA),
+    **on_demand(at_once=8),
 ):
-    plan = PlanOperator(task_id="plan", work=ROTATION, in_turn=False)
-    approve_plan = PlanApprovalOperator(
-        task_id="approve_plan", subject="Rotate the jwtSecret of {{ params.host }}: everybody is logged out"
-    )
-    take_turn = StepOperator(
-        task_id="take_turn",
-        work=ROTATION,
-        in_turn=False,
-        earlier=["plan"],
-        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-    ).as_setup()
+    take_turn = opening(ROTATION, subject="Rotate the jwtSecret of {{ params.host }}: everybody is logged out")
     rotate = StepOperator(task_id="rotate", work=ROTATION)
     verify_rotation = StepOperator(task_id="verify_rotation", work=ROTATION, earlier=["plan", "take_turn", "rotate"])
     end_turn = EndTurnOperator(task_id="end_turn", work=ROTATION, earlier=["take_turn"]).as_teardown(setups=take_turn)
 
-    chain(plan, approve_plan, take_turn)
-    plan >> take_turn
     chain(take_turn, rotate, verify_rotation, end_turn)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from airflow.providers.standard.operators.branch import BranchMixIn
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.providers.standard.utils.skipmixin import SkipMixin
-from airflow.sdk import BaseOperator, BaseXCom, Param, RetryDecision, RetryPolicy
+from airflow.sdk import BaseOperator, BaseXCom, Param, RetryDecision, RetryPolicy, TriggerRule, chain
 from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
@@ -111,6 +111,18 @@ def run_deadline(name: str = "joined in time") -> DeadlineAlert:
         interval=triggers.configured_settings().run_deadline,  # type: ignore[arg-type]  # see above
         callback=AsyncCallback(deadlines.tell),
     )
+
+
+def on_demand(*, at_once: int = 32) -> dict[str, Any]:
+    """Return what DAGs without a schedule have in common, as arguments; at most so many runs are at work *at_once*."""
+    return {
+        "catchup": False,
+        "is_paused_upon_creation": False,
+        "max_active_runs": at_once,
+        "dagrun_timeout": run_timeout(),
+        "tags": ["kubesphere", "multicluster"],
+        "default_args": {"owner": "platform"},
+    }
 
 
 class StepOperator(BaseOperator):
@@ -318,9 +330,7 @@ class PlanApprovalOperator(ApprovalOperator):
     :param subject: what the person is asked
     """
 
-    def __init__(
-        self, *, subject: str = "Join {{ params.cluster }} to its host ({{ params.connection }})", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, subject: str, **kwargs: Any) -> None:
         super().__init__(
             subject=subject,
             body="{{ ti.xcom_pull(task_ids='plan')['markdown'] }}",
@@ -333,6 +343,31 @@ class PlanApprovalOperator(ApprovalOperator):
         """Ask."""
         self.response_timeout = timedelta(seconds=context["params"]["approve_timeout"])
         return super().execute(context)
+
+
+def opening(work: str, *, subject: str, after: BaseOperator | None = None) -> StepOperator:
+    """Wire the tasks `plan`, `approve_plan` and `take_turn`, by which each run that writes begins; return the last.
+
+    :param work: whose steps they are, `join`, `leave` or `rotation`
+    :param subject: what a person is asked who is to approve the plan
+    :param after: the task that comes before them, if there is one
+    """
+    plan = PlanOperator(task_id="plan", work=work, in_turn=False)
+    approve_plan = PlanApprovalOperator(task_id=_APPROVE, subject=subject)
+    take_turn = StepOperator(
+        task_id=_TAKE_TURN,
+        work=work,
+        in_turn=False,
+        earlier=["plan"],
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+    )
+    take_turn.as_setup()  # type: ignore[no-untyped-call]  # untyped in Airflow
+    chain(plan, approve_plan, take_turn)
+    # Where nobody is asked, the question is skipped.
+    chain(plan, take_turn)
+    if after is not None:
+        chain(after, plan)
+    return take_turn
 
 
 class ProxyArmOperator(EndingOperator):
