@@ -26,7 +26,8 @@ In layers, each of which may import only what is below it; a linter checks it (p
     configuring, inventories, membership
                            what KubeSphere is asked for and has in force; the inventory's file, and what a host has;
                            whether the host calls a member joined
-    attempts, installer    what runs a step, of whatever work, and holds its turn meanwhile; ks-installer's runs
+    attempts               what runs a step, of whatever work, and holds its turn meanwhile
+    installer              ks-installer's runs
     turn                   the Leases by which one run at a time changes a cluster
     tunnel, waits, webhook tower and its agent; waiting; the host's webhook for Clusters
     clusters               Kubernetes access: verbs and watches; server's answer -> our errors

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from include.fleet import clusters, errors, journal, settings, turn, waits
+from include.fleet import clusters, errors, installer, journal, kubesphere, settings, turn, waits
 
 Report = dict[str, Any]
 """What a step returns: `unchanged` and `warnings`, lists of sentences, and facts by name. No secrets.
@@ -134,6 +134,18 @@ async def run(
                 await explain(ready, step, error)
             raise
         return _with_losses(report, ready.sides)
+
+
+async def wait_for_installer(attempt: Given, cluster: clusters.Cluster, *, seconds: float) -> kubesphere.Snapshot:
+    """Wait until ks-installer on *cluster* has done all that is asked for; what `installer.wait` returns and raises."""
+    return await installer.wait(
+        cluster,
+        attempt=attempt.attempt,
+        limit=attempt.limit(seconds),
+        seconds=seconds,
+        limits=attempt.limits,
+        changes=attempt.changes,
+    )
 
 
 async def take_turn(

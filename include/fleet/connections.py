@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -68,6 +68,18 @@ async def source(conn_id: str) -> Source:
     for secret in kubeconfig.secrets(document):
         await amask_secret(secret)
     return Source(extras, document, folder)
+
+
+async def problems(raw: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
+    """Return what is wrong with the connections that a conf names under *keys*, a sentence each, with its key."""
+    found = []
+    for key in keys:
+        if isinstance(raw.get(key), str):
+            try:
+                await source(raw[key])
+            except errors.ConfError as error:
+                found += [f"{key}: {problem}" for problem in error.problems]
+    return found
 
 
 @dataclass(frozen=True)

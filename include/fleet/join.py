@@ -59,12 +59,7 @@ _GRANT_IMPORTED = "The host receives this credential, and KubeSphere needs it to
 async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of a conf that can be found without asking a cluster, each with its key."""
     found = [*confs.problems(raw), *checks.waive_problems(raw.get("waive"))]
-    for key in ("host_conn_id", "member_conn_id", "import_conn_id"):
-        if isinstance(raw.get(key), str):
-            try:
-                await connections.source(raw[key])
-            except errors.ConfError as error:
-                found += [f"{key}: {problem}" for problem in error.problems]
+    found += await connections.problems(raw, ("host_conn_id", "member_conn_id", "import_conn_id"))
     wrong = {problem.partition(":")[0] for problem in found}
     key = "import_conn_id" if raw.get("import_conn_id") else "member_conn_id"
     direct = raw.get("connection", confs.Connection.DIRECT.value) == confs.Connection.DIRECT.value
@@ -245,7 +240,7 @@ async def configure_host(join: joining.Join) -> attempts.Report:
     address = join.conf.proxy_publish_address
     report = await _ask_host_in_turn(join, address=address)
     if join.reports.get("fetch_jwt", {}).get("pending") != "" and (await configuring.snapshot(join.host)).trust.pending:
-        await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
+        await attempts.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
     return report
 
 
@@ -279,7 +274,7 @@ async def configure_member(join: joining.Join) -> attempts.Report:
         return await joining.ask_member(join, kubesphere.Trust(config.jwt_secret, ""))
     seen = await configuring.snapshot(join.host)
     if seen.trust.pending:
-        seen = await joining.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
+        seen = await attempts.wait_for_installer(join, join.host, seconds=join.conf.host_installer_timeout)
     trust = configuring.trust(join.host, seen)
     if fetched.get("fingerprint") not in (None, redaction.fingerprint(trust.value)):
         log.warning("The host's jwtSecret has changed since fetch_jwt; the one in force now is used")
@@ -299,7 +294,7 @@ async def wait_installer(join: joining.Join) -> attempts.Report:
         if not join.conf.is_handed_over:
             sides.append((join.member, join.conf.member_installer_timeout))
         host, *members = await waits.together(
-            *(joining.wait_for_installer(join, side, seconds=seconds) for side, seconds in sides)
+            *(attempts.wait_for_installer(join, side, seconds=seconds) for side, seconds in sides)
         )
         # Only where there is none: two runs that want different addresses must not ask against each other for ever.
         address = None if kubesphere.spec_address(host.configuration) else join.conf.proxy_publish_address

@@ -18,7 +18,6 @@ from include.fleet import (
     connections,
     errors,
     identity,
-    installer,
     kinds,
     kubeconfig,
     kubesphere,
@@ -78,18 +77,6 @@ async def _ask_for(join: Join, cluster: clusters.Cluster, *, role: str, **wanted
 def asks_already(cluster: clusters.Cluster, role: str) -> str:
     """Return the sentence for a ClusterConfiguration that is left as it is."""
     return f"{kubesphere.CONFIGURATION} of the {cluster.role} asks for role {role} already"
-
-
-async def wait_for_installer(join: Join, cluster: clusters.Cluster, *, seconds: float) -> kubesphere.Snapshot:
-    """Wait until ks-installer on *cluster* has done all that is asked for; what `installer.wait` returns and raises."""
-    return await installer.wait(
-        cluster,
-        attempt=join.attempt,
-        limit=join.limit(seconds),
-        seconds=seconds,
-        limits=join.limits,
-        changes=join.changes,
-    )
 
 
 async def membership_of(join: Join) -> membership.Membership:

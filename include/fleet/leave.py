@@ -49,14 +49,7 @@ _DEAD = (
 
 async def conf_problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of a conf that can be found without asking a cluster, each with its key."""
-    found = leave_conf.problems(raw)
-    for key in ("host_conn_id", "member_conn_id"):
-        if isinstance(raw.get(key), str):
-            try:
-                await connections.source(raw[key])
-            except errors.ConfError as error:
-                found += [f"{key}: {problem}" for problem in error.problems]
-    return found
+    return [*leave_conf.problems(raw), *await connections.problems(raw, ("host_conn_id", "member_conn_id"))]
 
 
 async def plan(leave: leaving.Leave) -> attempts.Report:

@@ -254,15 +254,7 @@ async def rotate(rotation: rotating.Rotation) -> attempts.Report:
 
 
 async def _wait_for_installer(rotation: rotating.Rotation, side: clusters.Cluster) -> kubesphere.Snapshot:
-    seconds = _patience(rotation, side)
-    return await installer.wait(
-        side,
-        attempt=rotation.attempt,
-        limit=rotation.limit(seconds),
-        seconds=seconds,
-        limits=rotation.limits,
-        changes=rotation.changes,
-    )
+    return await attempts.wait_for_installer(rotation, side, seconds=_patience(rotation, side))
 
 
 def _patience(rotation: rotating.Rotation, side: clusters.Cluster) -> int:
