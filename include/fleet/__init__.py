@@ -30,9 +30,10 @@ In layers, each of which may import only what is below it; a linter checks it (p
     installer              ks-installer's runs
     turn                   the Leases by which one run at a time changes a cluster
     tunnel, waits, webhook tower and its agent; waiting; the host's webhook for Clusters
-    clusters               Kubernetes access: verbs and watches; server's answer -> our errors
-    certificates, connections
-                           access: what TLS servers and credentials say of themselves; connection id -> client
+    clusters               Kubernetes access: verbs and watches
+    certificates, connections, refusals
+                           access: what TLS servers and credentials say of themselves; connection id -> client; a
+                           server's refusal -> one of our errors
     checks                 preflight's table of checks, and what its answers come to
     checks_*               the checks themselves, by subject
     checking               what a row of the table is made of

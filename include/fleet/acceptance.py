@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.fleet import clusters, errors, findings, kinds, kubesphere, membership, proofs, waits
+from include.fleet import clusters, errors, findings, kinds, kubesphere, membership, proofs, refusals, waits
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class _Asking:
         )
 
     def refused(self, check: str, path: str, status: int, body: str) -> findings.Finding:
-        said = self.who.host.redacted(clusters.status_message(body)[:_QUOTED])
+        said = self.who.host.redacted(refusals.status_message(body)[:_QUOTED])
         evidence = f"GET /{path} at the host's ks-apiserver was answered {status}" + (f": {said}" if said else "") + "."
         return findings.error(check, evidence, _SEE_APISERVER)
 

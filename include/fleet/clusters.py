@@ -1,4 +1,4 @@
-"""Kubernetes access: one small set of verbs over `kinds.Ref`, and a server's answer becomes one of our errors.
+"""Kubernetes access: one small set of verbs over `kinds.Ref`. What a server refuses, is one of our errors: `refusals`.
 
 The client does the work: credentials, TLS, proxies, paths and JSON are its own. What a credential that has expired
 is replaced by, stands in the Airflow connection: it is read again when a server refuses the one in use.
@@ -22,28 +22,17 @@ import aiohttp
 from airflow.sdk.log import amask_secret
 from kubernetes_asyncio import client
 
-from include.fleet import connections, errors, kinds, kubesphere, plans, redaction, settings
+from include.fleet import connections, errors, kinds, kubesphere, plans, redaction, refusals, settings
 
 log = logging.getLogger(__name__)
 
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "join-member-cluster"
-_LONGEST_QUOTE = 300
 _UNFIT = re.compile(r"[^ -'*-~]")
 """What a comment in a header must not have."""
 
 # The client writes whole response bodies, Secrets among them, to its debug log.
 logging.getLogger("kubernetes_asyncio.client.rest").setLevel(logging.INFO)
-
-_MISSING_RIGHT = re.compile(
-    r'is forbidden: User ".*?" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)" '
-    r'(?:in the namespace "(?P<namespace>[^"]+)"|at the cluster scope)'
-)
-"""What every authorizer's refusal says in the end; admission refuses with 403 as well, in other words."""
-
-_FAILURES = (client.ApiException, aiohttp.ClientError, OSError, TimeoutError)
-"""What a request can raise: the server's refusal, or no answer."""
-
 
 Answer = TypeVar("Answer")
 
@@ -123,7 +112,7 @@ class Cluster:
         sent = time.time()
         try:
             data, _, headers = await self._send("/version", "GET", response_types_map={200: "object"})
-        except _FAILURES as error:
+        except refusals.FAILURES as error:
             self._raise("read", "the version", error)
         took = time.time() - sent
         date = dict(headers or {}).get("Date")
@@ -299,7 +288,7 @@ class Cluster:
             return 200, answer[0] if isinstance(answer[0], str) else json.dumps(answer[0])
         except client.ApiException as error:
             return self._refused_behind(what, error)
-        except _FAILURES as error:
+        except refusals.FAILURES as error:
             self._raise("reach", what, error)
 
     async def proxied_watch(
@@ -320,7 +309,7 @@ class Cluster:
                         raise errors.UnavailableError(f"watch {what} on the {self}: it ended within {seconds:.0f} s.")
         except client.ApiException as error:
             return self._refused_behind(what, error)
-        except _FAILURES as error:
+        except refusals.FAILURES as error:
             self._raise("watch", what, error)
         if not first:
             raise errors.UnavailableError(f"watch {what} on the {self}: it showed nothing in {seconds:.0f} s.")
@@ -328,10 +317,10 @@ class Cluster:
 
     def _refused_behind(self, what: str, error: client.ApiException) -> tuple[int, str]:
         """Return what was refused behind a proxy; raises if it is the API server itself that does not let through."""
-        missing = _missing_right(error)
+        missing = refusals.missing_right(error)
         if not error.status or (missing and missing["resource"].endswith("/proxy")):
             self._raise("reach", what, error)
-        return int(error.status), _body(error)
+        return int(error.status), refusals.body_of(error)
 
     async def changes(self, ref: kinds.Ref, *, opened: asyncio.Event) -> AsyncGenerator[None, None]:
         """Yield once the object is watched, then whenever it has changed, until the server ends the watch.
@@ -351,7 +340,7 @@ class Cluster:
                 async for line in response.content:
                     self._show(ref, self._event_object(ref, line))
                     yield None
-        except _FAILURES as error:
+        except refusals.FAILURES as error:
             self._raise("watch", ref, error)
         finally:
             self._shown.pop(ref, None)
@@ -375,7 +364,7 @@ class Cluster:
                 async for line in response.content:
                     event, item = self._event(what, line)
                     yield {item["metadata"]["name"]: None if event == "DELETED" else item}
-        except _FAILURES as error:
+        except refusals.FAILURES as error:
             self._raise("watch", what, error)
 
     def _event_object(self, ref: kinds.Ref, line: bytes) -> dict[str, Any] | None:
@@ -417,9 +406,11 @@ class Cluster:
                     yield line.decode(errors="replace").rstrip("\n")
         except client.ApiException as error:
             if error.status == 400:
-                raise errors.UnavailableError(f"follow the log of {pod} on the {self}: {self._said(error)}") from None
+                raise errors.UnavailableError(
+                    f"follow the log of {pod} on the {self}: {refusals.said(error, hide=self.redacted)}"
+                ) from None
             self._raise("follow the log of", pod, error)
-        except _FAILURES as error:
+        except refusals.FAILURES as error:
             self._raise("follow the log of", pod, error)
 
     def _show(self, ref: kinds.Ref, item: dict[str, Any] | None) -> None:
@@ -484,7 +475,7 @@ class Cluster:
                 response_types_map={200: answer, 201: answer, 202: answer},
             )
             return data
-        except _FAILURES as error:
+        except refusals.FAILURES as error:
             self._raise(action, what, error)
 
     async def _send(self, path: str, method: str, **options: Any) -> Any:
@@ -493,7 +484,7 @@ class Cluster:
         try:
             return await self._send_with(used, path, method, **options)
         except client.ApiException as error:
-            if error.status != 401 or _is_of_kubesphere(error):
+            if error.status != 401 or refusals.is_of_kubesphere(error):
                 raise
         return await self._send_with(await self._client(instead_of=used), path, method, **options)
 
@@ -522,45 +513,14 @@ class Cluster:
 
     def _raise(self, action: str, what: kinds.Ref | str, error: Exception) -> NoReturn:
         # Not chained: the client's exception carries headers and bodies of the server (style rule 20).
-        tried = f"{action} {what} on the {self}"
-        if not isinstance(error, client.ApiException) or not error.status:
-            reason = self.redacted(str(error) or type(error).__name__)
-            raise errors.UnreachableError(
-                f"{tried}: no answer: {reason}. Check that Airflow's workers and triggerer reach the server of "
-                "the connection and trust its certificate."
-            ) from None
-        said = self._said(error)
-        if error.status == 404:
-            raise errors.NotFoundError(f"{tried}: {said}. Check the name, and that KubeSphere is installed.") from None
-        missing = _missing_right(error)
-        if missing:
-            raise errors.ForbiddenError(f"{tried}: {said}. {self._grant}", lacking=self._lacking(missing)) from None
-        if error.status == 403:
-            raise errors.ApiRefusedError(
-                f"{tried}: {said}. No right is missing by these words: look at what admits objects there, such as "
-                "webhooks and quotas, and at what stands before the API server."
-            ) from None
-        if error.status == 401:
-            raise errors.CredentialError(f"{tried}: {said}. Renew the connection's credential.") from None
-        if error.status == 409:
-            raise errors.ConflictError(f"{tried}: {said}. Another writer was faster; this is tried again.") from None
-        if error.status in (408, 410, 429) or error.status >= 500:
-            raise errors.UnavailableError(
-                f"{tried}: {said}. This is tried again.", retry_after=_retry_after(error)
-            ) from None
-        raise errors.ApiRefusedError(f"{tried}: {said}. The request itself is not accepted.") from None
-
-    def _lacking(self, missing: re.Match[str]) -> str:
-        group = missing["group"] and f".{missing['group']}"
-        where = f" in {missing['namespace']}" if missing["namespace"] else ""
-        resource, slash, subresource = missing["resource"].partition("/")
-        right = f"{missing['verb']} {resource}{group}{slash}{subresource}{where}"
-        return f"connection {self.conn_id} may not {right} on the {self.role} cluster"
-
-    def _said(self, error: client.ApiException) -> str:
-        message = status_message(_body(error))
-        text = f"{error.status} {error.reason}" + (f": {message}" if message else "")
-        return self.redacted(text)[:_LONGEST_QUOTE]
+        raise refusals.told(
+            error,
+            tried=f"{action} {what} on the {self}",
+            who=f"connection {self.conn_id}",
+            where=f"the {self.role} cluster",
+            grant=self._grant,
+            hide=self.redacted,
+        ) from None
 
 
 class Unreached(Cluster):
@@ -638,37 +598,3 @@ async def _opened(
 
 def _timeout(connect: float, answer: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(connect=connect, sock_connect=connect, sock_read=answer)
-
-
-def _body(error: client.ApiException) -> str:
-    body = error.body or ""
-    return body.decode(errors="replace") if isinstance(body, bytes) else str(body)
-
-
-def _is_of_kubesphere(error: client.ApiException) -> bool:
-    """Tell whether ks-apiserver behind the proxy has refused, and not the API server (kubesphere-facts 6.6, 7.6)."""
-    return status_message(_body(error)).startswith("Unauthorized: ")
-
-
-def _missing_right(error: client.ApiException) -> re.Match[str] | None:
-    """Return what a server says about the right that a request lacks, or None if that is not its reason."""
-    return _MISSING_RIGHT.search(status_message(_body(error))) if error.status == 403 else None
-
-
-def _retry_after(error: client.ApiException) -> float | None:
-    """Return the seconds after which the server wants to be asked again, if it says so."""
-    try:
-        return float(dict(error.headers or {}).get("Retry-After", ""))
-    except ValueError:
-        return None
-
-
-def status_message(body: str) -> str:
-    """Return the message of a Kubernetes Status, or "" for any other body: those are not quoted."""
-    try:
-        parsed = json.loads(body)
-    except ValueError:
-        return ""
-    if not isinstance(parsed, dict) or parsed.get("kind") != "Status":
-        return ""
-    return str(parsed.get("message") or "")

@@ -23,6 +23,7 @@ from include.fleet import (
     kubeconfig,
     kubesphere,
     redaction,
+    refusals,
     tower,
 )
 from include.fleet import evidence as seen
@@ -364,7 +365,7 @@ class _Reader:
         if status == 200:
             return
         loud = _LOUD.search(body)
-        said = clusters.status_message(body) or (loud.group() if loud else "")
+        said = refusals.status_message(body) or (loud.group() if loud else "")
         self._say(seen.Source.ANSWER, side, f"{status} {said}")
 
 

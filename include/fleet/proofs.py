@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from include.fleet import clusters, documents, errors, kinds, kubeconfig, kubesphere, membership, tower, waits
+from include.fleet import clusters, documents, errors, kinds, kubeconfig, kubesphere, membership, refusals, tower, waits
 
 log = logging.getLogger(__name__)
 
@@ -470,7 +470,7 @@ def _document(body: str) -> dict[str, Any]:
 
 
 def _unanswered(who: str, status: int, body: str) -> _Answer:
-    said = clusters.status_message(body)[:200]
+    said = refusals.status_message(body)[:200]
     text = f"{who} cannot be asked: {status}" + (f" {said}" if said else "")
     return _Answer(unreachable=text, passing=status >= 500)
 

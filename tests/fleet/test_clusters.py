@@ -16,7 +16,7 @@ import warnings
 import pytest
 from kubernetes import client, config
 
-from include.fleet import clusters, errors, kinds, kubeconfig, kubesphere, proofs, settings
+from include.fleet import clusters, errors, kinds, kubeconfig, kubesphere, proofs, refusals, settings
 from include.fleet.connections import importable_kubeconfig
 from include.simulator import certificates
 from include.simulator.disturbances import Cut, Disturbance, Expiry, Refusal
@@ -710,9 +710,9 @@ def test_response_bodies_never_reach_a_debug_log(simulation, connections, caplog
 
 
 def test_a_body_that_is_no_status_is_not_quoted():
-    assert clusters.status_message('{"kind": "Secret", "message": "s3cr3t"}') == ""
-    assert clusters.status_message("<html>s3cr3t</html>") == ""
-    assert clusters.status_message('{"kind": "Status", "message": "no"}') == "no"
+    assert refusals.status_message('{"kind": "Secret", "message": "s3cr3t"}') == ""
+    assert refusals.status_message("<html>s3cr3t</html>") == ""
+    assert refusals.status_message('{"kind": "Status", "message": "no"}') == "no"
 
 
 def test_the_kubeconfig_for_the_host_comes_from_a_file_as_well(simulation, connections, tmp_path):
