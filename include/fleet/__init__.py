@@ -45,12 +45,13 @@ In layers, each of which may import only what is below it; a linter checks it (p
     causes_*               the causes themselves with their matchers, by rank
     matching               what a row of the table is made of, and how evidence is looked through
     bundle                 the file with which a person joins a member
-    curl, inventory, leave_conf, plans, records, rights, rotation_conf, tower
-                           the Job of a probe, and curl's answers; which members hosts are to have; the confs of a leave
+    inventory              which members hosts are to have
+    curl, inventory_schema, leave_conf, plans, records, rights, rotation_conf, tower
+                           the Job of a probe, and curl's answers; the form of an inventory's file; the confs of a leave
                            and of a rotation; what a join would write; the record of a reconcile; which rights it needs;
                            tower's address and agent
     conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
-                           pure knowledge: no I/O, no Airflow, no Kubernetes client (as the two lines above)
+                           pure knowledge: no I/O, no Airflow, no Kubernetes client (as all from `checks` on)
     documents, kinds, errors
                            YAML texts, and where in them something stands; the vocabulary of all of them
 

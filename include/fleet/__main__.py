@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from include.fleet import errors, inventory
+from include.fleet import errors, inventory, inventory_schema
 
 if TYPE_CHECKING:
     from include.fleet import adoption
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _check(options.file)
     if options.command == "adopt":
         return _adopt(options.host, out=options.out, force=options.force)
-    print(json.dumps(inventory.SCHEMA, indent=2))
+    print(json.dumps(inventory_schema.SCHEMA, indent=2))
     return 0
 
 

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from include.fleet import conf, inventory
+from include.fleet import conf, inventory_schema
 
 PAGE = Path(__file__).parents[2] / "docs" / "fleet.md"
-BEGIN, END = "<!-- made from include/fleet/inventory.py -->\n", "<!-- end of it -->\n"
+BEGIN, END = "<!-- made from include/fleet/inventory_schema.py -->\n", "<!-- end of it -->\n"
 
 
 def tables():
     """All tables as Markdown, each under a heading."""
-    defined = inventory.SCHEMA["$defs"]
+    defined = inventory_schema.SCHEMA["$defs"]
     parts = {
-        "The file": inventory.SCHEMA,
+        "The file": inventory_schema.SCHEMA,
         "A host": defined["host"],
         "A member": defined["member"],
         "A window": defined["window"],
@@ -24,7 +24,7 @@ def table(schema):
     """The keys of one mapping."""
     rows = ["| key | needed | meaning | value |", "|---|---|---|---|"]
     for key, given in schema["properties"].items():
-        described = inventory.SCHEMA["$defs"]["defaults"] if "$ref" in given else given
+        described = inventory_schema.SCHEMA["$defs"]["defaults"] if "$ref" in given else given
         meaning = ": ".join(described[part] for part in ("title", "description") if part in described)
         default = conf.SCHEMA[key].get("default") if key in conf.SCHEMA else described.get("default")
         shown = str(default).lower() if isinstance(default, bool) else str(default or "")

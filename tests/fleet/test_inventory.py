@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from include.fleet import conf, documents, errors, inventory
+from include.fleet import conf, documents, errors, inventory, inventory_schema
 from tests.fleet import inventory_page
 
 ROOT = Path(__file__).parents[2]
@@ -501,26 +501,26 @@ def test_what_no_schema_can_say_is_checked_besides(text):
 def test_the_published_schema_is_the_one_in_the_code():
     """`python -m include.fleet schema > include/fleet.schema.json` writes it anew."""
     published = (ROOT / "include" / "fleet.schema.json").read_text()
-    assert published == json.dumps(inventory.SCHEMA, indent=2) + "\n"
+    assert published == json.dumps(inventory_schema.SCHEMA, indent=2) + "\n"
 
 
 def test_the_schema_is_one_and_explains_every_key():
-    jsonschema.Draft202012Validator.check_schema(inventory.SCHEMA)
-    for definition in (inventory.SCHEMA, *inventory.SCHEMA["$defs"].values()):
+    jsonschema.Draft202012Validator.check_schema(inventory_schema.SCHEMA)
+    for definition in (inventory_schema.SCHEMA, *inventory_schema.SCHEMA["$defs"].values()):
         for key, schema in definition["properties"].items():
             assert "$ref" in schema or {"description", "x-expected"} <= set(schema), key
 
 
 def test_each_key_of_a_joins_conf_is_a_members_or_refused_with_a_reason():
-    members = set(inventory.SCHEMA["$defs"]["member"]["properties"]) - {"paused"}
-    assert members | set(inventory.REFUSED) == set(conf.SCHEMA)
-    assert not members & set(inventory.REFUSED)
-    assert set(inventory.SCHEMA["$defs"]["defaults"]["properties"]) == members - set(inventory.OF_ONE)
+    members = set(inventory_schema.SCHEMA["$defs"]["member"]["properties"]) - {"paused"}
+    assert members | set(inventory_schema.REFUSED) == set(conf.SCHEMA)
+    assert not members & set(inventory_schema.REFUSED)
+    assert set(inventory_schema.SCHEMA["$defs"]["defaults"]["properties"]) == members - set(inventory_schema.OF_ONE)
 
 
 def test_patterns_mean_the_same_to_an_editor():
     """Editors take them as ECMAScript does, which has no named groups, no \\A and no \\Z."""
-    patterns = re.findall(r'"pattern": "(.*)"', json.dumps(inventory.SCHEMA, indent=1))
+    patterns = re.findall(r'"pattern": "(.*)"', json.dumps(inventory_schema.SCHEMA, indent=1))
     assert len(patterns) > 10
     assert not [pattern for pattern in patterns if re.search(r"\(\?P|\\\\[AZ]|\(\?i", pattern)]
 
@@ -551,4 +551,4 @@ def test_a_member_that_is_handed_over_to_a_person_has_no_connection():
     text = host(members=("{cluster: m1, connection: proxy, member_access: handoff}",))
     (member,) = inventory.load(text).hosts[0].members
     assert member.conf.get("member_conn_id") is None
-    jsonschema.validate(documents.load(text), inventory.SCHEMA)
+    jsonschema.validate(documents.load(text), inventory_schema.SCHEMA)
