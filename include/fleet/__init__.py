@@ -52,8 +52,8 @@ In layers, each of which may import only what is below it; a linter checks it (p
                            tower's address and agent
     conf, evidence, findings, installer_log, journal, kubeconfig, kubesphere, redaction, settings
                            pure knowledge: no I/O, no Airflow, no Kubernetes client (as all from `checks` on)
-    documents, kinds, errors
-                           YAML texts, and where in them something stands; the vocabulary of all of them
+    documents, forms       YAML texts, and where in them something stands; how the schemas of confs are checked
+    errors, kinds          the vocabulary of all of them
 
 DAG files wire the operators and hold nothing else.
 """

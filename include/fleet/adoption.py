@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from include.fleet import conf as confs
-from include.fleet import kubeconfig, kubesphere
+from include.fleet import forms, kubeconfig, kubesphere
 
 _HEAD = """\
 # yaml-language-server: $schema=fleet.schema.json
@@ -77,7 +77,7 @@ def _member(cluster: kubesphere.Object, *, host: Found, taken: set[str]) -> tupl
     if "deletionTimestamp" in metadata:
         return {}, [f"Cluster {name} is left out: it is being deleted."]
     if kind not in confs.UNUSED:
-        return {}, [f"Cluster {name} is left out: its connection type is {confs.shown(kind)}."]
+        return {}, [f"Cluster {name} is left out: its connection type is {forms.shown(kind)}."]
     proposed = name
     while proposed in taken:
         proposed = f"{host.name}-{proposed}"

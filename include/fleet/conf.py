@@ -11,22 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema
+from include.fleet import forms
 
 HOST_NAME = "host"
 """The name that a host cluster gives its own Cluster object by default (kubesphere-facts 5.3)."""
 
-END = r"$(?!\n)"
-"""Ends a pattern: alone, Python's `$` also matches before a line break at the end."""
-_URL = rf"^{{scheme}}://[^/@?#\s]+{END}"
-CONNECTION_ID = rf"^[\w.-]+{END}"
+_URL = rf"^{{scheme}}://[^/@?#\s]+{forms.END}"
 _LABEL_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 _LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 LONGEST_HANDOFF = 7 * 86400
 """Seconds."""
 _ENDING = 120
 """Seconds that the tasks after a handoff take besides their waits."""
-_TIMEOUTS = "Time-outs in seconds"
 _DIRECT = "More for a direct connection"
 _PROXY = "More for a proxy connection"
 _SHOWN = "Shown in the KubeSphere console"
@@ -57,24 +53,10 @@ class OnFailure(enum.Enum):
     ROLLBACK = "rollback"
 
 
-def timeout(title: str, default: int, why: str) -> dict[str, Any]:
-    """Return the schema of a time-out in seconds."""
-    return {
-        "default": default,
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 86400,
-        "title": title,
-        "section": _TIMEOUTS,
-        "description": why,
-        "x-expected": "a whole number of seconds from 1 to 86400",
-    }
-
-
 SCHEMA: dict[str, dict[str, Any]] = {
     "cluster": {
         "type": "string",
-        "pattern": f"^[a-z0-9]([-a-z0-9]*[a-z0-9])?{END}",
+        "pattern": f"^[a-z0-9]([-a-z0-9]*[a-z0-9])?{forms.END}",
         "maxLength": 60,
         "not": {"const": HOST_NAME},
         "title": "Member cluster's name",
@@ -84,7 +66,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     },
     "host_conn_id": {
         "type": "string",
-        "pattern": CONNECTION_ID,
+        "pattern": forms.CONNECTION_ID,
         "title": "Host connection",
         "description": "Id of the Airflow connection (type Kubernetes) to the host cluster.",
         "x-expected": "the id of an Airflow connection",
@@ -92,7 +74,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "member_conn_id": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": CONNECTION_ID,
+        "pattern": forms.CONNECTION_ID,
         "title": "Member connection",
         "description": "Id of the Airflow connection (type Kubernetes) that Airflow itself uses for the "
         "member cluster. Needed, unless Airflow does not reach it: see member_access.",
@@ -124,7 +106,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "proxy_publish_address": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": rf"^https?://[^/@?#\s:]+:[0-9]{{1,5}}{END}",
+        "pattern": rf"^https?://[^/@?#\s:]+:[0-9]{{1,5}}{forms.END}",
         "title": "Tower's address",
         "description": "Proxy only: as the member's pods reach it, for example http://139.198.120.120:8080. Empty: "
         "the address that the host is configured with, else the one of tower's LoadBalancer.",
@@ -133,7 +115,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "import_conn_id": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": CONNECTION_ID,
+        "pattern": forms.CONNECTION_ID,
         "title": "Imported connection",
         "section": _DIRECT,
         "description": "Id of the Airflow connection whose kubeconfig the host receives. KubeSphere needs a "
@@ -176,7 +158,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "agent_image": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": rf"^[^\s]+{END}",
+        "pattern": rf"^[^\s]+{forms.END}",
         "title": "Agent's image",
         "section": _PROXY,
         "description": "For a member that pulls from a registry of its own. Empty: the image that the "
@@ -195,7 +177,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "group": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": f"^{_LABEL}{END}",
+        "pattern": f"^{_LABEL}{forms.END}",
         "maxLength": 63,
         "title": "Group",
         "section": _SHOWN,
@@ -206,10 +188,10 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "default": {},
         "type": "object",
         "propertyNames": {
-            "pattern": rf"^(?=[^/]{{1,253}}/[^/]{{1,63}}$|[^/]{{1,63}}$)({_LABEL_DOMAIN}/)?{_LABEL}{END}",
+            "pattern": rf"^(?=[^/]{{1,253}}/[^/]{{1,63}}$|[^/]{{1,63}}$)({_LABEL_DOMAIN}/)?{_LABEL}{forms.END}",
             "not": {"pattern": r"^([^/]*\.)?(kubesphere|kubefed)\.io/"},
         },
-        "additionalProperties": {"type": "string", "pattern": f"^({_LABEL})?{END}", "maxLength": 63},
+        "additionalProperties": {"type": "string", "pattern": f"^({_LABEL})?{forms.END}", "maxLength": 63},
         "title": "Labels",
         "section": _SHOWN,
         "description": 'Kubernetes labels of the Cluster besides its group, for example {"site": "berlin"}. Labels '
@@ -250,7 +232,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "x-expected": "true or false",
     },
     "approve_timeout": {
-        **timeout(
+        **forms.timeout(
             "Until a person approves", 3600, "Without an answer the plan is rejected. The run's own time-out goes on."
         ),
         "section": CAREFUL,
@@ -267,7 +249,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "probe_image": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": rf"^[^\s]+{END}",
+        "pattern": rf"^[^\s]+{forms.END}",
         "title": "Probe's image",
         "section": CAREFUL,
         "description": "An image with curl 7.75 or newer, for clusters that pull from a registry of their own. Empty: "
@@ -296,20 +278,20 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "description": "Rollback brings back what was recorded before the first write, and compares.",
         "x-expected": "keep or rollback",
     },
-    "turn_timeout": timeout(
+    "turn_timeout": forms.timeout(
         "Until other runs are over", 3600, "Runs that change the same member, or the host's configuration, take turns."
     ),
-    "host_installer_timeout": timeout(
+    "host_installer_timeout": forms.timeout(
         "ks-installer on the host cluster", 3600, "The first run as a host pulls images and installs kubefed."
     ),
-    "member_installer_timeout": timeout(
+    "member_installer_timeout": forms.timeout(
         "ks-installer on the member cluster", 1800, "A run on a member usually takes minutes."
     ),
-    "tower_timeout": timeout(
+    "tower_timeout": forms.timeout(
         "Until tower has an address", 300, "A LoadBalancer that never gets an address needs proxy_publish_address."
     ),
     "handoff_timeout": {
-        **timeout(
+        **forms.timeout(
             "Until a person has joined the member",
             0,
             "Handoff only; the file is valid as long. Empty: as long as the run may take (run_timeout), at most 7 "
@@ -320,12 +302,12 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "maximum": LONGEST_HANDOFF,
         "x-expected": f"a whole number of seconds from 1 to {LONGEST_HANDOFF}",
     },
-    "ready_timeout": timeout(
+    "ready_timeout": forms.timeout(
         "Until the member cluster is Ready",
         1200,
         "The host's controller looks at a member that failed only every 120 seconds.",
     ),
-    "verify_timeout": timeout(
+    "verify_timeout": forms.timeout(
         "Until the join is proven",
         300,
         "ks-apiserver on the member loads a new jwtSecret up to 2 minutes after it was written.",
@@ -393,7 +375,7 @@ class Conf:
 
 def problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of *raw*, each beginning with its key; none means that `parse` succeeds."""
-    return sorted(unfit(raw, SCHEMA) + contradictions(raw))
+    return sorted(forms.unfit(raw, SCHEMA) + contradictions(raw))
 
 
 def contradictions(raw: Mapping[str, Any]) -> list[str]:
@@ -411,15 +393,6 @@ def contradictions(raw: Mapping[str, Any]) -> list[str]:
     if raw.get("plan_only") and raw.get("approve"):
         found.append("approve: a run that only plans has nothing to approve; leave it out")
     return found
-
-
-def unfit(raw: Mapping[str, Any], schema: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Return what of *raw* does not fit the schemas of its keys, a sentence each; one without a default is required."""
-    required = [key for key, fields in schema.items() if "default" not in fields]
-    validator = jsonschema.Draft202012Validator(
-        {"type": "object", "properties": schema, "required": required, "additionalProperties": False}
-    )
-    return [_sentence(error, raw, schema) for error in validator.iter_errors(dict(raw))]
 
 
 def _access_problems(raw: Mapping[str, Any]) -> list[str]:
@@ -476,23 +449,3 @@ def decided(raw: Mapping[str, Any], reports: Mapping[str, Any]) -> Mapping[str, 
             kept = {key: value for key, value in raw.items() if key not in UNUSED[found]}
             return {**kept, "connection": found}
     return raw
-
-
-def _sentence(error: jsonschema.ValidationError, raw: Mapping[str, Any], schema: Mapping[str, dict[str, Any]]) -> str:
-    if error.validator == "required":
-        missing = next(key for key in schema if f"'{key}' is a required" in error.message)
-        return f"{missing}: missing; expected {schema[missing]['x-expected']}"
-    if error.validator == "additionalProperties":
-        unknown = sorted(set(raw) - set(schema))
-        return f"{', '.join(unknown)}: unknown key; known are {', '.join(schema)}"
-    key = str(error.absolute_path[0])
-    return f"{key}: expected {schema[key]['x-expected']}, got {shown(error.instance)}"
-
-
-def shown(value: object) -> str:
-    """Return a wrong value as a message has it.
-
-    Cut short: whoever pastes a kubeconfig into the wrong field must not find it in the log.
-    """
-    text = repr(value)
-    return text if len(text) <= 80 else text[:20] + "..."

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.fleet import conf as confs
-from include.fleet import documents, errors, inventory_schema
+from include.fleet import documents, errors, forms, inventory_schema
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class _Reading:
             if owner is not None and owner[:-1] != host.path:
                 self.blame(
                     (*member.path, key),
-                    f"{confs.shown(member.raw[key])} is the connection of a host, in line {self.line(owner)}; "
+                    f"{forms.shown(member.raw[key])} is the connection of a host, in line {self.line(owner)}; "
                     "a host cluster is no member of another",
                 )
 
@@ -208,7 +208,7 @@ class _Reading:
         if first[1] != declared[1]:
             self.blame(
                 declared[0],
-                f"{confs.shown(declared[1])} is not what line {self.line(first[0])} says; a host has one address of "
+                f"{forms.shown(declared[1])} is not what line {self.line(first[0])} says; a host has one address of "
                 "tower for all its members, best in the host's defaults",
             )
 
@@ -219,7 +219,7 @@ class _Reading:
         try:
             zoneinfo.ZoneInfo(zone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            self.blame((*window.path, "zone"), f"there is no time zone {confs.shown(zone)}; take an IANA name")
+            self.blame((*window.path, "zone"), f"there is no time zone {forms.shown(zone)}; take an IANA name")
 
     def _check_unique(self, entry: _Entry, key: str, scope: str, whose: str) -> None:
         value, path = entry.raw.get(key), (*entry.path, key)
@@ -227,7 +227,7 @@ class _Reading:
             return
         first = self._owners.setdefault((scope, value), path)
         if first != path:
-            self.blame(path, f"{confs.shown(value)} is {whose} already, in line {self.line(first)}")
+            self.blame(path, f"{forms.shown(value)} is {whose} already, in line {self.line(first)}")
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 
 from include.fleet import conf as confs
-from include.fleet import documents
+from include.fleet import documents, forms
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -29,8 +29,8 @@ REFUSED = {
 OF_ONE = ("cluster", "member_conn_id", "member_server", "import_conn_id", "kubesphere_api_endpoint")
 """What defaults do not have: it is of one member."""
 
-_NAME = f"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?{confs.END}"
-_TIME = f"^([01][0-9]|2[0-3]):[0-5][0-9]{confs.END}"
+_NAME = f"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?{forms.END}"
+_TIME = f"^([01][0-9]|2[0-3]):[0-5][0-9]{forms.END}"
 
 
 def _conf_key(key: str) -> dict[str, Any]:
@@ -118,7 +118,7 @@ _HOST = _object(
         "host_conn_id": _conf_key("host_conn_id"),
         "console": {
             "type": ["null", "string"],
-            "pattern": rf"^https://[^/@?#\s]+{confs.END}",
+            "pattern": rf"^https://[^/@?#\s]+{forms.END}",
             "description": "The address of its KubeSphere console, for links.",
             "x-expected": "https://ADDRESS[:PORT] without a path",
         },
@@ -183,7 +183,7 @@ def _told(error: jsonschema.ValidationError) -> Iterator[tuple[documents.Path, s
         hint = "; put it in quotes" if free and isinstance(instance, int | float) else ""
         # Of a key of labels the path does not know.
         where = (*path, instance) if "propertyNames" in error.absolute_schema_path else path
-        yield where, f"expected {_expected(error.absolute_schema_path)}, got {confs.shown(instance)}{hint}"
+        yield where, f"expected {_expected(error.absolute_schema_path)}, got {forms.shown(instance)}{hint}"
 
 
 def _expected(way: Iterable[Any], key: str | None = None) -> str:

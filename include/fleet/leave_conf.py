@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.fleet import conf as confs
+from include.fleet import forms
 
 _LOST = "Where one of the two is lost"
 
@@ -21,7 +22,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "host_conn_id": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": confs.CONNECTION_ID,
+        "pattern": forms.CONNECTION_ID,
         "title": "Host connection",
         "description": "Id of the Airflow connection (type Kubernetes) to the host cluster. Not needed where that is "
         "lost.",
@@ -30,7 +31,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "member_conn_id": {
         "default": None,
         "type": ["null", "string"],
-        "pattern": confs.CONNECTION_ID,
+        "pattern": forms.CONNECTION_ID,
         "title": "Member connection",
         "description": "Id of the Airflow connection (type Kubernetes) to the member cluster. Not needed where that is "
         "dead.",
@@ -59,10 +60,10 @@ SCHEMA: dict[str, dict[str, Any]] = {
     },
     "approve": dict(confs.SCHEMA["approve"]),
     "approve_timeout": dict(confs.SCHEMA["approve_timeout"]),
-    "turn_timeout": confs.timeout(
+    "turn_timeout": forms.timeout(
         "Until other runs are over", 3600, "Runs that change the same member, or the host's webhook, take turns."
     ),
-    "remove_timeout": confs.timeout(
+    "remove_timeout": forms.timeout(
         "Until the host has let go of the member",
         300,
         "After that nobody works on it: the run says why or, if the member is dead, takes the finalizer off by hand.",
@@ -92,7 +93,7 @@ class Conf:
 
 def problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of *raw*, each beginning with its key; none means that `parse` succeeds."""
-    found = confs.unfit(raw, SCHEMA)
+    found = forms.unfit(raw, SCHEMA)
     force, host_lost = raw.get("force") is True, raw.get("host_lost") is True
     if force and host_lost:
         found.append(

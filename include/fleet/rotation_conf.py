@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.fleet import conf as confs
+from include.fleet import forms
 
 SCHEMA: dict[str, dict[str, Any]] = {
     "host": {
         "type": "string",
-        "pattern": f"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?{confs.END}",
+        "pattern": f"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?{forms.END}",
         "maxLength": 63,
         "title": "Host",
         "description": "Its name in the inventory. Its members follow.",
@@ -35,14 +36,14 @@ SCHEMA: dict[str, dict[str, Any]] = {
     },
     "approve": {**confs.SCHEMA["approve"], "default": True},
     "approve_timeout": dict(confs.SCHEMA["approve_timeout"]),
-    "turn_timeout": confs.timeout(
+    "turn_timeout": forms.timeout(
         "Until other runs are over", 3600, "Joins of this host's members, and runs that change the host, end first."
     ),
-    "host_installer_timeout": confs.timeout(
+    "host_installer_timeout": forms.timeout(
         "ks-installer on the host cluster", 3600, "A run on a host usually takes minutes."
     ),
     "member_installer_timeout": dict(confs.SCHEMA["member_installer_timeout"]),
-    "verify_timeout": confs.timeout(
+    "verify_timeout": forms.timeout(
         "Until each member is proven",
         300,
         "Counted from when ks-installer is done; ks-apiserver loads a new jwtSecret up to 2 minutes after that.",
@@ -67,7 +68,7 @@ class Conf:
 
 def problems(raw: Mapping[str, Any]) -> list[str]:
     """Return every problem of *raw*, each beginning with its key; none means that `parse` succeeds."""
-    return sorted(confs.unfit(raw, SCHEMA))
+    return sorted(forms.unfit(raw, SCHEMA))
 
 
 def parse(raw: Mapping[str, Any]) -> Conf:
