@@ -103,9 +103,10 @@ def _host(
         return {**told, "findings": [found, *seen["findings"]], "members": rows, "actions": []}
     work = _Host(seen, before, known, now=now, partial=partial)
     rows = work.rows()
+    kept = work.kept(rows)
     findings = [*seen["findings"], *work.common(rows)]
-    actions = work.act(rows, findings)
-    rows += [row for name, row in before.items() if partial and name not in {each["cluster"] for each in rows}]
+    actions = work.act(rows, findings, busy=work.busy(kept))
+    rows += kept
     return {**told, "findings": findings, "members": sorted(rows, key=lambda row: row["cluster"]), "actions": actions}
 
 
@@ -129,34 +130,79 @@ class _Host:
         """Who is changing which member at this moment, from whatever Airflow."""
 
     def rows(self) -> list[Row]:
-        """Return a row for each declared member, and for each Cluster that the inventory does not have."""
+        """Return a row for each declared member, for each other Cluster of the host, and for each that has just left.
+
+        A look at a part of the fleet does not tell who is not in the inventory: those left out look the same.
+        """
         found = []
         for member in self._seen["members"]:
             former = self._before.get(member["cluster"])
             row = _row(member, former, self._known, now=self._now)
             found.append(_stated(row, former, *self._judged(row), now=self._now))
-        return found + [self._undeclared(item) for item in self._seen["undeclared"]]
+        if self._partial:
+            return found
+        found += [self._undeclared(item) for item in self._seen["undeclared"]]
+        names = {row["cluster"] for row in found}
+        gone = [self._gone(former) for name, former in self._before.items() if name not in names]
+        return found + [row for row in gone if row is not None]
+
+    def kept(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of those that were not looked at, as they were, but for what has become of their runs."""
+        names = {row["cluster"] for row in rows}
+        return [
+            {**row, "attempts": [_refreshed(attempt, self._known) for attempt in row["attempts"]]}
+            for name, row in self._before.items()
+            if self._partial and name not in names
+        ]
+
+    def busy(self, rows: Sequence[Row]) -> int:
+        """Count the members on which a run is at work."""
+        return sum(1 for row in rows if self._running(row))
 
     def _undeclared(self, item: Mapping[str, Any]) -> Row:
         name = item["cluster"]
         former = self._before.get(name)
         row = _row({"drift": [], "paused": False, "conf": {}, **item}, former, self._known, now=self._now)
         row["declared"] = False
-        if row.get("deleting"):
+        if row.get("deleting") and not _tries(row):
             sentence = f"Its Cluster is being deleted since {row['deleting']}; the inventory does not have it."
             return _stated(row, former, "undeclared", sentence, _FINALIZERS, now=self._now)
         if former is None or not (former["declared"] or former.get("absent_runs")):
             sentence = "The host has it, the inventory does not, and never did: nothing is done about it."
             return _stated(row, former, "undeclared", sentence, _ADOPT, now=self._now)
         row["conf"] = former["conf"]
-        row["absent_runs"] = former.get("absent_runs", 0) + (0 if self._partial else 1)
+        row["absent_runs"] = former.get("absent_runs", 0) + 1
+        return _stated(row, former, *self._absent(row), now=self._now)
+
+    def _gone(self, former: Row) -> Row | None:
+        """Return the row of a member that is neither declared nor on the host, as long as its leave is to be told of.
+
+        The host lets go of it first: much of the leave is still to be done then.
+        """
+        if not former.get("absent_runs") or former["state"] == "left":
+            return None
+        kept: Row = {key: former[key] for key in ("cluster", "conf", "paused", "uid", "absent_runs") if key in former}
+        row = {**_row({**kept, "drift": []}, former, self._known, now=self._now), "declared": False}
+        tries = _tries(row)
+        if not tries:
+            return None
+        if tries[-1]["state"] == "success":
+            return _stated(row, former, "left", f"It has left by run {tries[-1]['run_id']}.", "", now=self._now)
+        return _stated(row, former, *self._absent(row), now=self._now)
+
+    def _absent(self, row: Row) -> tuple[str, str, str]:
+        """Return state, reason and next step of a member that the inventory has given up."""
         running = self._running(row)
         if running:
-            return _stated(row, former, "leaving", f"Run {running} is at work on it.", "", now=self._now)
+            return "leaving", f"Run {running} is at work on it.", ""
         sentence = "It is not in the inventory any more."
         if not self._seen["prune"]:
             sentence += " Nothing is done: prune is false on this host."
-        return _stated(row, former, "undeclared", sentence, _ADOPT, now=self._now)
+        tries = _tries(row)
+        if tries and tries[-1]["state"] == "failed":
+            why, advice = _failure(tries[-1])
+            return "failed", f"{sentence} {why}", advice
+        return "undeclared", sentence, _ADOPT
 
     def _judged(self, row: Row) -> tuple[str, str, str]:
         """Return state, reason and next step of a declared member."""
@@ -173,9 +219,8 @@ class _Host:
             return "paused", f"Paused in the inventory. {sentence}", first.get("next", "")
         last = row["attempts"][-1] if row["attempts"] else None
         if last and last["state"] == "failed" and last["cause"] == row["cause"]:
-            diagnosis = last.get("diagnosis") or {}
-            why = diagnosis.get("sentence") or "Its log says why."
-            return "failed", f"{sentence} Run {last['run_id']} has failed: {why}", diagnosis.get("next", "")
+            why, advice = _failure(last)
+            return "failed", f"{sentence} {why}", advice
         state = "unreachable" if "unreachable" in kinds else "drifted"
         return state, sentence, next((drift["next"] for drift in row["drift"] if drift.get("next")), "")
 
@@ -219,10 +264,10 @@ class _Host:
             )
         return found
 
-    def act(self, rows: Sequence[Row], findings: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-        """Return what to start, and note in the rows that wait why they do."""
+    def act(self, rows: Sequence[Row], findings: Sequence[Mapping[str, str]], *, busy: int) -> list[dict[str, Any]]:
+        """Return what to start, and note in the rows that wait why they do; *busy* others are being worked on."""
         seen, held = self._seen, {found.get("holds", ""): found for found in findings}
-        free = seen["max_joins"] - sum(1 for row in rows if row["state"] in ("joining", "leaving"))
+        free = seen["max_joins"] - busy - self.busy(rows)
         due: list[Row] = []
         for row in rows:
             if row["state"] not in ("drifted", "failed", "unreachable") or not row["declared"]:
@@ -251,16 +296,23 @@ class _Host:
             return "It takes a person."
         if not self._seen["open"]:
             return "Outside of this host's maintenance windows."
-        same = _tries(row)
-        if same:
-            delay = min(_FIRST_DELAY * 2 ** (len(same) - 1), _LONGEST_DELAY)
-            again = _time(same[-1]["started"]) + delay
-            if again > self._now:
-                return f"Tried {len(same)} times for this; it is tried again after {records.moment(again)}."
+        backing_off = self._backing_off(row)
+        if backing_off:
+            return backing_off
         settling = {"not-ready"} == {drift["kind"] for drift in row["drift"]}
         if settling and row["cause_since"] == records.moment(self._now):
             return "Seen for the first time: the host may get over it by itself."
         return ""
+
+    def _backing_off(self, row: Row) -> str:
+        """Return why a member is not tried again yet, or ""."""
+        same = _tries(row)
+        if not same:
+            return ""
+        again = _time(same[-1]["started"]) + min(_FIRST_DELAY * 2 ** (len(same) - 1), _LONGEST_DELAY)
+        if again <= self._now:
+            return ""
+        return f"Tried {len(same)} times for this; it is tried again after {records.moment(again)}."
 
     def _canaries_first(
         self, rows: Sequence[Row], due: Sequence[Row], held: Mapping[str, Mapping[str, str]]
@@ -339,7 +391,7 @@ class _Host:
 
     def _prune(self, rows: Sequence[Row], free: int, stopped: Mapping[str, str] | None) -> list[dict[str, Any]]:
         """Return the leaves of members that the inventory has given up, slowly: a mistake must not empty a host."""
-        gone = [row for row in rows if row.get("absent_runs") and row["state"] == "undeclared"]
+        gone = [row for row in rows if row.get("absent_runs") and row["state"] in ("undeclared", "failed")]
         if not gone or not self._seen["prune"]:
             return []
         total = sum(1 for row in rows if row["declared"] or row.get("absent_runs"))
@@ -348,8 +400,6 @@ class _Host:
         for row in gone:
             if stopped:
                 row["waits"] = f"{stopped['sentence']} Nothing is started meanwhile."
-            elif self._partial:
-                row["waits"] = "A reconcile of a part of the fleet takes nothing out."
             elif row["absent_runs"] < _ABSENT_RUNS:
                 row["waits"] = (
                     f"It leaves when {_ABSENT_RUNS} reconciles in a row do not find it in the inventory; this is the "
@@ -359,6 +409,8 @@ class _Host:
                 row["waits"] = "The host is paused in the inventory."
             elif not self._seen["open"]:
                 row["waits"] = "Outside of this host's maintenance windows."
+            elif backing_off := self._backing_off(row):
+                row["waits"] = backing_off
             elif len(actions) >= most or len(actions) >= free:
                 row["waits"] = (
                     f"{len(gone)} of {total} members have been taken out of the inventory; at most {most} leave in one "
@@ -380,6 +432,13 @@ _STOPPING = frozenset({"other-cluster", "unreachable"})
 def _tries(row: Row) -> list[dict[str, Any]]:
     """Return the attempts at what has drifted now that were begun."""
     return [each for each in row["attempts"] if each["cause"] == row["cause"] and each["state"] != "lost"]
+
+
+def _failure(attempt: Mapping[str, Any]) -> tuple[str, str]:
+    """Return that a run has failed and why, as far as it has been diagnosed, and what to do."""
+    diagnosis = attempt.get("diagnosis") or {}
+    why = diagnosis.get("sentence") or "Its log says why."
+    return f"Run {attempt['run_id']} has failed: {why}", diagnosis.get("next", "")
 
 
 def _declared_connection(row: Row) -> str:
