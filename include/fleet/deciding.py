@@ -34,6 +34,8 @@ _PRUNE_SHARE, _PRUNE_MOST = 0.1, 3
 """Of a host's members, at most so many leave in one reconcile, whichever is less; one always may."""
 _SYMPTOMS = frozenset({"not-ready", "stale-conditions", "unreachable"})
 """What says that something is wrong and not what."""
+_HARMLESS = frozenset({"labels"})
+"""What keeps no member from being Ready."""
 
 Row = dict[str, Any]
 
@@ -238,7 +240,7 @@ class _Host:
         for kind in sorted(_SYMPTOMS):
             for connection in sorted({"direct", "proxy"} - told if "host" not in told else ()):
                 group = [row for row in rows if row["declared"] and row.get("connection") == connection]
-                ill = [row for row in group if any(drift["kind"] == kind for drift in row["drift"])]
+                ill = [row for row in group if _suffers(row, kind)]
                 if len(ill) >= _MANY and 2 * len(ill) > len(group):
                     example = next(drift["sentence"] for drift in ill[0]["drift"] if drift["kind"] == kind)
                     found.append(
@@ -439,6 +441,12 @@ def _failure(attempt: Mapping[str, Any]) -> tuple[str, str]:
     diagnosis = attempt.get("diagnosis") or {}
     why = diagnosis.get("sentence") or "Its log says why."
     return f"Run {attempt['run_id']} has failed: {why}", diagnosis.get("next", "")
+
+
+def _suffers(row: Row, symptom: str) -> bool:
+    """Tell whether a member has a symptom for which nothing about the member itself accounts."""
+    kinds = {drift["kind"] for drift in row["drift"]}
+    return symptom in kinds and ("unreachable" in kinds or kinds <= _SYMPTOMS | _HARMLESS)
 
 
 def _declared_connection(row: Row) -> str:

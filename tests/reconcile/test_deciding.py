@@ -232,6 +232,16 @@ def test_what_most_members_have_in_common_is_told_of_the_host_and_nothing_is_sta
     assert record["actions"] == []
 
 
+def test_a_host_on_which_most_members_have_drifted_is_repaired_though_none_is_ready(reconcile):
+    """As when tower has got another address: each says what is wrong with it, and it is not the host."""
+    sick = [member(f"p{number}", drift("tower-address"), drift("not-ready")) for number in range(5)]
+    record = reconcile(host(*sick, member("p8")))
+    assert record["findings"] == []
+    assert reconcile.started() == ["p0"]
+    record = reconcile(host(*(member(f"p{number}", drift("labels"), drift("not-ready")) for number in range(5))))
+    assert [found["kind"] for found in record["findings"]] == ["not-ready-in-common"]
+
+
 def test_a_member_that_is_not_ready_for_the_first_time_is_left_alone_once(reconcile):
     seen = host(member("m1", drift("not-ready")), member("m2"), member("m3"))
     assert reconcile(seen)["actions"] == []
