@@ -296,6 +296,8 @@ class _Host:
         by_person = [drift["kind"] for drift in row["drift"] if drift["repair"] == "person"]
         if _STOPPING.intersection(by_person) or len(by_person) == len(row["drift"]):
             return "It takes a person."
+        if _leaves(row) and not row["conf"].get("member_conn_id"):
+            return _NO_WAY
         if not self._seen["open"]:
             return "Outside of this host's maintenance windows."
         backing_off = self._backing_off(row)
@@ -356,14 +358,13 @@ class _Host:
         )
 
     def _start(self, row: Row, *, leave: bool = False) -> dict[str, Any]:
-        repairs = {drift["repair"] for drift in row["drift"]}
-        leaves = leave or "rejoin" in repairs
+        leaves = leave or _leaves(row)
         dag_id = LEAVE_DAG if leaves else JOIN_DAG
         conf = {**row["conf"]}
         if leaves:
             conf = {key: conf[key] for key in ("cluster", "host_conn_id", "member_conn_id") if key in conf}
         else:
-            if "renew" in repairs and not conf.get("import_conn_id"):
+            if any(drift["repair"] == "renew" for drift in row["drift"]) and not conf.get("import_conn_id"):
                 conf["import_conn_id"] = conf["member_conn_id"]
             if conf.get("proxy_publish_address") and any(drift["kind"] == "tower-address" for drift in row["drift"]):
                 # The inventory declares it for all of them.
@@ -419,7 +420,7 @@ class _Host:
                     "reconcile. Put them back if that is a mistake."
                 )
             elif not row["conf"].get("member_conn_id"):
-                row["waits"] = "It takes a person: no connection to the member is known."
+                row["waits"] = _NO_WAY
             else:
                 actions.append(self._start(row, leave=True))
         return actions
@@ -427,6 +428,7 @@ class _Host:
 
 _ADOPT = "Add it to the inventory (python -m include.fleet adopt writes it), or take it out with leave_member_cluster."
 _FINALIZERS = "If that takes more than minutes, the host's ks-controller-manager does not run, or the member is dead."
+_NO_WAY = "It takes a person: no connection to the member is known, by which it could leave."
 _STOPPING = frozenset({"other-cluster", "unreachable"})
 """Kinds of drift beside which nothing else is repaired."""
 
@@ -447,6 +449,11 @@ def _suffers(row: Row, symptom: str) -> bool:
     """Tell whether a member has a symptom for which nothing about the member itself accounts."""
     kinds = {drift["kind"] for drift in row["drift"]}
     return symptom in kinds and ("unreachable" in kinds or kinds <= _SYMPTOMS | _HARMLESS)
+
+
+def _leaves(row: Row) -> bool:
+    """Tell whether a member has to leave first, to be joined again."""
+    return any(drift["repair"] == "rejoin" for drift in row["drift"])
 
 
 def _declared_connection(row: Row) -> str:

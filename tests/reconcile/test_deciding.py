@@ -291,6 +291,13 @@ def test_another_connection_type_takes_the_member_out_and_then_in_again(reconcil
     assert action["dag_id"] == "join_member_cluster"
 
 
+def test_a_member_to_which_airflow_has_no_way_is_not_taken_out_to_be_joined_again(reconcile):
+    handed_over = member("m1", drift("connection-type", repair="rejoin"))
+    del handed_over["conf"]["member_conn_id"]
+    assert reconcile(host(handed_over))["actions"] == []
+    assert "no connection to the member is known" in reconcile.row("m1")["waits"]
+
+
 def test_five_of_twelve_that_are_removed_by_mistake_do_not_leave_in_one_reconcile(reconcile):
     names = [f"m{number}" for number in range(12)]
     reconcile(host(*map(member, names), prune=True))
@@ -300,6 +307,14 @@ def test_five_of_twelve_that_are_removed_by_mistake_do_not_leave_in_one_reconcil
         assert reconcile.started() == expected
     assert all(action["dag_id"] == "leave_member_cluster" for action in record["actions"])
     assert "at most 1 leave in one reconcile" in reconcile.row(gone[4])["waits"]
+
+
+def test_three_at_the_most_leave_in_one_reconcile(reconcile):
+    names = [f"m{number}" for number in range(50)]
+    reconcile(host(*map(member, names), prune=True))
+    for _ in range(2):
+        reconcile(host(*map(member, names[:40]), undeclared=names[40:], prune=True))
+    assert reconcile.started() == names[40:43]
 
 
 def test_a_member_that_is_back_in_the_inventory_has_to_be_absent_twice_again(reconcile):
