@@ -210,7 +210,8 @@ class _Host:
         """Return state, reason and next step of a declared member."""
         running = self._running(row)
         if running:
-            return "joining", f"Run {running} is at work on it.", ""
+            leaves = any(each["run_id"] == running and each["dag_id"] == LEAVE_DAG for each in row["attempts"])
+            return "leaving" if leaves else "joining", f"Run {running} is at work on it.", ""
         if not row["drift"]:
             return "healthy", "", ""
         first = row["drift"][0]
@@ -332,7 +333,7 @@ class _Host:
             if not scope.startswith("cause ") and (len(alike) <= _CANARY_ABOVE or self._proven(rows, scope)):
                 yield from group
                 continue
-            waiting = any(row["state"] == "joining" or self._failed_lately(row) for row in alike)
+            waiting = any(self._running(row) or self._failed_lately(row) for row in alike)
             # Another one than before: the canary itself may be what is wrong.
             first = [] if waiting else sorted(group, key=lambda row: len(_tries(row)))[:1]
             for row in first:

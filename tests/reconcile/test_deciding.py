@@ -286,7 +286,10 @@ def test_another_connection_type_takes_the_member_out_and_then_in_again(reconcil
     (action,) = reconcile(host(member("m1", drift("connection-type", repair="rejoin"))))["actions"]
     assert action["dag_id"] == "leave_member_cluster"
     assert action["conf"] == {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1"}
-    reconcile.ended("success")
+    reconcile.ended("running")
+    assert reconcile(host(member("m1", drift("missing"))))["actions"] == []
+    assert reconcile.state("m1") == "leaving"
+    reconcile.states = dict.fromkeys(reconcile.states, "success")
     (action,) = reconcile(host(member("m1", drift("missing"))))["actions"]
     assert action["dag_id"] == "join_member_cluster"
 
