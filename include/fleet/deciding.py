@@ -34,6 +34,8 @@ _PRUNE_SHARE, _PRUNE_MOST = 0.1, 3
 """Of a host's members, at most so many leave in one reconcile, whichever is less; one always may."""
 _SYMPTOMS = frozenset({"not-ready", "stale-conditions", "unreachable"})
 """What says that something is wrong and not what."""
+_HARMLESS = frozenset({"labels"})
+"""What keeps no member from being Ready."""
 
 Row = dict[str, Any]
 
@@ -103,9 +105,10 @@ def _host(
         return {**told, "findings": [found, *seen["findings"]], "members": rows, "actions": []}
     work = _Host(seen, before, known, now=now, partial=partial)
     rows = work.rows()
+    kept = work.kept(rows)
     findings = [*seen["findings"], *work.common(rows)]
-    actions = work.act(rows, findings)
-    rows += [row for name, row in before.items() if partial and name not in {each["cluster"] for each in rows}]
+    actions = work.act(rows, findings, busy=work.busy(kept))
+    rows += kept
     return {**told, "findings": findings, "members": sorted(rows, key=lambda row: row["cluster"]), "actions": actions}
 
 
@@ -129,40 +132,86 @@ class _Host:
         """Who is changing which member at this moment, from whatever Airflow."""
 
     def rows(self) -> list[Row]:
-        """Return a row for each declared member, and for each Cluster that the inventory does not have."""
+        """Return a row for each declared member, for each other Cluster of the host, and for each that has just left.
+
+        A look at a part of the fleet does not tell who is not in the inventory: those left out look the same.
+        """
         found = []
         for member in self._seen["members"]:
             former = self._before.get(member["cluster"])
             row = _row(member, former, self._known, now=self._now)
             found.append(_stated(row, former, *self._judged(row), now=self._now))
-        return found + [self._undeclared(item) for item in self._seen["undeclared"]]
+        if self._partial:
+            return found
+        found += [self._undeclared(item) for item in self._seen["undeclared"]]
+        names = {row["cluster"] for row in found}
+        gone = [self._gone(former) for name, former in self._before.items() if name not in names]
+        return found + [row for row in gone if row is not None]
+
+    def kept(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of those that were not looked at, as they were, but for what has become of their runs."""
+        names = {row["cluster"] for row in rows}
+        return [
+            {**row, "attempts": [_refreshed(attempt, self._known) for attempt in row["attempts"]]}
+            for name, row in self._before.items()
+            if self._partial and name not in names
+        ]
+
+    def busy(self, rows: Sequence[Row]) -> int:
+        """Count the members on which a run is at work."""
+        return sum(1 for row in rows if self._running(row))
 
     def _undeclared(self, item: Mapping[str, Any]) -> Row:
         name = item["cluster"]
         former = self._before.get(name)
         row = _row({"drift": [], "paused": False, "conf": {}, **item}, former, self._known, now=self._now)
         row["declared"] = False
-        if row.get("deleting"):
+        if row.get("deleting") and not _tries(row):
             sentence = f"Its Cluster is being deleted since {row['deleting']}; the inventory does not have it."
             return _stated(row, former, "undeclared", sentence, _FINALIZERS, now=self._now)
         if former is None or not (former["declared"] or former.get("absent_runs")):
             sentence = "The host has it, the inventory does not, and never did: nothing is done about it."
             return _stated(row, former, "undeclared", sentence, _ADOPT, now=self._now)
         row["conf"] = former["conf"]
-        row["absent_runs"] = former.get("absent_runs", 0) + (0 if self._partial else 1)
+        row["absent_runs"] = former.get("absent_runs", 0) + 1
+        return _stated(row, former, *self._absent(row), now=self._now)
+
+    def _gone(self, former: Row) -> Row | None:
+        """Return the row of a member that is neither declared nor on the host, as long as its leave is to be told of.
+
+        The host lets go of it first: much of the leave is still to be done then.
+        """
+        if not former.get("absent_runs") or former["state"] == "left":
+            return None
+        kept: Row = {key: former[key] for key in ("cluster", "conf", "paused", "uid", "absent_runs") if key in former}
+        row = {**_row({**kept, "drift": []}, former, self._known, now=self._now), "declared": False}
+        tries = _tries(row)
+        if not tries:
+            return None
+        if tries[-1]["state"] == "success":
+            return _stated(row, former, "left", f"It has left by run {tries[-1]['run_id']}.", "", now=self._now)
+        return _stated(row, former, *self._absent(row), now=self._now)
+
+    def _absent(self, row: Row) -> tuple[str, str, str]:
+        """Return state, reason and next step of a member that the inventory has given up."""
         running = self._running(row)
         if running:
-            return _stated(row, former, "leaving", f"Run {running} is at work on it.", "", now=self._now)
+            return "leaving", f"Run {running} is at work on it.", ""
         sentence = "It is not in the inventory any more."
         if not self._seen["prune"]:
             sentence += " Nothing is done: prune is false on this host."
-        return _stated(row, former, "undeclared", sentence, _ADOPT, now=self._now)
+        tries = _tries(row)
+        if tries and tries[-1]["state"] == "failed":
+            why, advice = _failure(tries[-1])
+            return "failed", f"{sentence} {why}", advice
+        return "undeclared", sentence, _ADOPT
 
     def _judged(self, row: Row) -> tuple[str, str, str]:
         """Return state, reason and next step of a declared member."""
         running = self._running(row)
         if running:
-            return "joining", f"Run {running} is at work on it.", ""
+            leaves = any(each["run_id"] == running and each["dag_id"] == LEAVE_DAG for each in row["attempts"])
+            return "leaving" if leaves else "joining", f"Run {running} is at work on it.", ""
         if not row["drift"]:
             return "healthy", "", ""
         first = row["drift"][0]
@@ -173,9 +222,8 @@ class _Host:
             return "paused", f"Paused in the inventory. {sentence}", first.get("next", "")
         last = row["attempts"][-1] if row["attempts"] else None
         if last and last["state"] == "failed" and last["cause"] == row["cause"]:
-            diagnosis = last.get("diagnosis") or {}
-            why = diagnosis.get("sentence") or "Its log says why."
-            return "failed", f"{sentence} Run {last['run_id']} has failed: {why}", diagnosis.get("next", "")
+            why, advice = _failure(last)
+            return "failed", f"{sentence} {why}", advice
         state = "unreachable" if "unreachable" in kinds else "drifted"
         return state, sentence, next((drift["next"] for drift in row["drift"] if drift.get("next")), "")
 
@@ -193,7 +241,7 @@ class _Host:
         for kind in sorted(_SYMPTOMS):
             for connection in sorted({"direct", "proxy"} - told if "host" not in told else ()):
                 group = [row for row in rows if row["declared"] and row.get("connection") == connection]
-                ill = [row for row in group if any(drift["kind"] == kind for drift in row["drift"])]
+                ill = [row for row in group if _suffers(row, kind)]
                 if len(ill) >= _MANY and 2 * len(ill) > len(group):
                     example = next(drift["sentence"] for drift in ill[0]["drift"] if drift["kind"] == kind)
                     found.append(
@@ -219,10 +267,10 @@ class _Host:
             )
         return found
 
-    def act(self, rows: Sequence[Row], findings: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-        """Return what to start, and note in the rows that wait why they do."""
+    def act(self, rows: Sequence[Row], findings: Sequence[Mapping[str, str]], *, busy: int) -> list[dict[str, Any]]:
+        """Return what to start, and note in the rows that wait why they do; *busy* others are being worked on."""
         seen, held = self._seen, {found.get("holds", ""): found for found in findings}
-        free = seen["max_joins"] - sum(1 for row in rows if row["state"] in ("joining", "leaving"))
+        free = seen["max_joins"] - busy - self.busy(rows)
         due: list[Row] = []
         for row in rows:
             if row["state"] not in ("drifted", "failed", "unreachable") or not row["declared"]:
@@ -249,18 +297,27 @@ class _Host:
         by_person = [drift["kind"] for drift in row["drift"] if drift["repair"] == "person"]
         if _STOPPING.intersection(by_person) or len(by_person) == len(row["drift"]):
             return "It takes a person."
+        if _leaves(row) and not row["conf"].get("member_conn_id"):
+            return _NO_WAY
         if not self._seen["open"]:
             return "Outside of this host's maintenance windows."
-        same = _tries(row)
-        if same:
-            delay = min(_FIRST_DELAY * 2 ** (len(same) - 1), _LONGEST_DELAY)
-            again = _time(same[-1]["started"]) + delay
-            if again > self._now:
-                return f"Tried {len(same)} times for this; it is tried again after {records.moment(again)}."
+        backing_off = self._backing_off(row)
+        if backing_off:
+            return backing_off
         settling = {"not-ready"} == {drift["kind"] for drift in row["drift"]}
         if settling and row["cause_since"] == records.moment(self._now):
             return "Seen for the first time: the host may get over it by itself."
         return ""
+
+    def _backing_off(self, row: Row) -> str:
+        """Return why a member is not tried again yet, or ""."""
+        same = _tries(row)
+        if not same:
+            return ""
+        again = _time(same[-1]["started"]) + min(_FIRST_DELAY * 2 ** (len(same) - 1), _LONGEST_DELAY)
+        if again <= self._now:
+            return ""
+        return f"Tried {len(same)} times for this; it is tried again after {records.moment(again)}."
 
     def _canaries_first(
         self, rows: Sequence[Row], due: Sequence[Row], held: Mapping[str, Mapping[str, str]]
@@ -276,7 +333,7 @@ class _Host:
             if not scope.startswith("cause ") and (len(alike) <= _CANARY_ABOVE or self._proven(rows, scope)):
                 yield from group
                 continue
-            waiting = any(row["state"] == "joining" or self._failed_lately(row) for row in alike)
+            waiting = any(self._running(row) or self._failed_lately(row) for row in alike)
             # Another one than before: the canary itself may be what is wrong.
             first = [] if waiting else sorted(group, key=lambda row: len(_tries(row)))[:1]
             for row in first:
@@ -302,14 +359,13 @@ class _Host:
         )
 
     def _start(self, row: Row, *, leave: bool = False) -> dict[str, Any]:
-        repairs = {drift["repair"] for drift in row["drift"]}
-        leaves = leave or "rejoin" in repairs
+        leaves = leave or _leaves(row)
         dag_id = LEAVE_DAG if leaves else JOIN_DAG
         conf = {**row["conf"]}
         if leaves:
             conf = {key: conf[key] for key in ("cluster", "host_conn_id", "member_conn_id") if key in conf}
         else:
-            if "renew" in repairs and not conf.get("import_conn_id"):
+            if any(drift["repair"] == "renew" for drift in row["drift"]) and not conf.get("import_conn_id"):
                 conf["import_conn_id"] = conf["member_conn_id"]
             if conf.get("proxy_publish_address") and any(drift["kind"] == "tower-address" for drift in row["drift"]):
                 # The inventory declares it for all of them.
@@ -339,7 +395,7 @@ class _Host:
 
     def _prune(self, rows: Sequence[Row], free: int, stopped: Mapping[str, str] | None) -> list[dict[str, Any]]:
         """Return the leaves of members that the inventory has given up, slowly: a mistake must not empty a host."""
-        gone = [row for row in rows if row.get("absent_runs") and row["state"] == "undeclared"]
+        gone = [row for row in rows if row.get("absent_runs") and row["state"] in ("undeclared", "failed")]
         if not gone or not self._seen["prune"]:
             return []
         total = sum(1 for row in rows if row["declared"] or row.get("absent_runs"))
@@ -348,8 +404,6 @@ class _Host:
         for row in gone:
             if stopped:
                 row["waits"] = f"{stopped['sentence']} Nothing is started meanwhile."
-            elif self._partial:
-                row["waits"] = "A reconcile of a part of the fleet takes nothing out."
             elif row["absent_runs"] < _ABSENT_RUNS:
                 row["waits"] = (
                     f"It leaves when {_ABSENT_RUNS} reconciles in a row do not find it in the inventory; this is the "
@@ -359,13 +413,15 @@ class _Host:
                 row["waits"] = "The host is paused in the inventory."
             elif not self._seen["open"]:
                 row["waits"] = "Outside of this host's maintenance windows."
+            elif backing_off := self._backing_off(row):
+                row["waits"] = backing_off
             elif len(actions) >= most or len(actions) >= free:
                 row["waits"] = (
                     f"{len(gone)} of {total} members have been taken out of the inventory; at most {most} leave in one "
                     "reconcile. Put them back if that is a mistake."
                 )
             elif not row["conf"].get("member_conn_id"):
-                row["waits"] = "It takes a person: no connection to the member is known."
+                row["waits"] = _NO_WAY
             else:
                 actions.append(self._start(row, leave=True))
         return actions
@@ -373,6 +429,7 @@ class _Host:
 
 _ADOPT = "Add it to the inventory (python -m include.fleet adopt writes it), or take it out with leave_member_cluster."
 _FINALIZERS = "If that takes more than minutes, the host's ks-controller-manager does not run, or the member is dead."
+_NO_WAY = "It takes a person: no connection to the member is known, by which it could leave."
 _STOPPING = frozenset({"other-cluster", "unreachable"})
 """Kinds of drift beside which nothing else is repaired."""
 
@@ -380,6 +437,24 @@ _STOPPING = frozenset({"other-cluster", "unreachable"})
 def _tries(row: Row) -> list[dict[str, Any]]:
     """Return the attempts at what has drifted now that were begun."""
     return [each for each in row["attempts"] if each["cause"] == row["cause"] and each["state"] != "lost"]
+
+
+def _failure(attempt: Mapping[str, Any]) -> tuple[str, str]:
+    """Return that a run has failed and why, as far as it has been diagnosed, and what to do."""
+    diagnosis = attempt.get("diagnosis") or {}
+    why = diagnosis.get("sentence") or "Its log says why."
+    return f"Run {attempt['run_id']} has failed: {why}", diagnosis.get("next", "")
+
+
+def _suffers(row: Row, symptom: str) -> bool:
+    """Tell whether a member has a symptom for which nothing about the member itself accounts."""
+    kinds = {drift["kind"] for drift in row["drift"]}
+    return symptom in kinds and ("unreachable" in kinds or kinds <= _SYMPTOMS | _HARMLESS)
+
+
+def _leaves(row: Row) -> bool:
+    """Tell whether a member has to leave first, to be joined again."""
+    return any(drift["repair"] == "rejoin" for drift in row["drift"])
 
 
 def _declared_connection(row: Row) -> str:

@@ -19,7 +19,7 @@ KEY = "record"
 RUNNING = frozenset({"queued", "running", "scheduled"})
 """States of a run that has not ended."""
 
-STATES = ("healthy", "joining", "leaving", "drifted", "failed", "unreachable", "paused", "undeclared")
+STATES = ("healthy", "joining", "leaving", "left", "drifted", "failed", "unreachable", "paused", "undeclared")
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}

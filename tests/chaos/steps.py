@@ -2,8 +2,9 @@
 
 What Airflow's own part is, is played here: the order of the tasks, their retries and their deferrals. All that can be
 asked of the product is asked of it: whether an error is tried again is the retry policy's decision, what goes on in
-the triggerer is the trigger's. As a program, `python -m tests.chaos.steps`, it reads a JSON object with conf, run_id
-and, for a rotation, work from its standard input; it can be killed at any moment.
+the triggerer is the trigger's. As a program, `python -m tests.chaos.steps`, it reads JSON objects with conf, run_id
+and, if it is no join, work from its standard input, one a line, and plays them one after the other; it can be killed
+at any moment.
 """
 
 import asyncio
@@ -168,6 +169,6 @@ def _with_changes(report, noted):
 
 if __name__ == "__main__":
     fence.put_up()
-    given = json.load(sys.stdin)
-    played = play_rotation if given.get("work") == triggers.ROTATION else play
-    played(given["conf"], run_id=given["run_id"])
+    played = {triggers.JOIN: play, triggers.LEAVE: play_leave, triggers.ROTATION: play_rotation}
+    for given in map(json.loads, sys.stdin):
+        played[given.get("work", triggers.JOIN)](given["conf"], run_id=given["run_id"])

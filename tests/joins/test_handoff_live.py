@@ -13,7 +13,7 @@ import pytest
 
 from include.demo.airflow import LocalAirflow
 from include.simulator.simulation import Simulation
-from tests.joins import evidence, handing
+from tests.joins import evidence, handing, questions
 from tests.joins.test_live import rows
 
 DAG = "join_member_cluster"
@@ -50,28 +50,20 @@ def handed_over(airflow):
     found = {}
     for member, run_id in runs.items():
         end = time.monotonic() + 300
-        while states(airflow, run_id).get("hand_over") != "deferred":
-            assert time.monotonic() < end, states(airflow, run_id)
-            assert airflow.run(DAG, run_id=run_id)["state"] in {"queued", "running"}, states(airflow, run_id)
+        while questions.states(airflow, DAG, run_id).get("hand_over") != "deferred":
+            assert time.monotonic() < end, questions.states(airflow, DAG, run_id)
+            assert airflow.run(DAG, run_id=run_id)["state"] in {"queued", "running"}, questions.states(
+                airflow, DAG, run_id
+            )
             time.sleep(0.5)
-        shown = airflow.get(f"dags/{DAG}/dagRuns/{run_id}/taskInstances/hand_over/-1/hitlDetails")
+        shown = questions.shown(airflow, DAG, run_id, "hand_over")
         found[member] = run_id, shown, Path(re.search(r"`(/\S+\.sh)`", shown["body"]).group(1))
     return found
-
-
-def states(airflow, run_id):
-    return {task["task_id"]: task["state"] for task in airflow.task_instances(DAG, run_id=run_id)}
 
 
 def log(airflow, run_id, task_id):
     tasks = {task["task_id"]: task for task in airflow.task_instances(DAG, run_id=run_id)}
     return airflow.logs(DAG, run_id=run_id, task_id=task_id, attempt=max(1, tasks[task_id]["try_number"]))
-
-
-def answer(airflow, run_id, option, **params):
-    path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/hand_over/-1/hitlDetails"
-    response = airflow.client.patch(path, json={"chosen_options": [option], "params_input": params})
-    assert response.status_code == 200, response.text
 
 
 def secrets_of(path):
@@ -124,10 +116,10 @@ def test_a_run_goes_on_by_itself_when_the_agent_connects_and_keeps_no_secret(
     with Watcher() as watcher:
         done = handing.use(copy, simulation.clusters["alone"], "--yes", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert airflow.wait(DAG, run_id=run_id, seconds=120) == "success", states(airflow, run_id)
+    assert airflow.wait(DAG, run_id=run_id, seconds=120) == "success", questions.states(airflow, DAG, run_id)
     evidence.assert_joined(simulation, name="alone", member="alone")
     assert not path.exists()
-    assert not airflow.get(f"dags/{DAG}/dagRuns/{run_id}/taskInstances/hand_over/-1/hitlDetails")["response_received"]
+    assert not questions.shown(airflow, DAG, run_id, "hand_over")["response_received"]
     told = [done.stdout + done.stderr, json.dumps(shown), rows(airflow.database_url)]
     told += [file.read_text(errors="replace") for file in airflow.home.rglob("*.log")]
     seen = b"\n".join(watcher.seen).decode(errors="replace")
@@ -145,10 +137,10 @@ def test_a_person_who_cannot_do_it_ends_the_run_with_the_reason_and_the_file_is_
     token, _ = secrets_of(path)
     copy = tmp_path / "copy.sh"
     copy.write_bytes(path.read_bytes())
-    answer(airflow, run_id, "Cannot be done", reason="the data centre is closed")
+    questions.answer(airflow, DAG, run_id, "Cannot be done", task_id="hand_over", reason="the data centre is closed")
     assert airflow.wait(DAG, run_id=run_id, seconds=120) == "failed"
-    assert states(airflow, run_id)["hand_over"] == "failed"
-    assert states(airflow, run_id)["end_turn"] == "success"
+    assert questions.states(airflow, DAG, run_id)["hand_over"] == "failed"
+    assert questions.states(airflow, DAG, run_id)["end_turn"] == "success"
     assert "answered that it cannot be done: the data centre is closed" in log(airflow, run_id, "hand_over")
     assert not path.exists()
     cluster = simulation.clusters["host"].object("clusters", "refused")
@@ -159,9 +151,9 @@ def test_a_person_who_cannot_do_it_ends_the_run_with_the_reason_and_the_file_is_
 
 def test_a_person_who_says_that_it_is_done_hears_what_the_host_sees(airflow, handed_over):
     run_id, _, _ = handed_over["claimed"]
-    answer(airflow, run_id, "I have run it")
+    questions.answer(airflow, DAG, run_id, "I have run it", task_id="hand_over")
     assert airflow.wait(DAG, run_id=run_id, seconds=120) == "failed"
-    found = states(airflow, run_id)
+    found = questions.states(airflow, DAG, run_id)
     assert (found["hand_over"], found["wait_agent_ready"]) == ("success", "failed")
     said = log(airflow, run_id, "wait_agent_ready")
     assert "it has no condition AgentAvailable yet" in said

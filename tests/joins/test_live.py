@@ -2,7 +2,6 @@
 
 import base64
 import re
-import time
 
 import pytest
 import sqlalchemy
@@ -10,7 +9,7 @@ import sqlalchemy
 from include.demo.airflow import LocalAirflow
 from include.demo.rest import RefusedError
 from include.simulator.simulation import Simulation
-from tests.joins import evidence
+from tests.joins import evidence, questions
 
 DAG = "join_member_cluster"
 LOAD_BALANCER = "139.198.110.23"
@@ -56,10 +55,6 @@ def conf_of(simulation, member):
     return {**conf, "member_server": simulation.clusters[member].pod_server}
 
 
-def states(airflow, run_id):
-    return {task["task_id"]: task["state"] for task in airflow.task_instances(DAG, run_id=run_id)}
-
-
 def error_of(airflow, run_id, task_id):
     tasks = {task["task_id"]: task for task in airflow.task_instances(DAG, run_id=run_id)}
     return airflow.logs(DAG, run_id=run_id, task_id=task_id, attempt=tasks[task_id]["try_number"])
@@ -76,7 +71,7 @@ def runs(airflow, simulation):
 
 def test_members_joined_at_the_same_time_do_not_disturb_each_other(airflow, simulation, runs):
     for member in ("direct", "proxied"):
-        assert airflow.run(DAG, run_id=runs[member])["state"] == "success", states(airflow, runs[member])
+        assert airflow.run(DAG, run_id=runs[member])["state"] == "success", questions.states(airflow, DAG, runs[member])
         evidence.assert_joined(simulation, name=member, member=member)
         assert "forwarded" in airflow.xcom(DAG, run_id=runs[member], task_id="verify_join")["proof"]
 
@@ -88,19 +83,19 @@ def test_members_joined_at_the_same_time_change_the_host_once(simulation, runs):
 
 
 def test_a_dead_member_fails_alone_and_with_its_own_reason(airflow, runs):
-    assert states(airflow, runs["dead"])["wait_agent_ready"] == "failed"
+    assert questions.states(airflow, DAG, runs["dead"])["wait_agent_ready"] == "failed"
     assert "connection refused" in error_of(airflow, runs["dead"], "wait_agent_ready")
 
 
 def test_an_agent_that_does_not_find_tower_is_quoted_without_its_token(airflow, runs):
-    assert states(airflow, runs["lost"])["wait_agent_ready"] == "failed"
+    assert questions.states(airflow, DAG, runs["lost"])["wait_agent_ready"] == "failed"
     assert "nothing answers at " in error_of(airflow, runs["lost"], "wait_agent_ready")
 
 
 def test_the_arm_that_was_not_taken_is_skipped(airflow, runs):
-    assert states(airflow, runs["direct"])["resolve_tower_address"] == "skipped"
-    assert states(airflow, runs["direct"])["deploy_agent"] == "skipped"
-    assert states(airflow, runs["proxied"])["prepare_kubeconfig"] == "skipped"
+    assert questions.states(airflow, DAG, runs["direct"])["resolve_tower_address"] == "skipped"
+    assert questions.states(airflow, DAG, runs["direct"])["deploy_agent"] == "skipped"
+    assert questions.states(airflow, DAG, runs["proxied"])["prepare_kubeconfig"] == "skipped"
 
 
 def test_a_wait_holds_no_worker(airflow, runs):
@@ -111,7 +106,7 @@ def test_a_wait_holds_no_worker(airflow, runs):
 
 
 def test_a_failing_installer_fails_the_run_once_and_tells_its_words(airflow, runs):
-    assert states(airflow, runs["broken"])["wait_installer"] == "failed"
+    assert questions.states(airflow, DAG, runs["broken"])["wait_installer"] == "failed"
     log = error_of(airflow, runs["broken"], "wait_installer")
     assert "ks-installer on the member cluster (connection broken) ended without finishing" in log
     assert "fatal: [localhost]: FAILED!" in log
@@ -156,57 +151,41 @@ def test_a_second_run_for_the_same_member_waits_for_the_first_and_ends_joined(ai
     assert simulation.clusters["host"].objects("leases") == []
 
 
-def await_question(airflow, run_id):
-    """Wait until a person is asked; return what is shown."""
-    evidence.wait_for(lambda: states(airflow, run_id).get("approve_plan") == "awaiting_input", seconds=120)
-    return airflow.get(f"dags/{DAG}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails")
-
-
-def answer(airflow, run_id, option):
-    # No person is as quick as this, nor is Airflow made for it: an answer that comes before the scheduler has heard of
-    # the end of the process that asked makes it take the resumed task for one that was killed (SchedulerJobRunner.
-    # process_executor_events).
-    time.sleep(2)
-    path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/approve_plan/-1/hitlDetails"
-    body = {"chosen_options": [option], "params_input": {}}
-    assert airflow.client.patch(path, json=body).status_code == 200
-
-
 def test_a_plan_is_shown_and_nothing_is_written_until_a_person_approves(airflow, simulation, runs):
     run_id = airflow.trigger(DAG, conf={**conf_of(simulation, "asked"), "approve": True})
-    shown = await_question(airflow, run_id)
+    shown = questions.await_question(airflow, DAG, run_id)
     assert "Join asked to its host (direct)" in shown["subject"]
     assert "| `spec.multicluster.clusterRole` | `none` | `member` |" in shown["body"]
     assert evidence.writes(simulation.clusters["asked"]) == []
     assert simulation.clusters["host"].objects("leases") == []
     assert not [secret for secret in simulation.clusters["asked"].secrets() if secret in str(shown)]
-    answer(airflow, run_id, "Approve")
-    assert airflow.wait(DAG, run_id=run_id, seconds=120) == "success", states(airflow, run_id)
+    questions.answer(airflow, DAG, run_id, "Approve")
+    assert airflow.wait(DAG, run_id=run_id, seconds=120) == "success", questions.states(airflow, DAG, run_id)
     evidence.assert_joined(simulation, name="asked", member="asked")
 
 
 def test_a_rejected_plan_writes_nothing(airflow, simulation, runs):
     run_id = airflow.trigger(DAG, conf={**conf_of(simulation, "changed"), "approve": True})
-    await_question(airflow, run_id)
-    answer(airflow, run_id, "Reject")
+    questions.await_question(airflow, DAG, run_id)
+    questions.answer(airflow, DAG, run_id, "Reject")
     assert airflow.wait(DAG, run_id=run_id, seconds=60) == "failed"
-    assert states(airflow, run_id)["take_turn"] == "upstream_failed"
+    assert questions.states(airflow, DAG, run_id)["take_turn"] == "upstream_failed"
     assert evidence.writes(simulation.clusters["changed"]) == []
 
 
 def test_a_plan_that_nobody_answers_is_rejected_in_time(airflow, simulation, runs):
     run_id = airflow.trigger(DAG, conf={**conf_of(simulation, "changed"), "approve": True, "approve_timeout": 2})
     assert airflow.wait(DAG, run_id=run_id, seconds=120) == "failed"
-    assert states(airflow, run_id)["approve_plan"] == "failed"
+    assert questions.states(airflow, DAG, run_id)["approve_plan"] == "failed"
     assert evidence.writes(simulation.clusters["changed"]) == []
 
 
 def test_an_approved_plan_that_is_no_longer_true_is_not_carried_out(airflow, simulation, runs):
     run_id = airflow.trigger(DAG, conf={**conf_of(simulation, "changed"), "approve": True})
-    await_question(airflow, run_id)
+    questions.await_question(airflow, DAG, run_id)
     patch = {"spec": {"multicluster": {"clusterRole": "member"}}}
     simulation.clusters["changed"].edit("clusterconfigurations", "ks-installer", patch, "kubesphere-system")
-    answer(airflow, run_id, "Approve")
+    questions.answer(airflow, DAG, run_id, "Approve")
     assert airflow.wait(DAG, run_id=run_id, seconds=60) == "failed"
     assert "the clusters have changed since the plan was approved" in error_of(airflow, run_id, "take_turn")
     assert evidence.writes(simulation.clusters["changed"]) == []

@@ -232,6 +232,16 @@ def test_what_most_members_have_in_common_is_told_of_the_host_and_nothing_is_sta
     assert record["actions"] == []
 
 
+def test_a_host_on_which_most_members_have_drifted_is_repaired_though_none_is_ready(reconcile):
+    """As when tower has got another address: each says what is wrong with it, and it is not the host."""
+    sick = [member(f"p{number}", drift("tower-address"), drift("not-ready")) for number in range(5)]
+    record = reconcile(host(*sick, member("p8")))
+    assert record["findings"] == []
+    assert reconcile.started() == ["p0"]
+    record = reconcile(host(*(member(f"p{number}", drift("labels"), drift("not-ready")) for number in range(5))))
+    assert [found["kind"] for found in record["findings"]] == ["not-ready-in-common"]
+
+
 def test_a_member_that_is_not_ready_for_the_first_time_is_left_alone_once(reconcile):
     seen = host(member("m1", drift("not-ready")), member("m2"), member("m3"))
     assert reconcile(seen)["actions"] == []
@@ -276,9 +286,19 @@ def test_another_connection_type_takes_the_member_out_and_then_in_again(reconcil
     (action,) = reconcile(host(member("m1", drift("connection-type", repair="rejoin"))))["actions"]
     assert action["dag_id"] == "leave_member_cluster"
     assert action["conf"] == {"cluster": "m1", "host_conn_id": "host", "member_conn_id": "m1"}
-    reconcile.ended("success")
+    reconcile.ended("running")
+    assert reconcile(host(member("m1", drift("missing"))))["actions"] == []
+    assert reconcile.state("m1") == "leaving"
+    reconcile.states = dict.fromkeys(reconcile.states, "success")
     (action,) = reconcile(host(member("m1", drift("missing"))))["actions"]
     assert action["dag_id"] == "join_member_cluster"
+
+
+def test_a_member_to_which_airflow_has_no_way_is_not_taken_out_to_be_joined_again(reconcile):
+    handed_over = member("m1", drift("connection-type", repair="rejoin"))
+    del handed_over["conf"]["member_conn_id"]
+    assert reconcile(host(handed_over))["actions"] == []
+    assert "no connection to the member is known" in reconcile.row("m1")["waits"]
 
 
 def test_five_of_twelve_that_are_removed_by_mistake_do_not_leave_in_one_reconcile(reconcile):
@@ -290,6 +310,14 @@ def test_five_of_twelve_that_are_removed_by_mistake_do_not_leave_in_one_reconcil
         assert reconcile.started() == expected
     assert all(action["dag_id"] == "leave_member_cluster" for action in record["actions"])
     assert "at most 1 leave in one reconcile" in reconcile.row(gone[4])["waits"]
+
+
+def test_three_at_the_most_leave_in_one_reconcile(reconcile):
+    names = [f"m{number}" for number in range(50)]
+    reconcile(host(*map(member, names), prune=True))
+    for _ in range(2):
+        reconcile(host(*map(member, names[:40]), undeclared=names[40:], prune=True))
+    assert reconcile.started() == names[40:43]
 
 
 def test_a_member_that_is_back_in_the_inventory_has_to_be_absent_twice_again(reconcile):
@@ -326,6 +354,94 @@ def test_what_is_leaving_by_itself_is_told_and_not_taken_out_again(reconcile):
         reconcile(without())
         assert reconcile.started() == []
     assert "is being deleted since 2026-11-26T11:59:00Z" in reconcile.row("m2")["sentence"]
+
+
+def given_up(reconcile):
+    """A fleet of m1 and m2, of which m2 leaves."""
+    reconcile(host(member("m1"), member("m2"), prune=True))
+    for _ in range(2):
+        reconcile(host(member("m1"), undeclared=["m2"], prune=True))
+    assert reconcile.started() == ["m2"]
+
+
+@pytest.mark.parametrize("on_host", [["m2"], []], ids=["before its Cluster is gone", "and has cleaned nothing yet"])
+def test_a_leave_that_fails_says_so_and_is_tried_again_later_and_later(reconcile, on_host):
+    given_up(reconcile)
+    seen = host(member("m1"), undeclared=on_host, prune=True)
+    starts = [reconcile.now]
+    reconcile.ended("failed", cause="failures-7", sentence="Its installer fails.", next="Look.")
+    for _ in range(20):
+        if reconcile(seen)["actions"]:
+            starts.append(reconcile.now)
+            reconcile.ended("failed", cause="failures-7", sentence="Its installer fails.", next="Look.")
+    assert [(later - sooner) / MINUTE for sooner, later in itertools.pairwise(starts)] == [10, 20, 40, 80]
+    row = reconcile.row("m2")
+    assert row["state"] == "failed"
+    assert "not in the inventory any more" in row["sentence"]
+    assert "Its installer fails." in row["sentence"]
+    assert row["next"] == "Look."
+    assert "it is tried again after" in row["waits"]
+
+
+def test_a_leave_that_fails_does_not_keep_others_from_leaving(reconcile):
+    given_up(reconcile)
+    reconcile.ended("failed")
+    for _ in range(2):
+        reconcile(host(undeclared=["m2", "m1"], prune=True), after=MINUTE)
+    assert reconcile.started() == ["m1"]
+
+
+def test_a_member_is_leaving_until_its_run_is_over_and_has_left_in_one_record(reconcile):
+    """The host lets go of it first, and is asked again within seconds of that."""
+    given_up(reconcile)
+    reconcile.ended("running")
+    deleting = host(member("m1"), undeclared=["m2"], prune=True)
+    deleting["undeclared"][0]["deleting"] = "2026-11-26T12:20:00Z"
+    reconcile(deleting)
+    assert reconcile.state("m2") == "leaving"
+    without = host(member("m1"), prune=True)
+    reconcile(without)
+    assert reconcile.state("m2") == "leaving"
+    (run_id,) = reconcile.states
+    assert ("leave_member_cluster", run_id) in records.unfinished(reconcile.record)
+    reconcile.states = {run_id: "success"}
+    record = reconcile(without)
+    assert record["counts"] == {"healthy": 1, "left": 1}
+    assert reconcile.row("m2")["sentence"] == f"It has left by run {run_id}."
+    assert reconcile(without)["counts"] == {"healthy": 1}
+
+
+def test_a_cluster_that_somebody_else_takes_out_is_told_no_more(reconcile):
+    given_up(reconcile)
+    assert reconcile(host(member("m1"), prune=True))["counts"] == {"healthy": 1}
+
+
+def test_leaves_that_are_at_work_are_counted_though_their_clusters_are_gone(reconcile):
+    given_up(reconcile)
+    reconcile.ended("running")
+    reconcile(host(member("m1", drift()), prune=True, max_joins=1))
+    assert reconcile.started() == []
+    assert "max_joins" in reconcile.row("m1")["waits"]
+
+
+def test_a_reconcile_of_a_part_keeps_the_history_of_the_others(reconcile):
+    """It sees their Clusters on the host, and not that they are declared."""
+    reconcile(host(member("m1"), member("m2", drift("not-ready")), member("m3")))
+    before = reconcile.row("m2")
+    record = reconcile(host(member("m1"), undeclared=["m2", "m3"]), partial=True)
+    assert reconcile.row("m2") == before
+    assert record["counts"] == {"drifted": 1, "healthy": 2}
+
+
+def test_runs_of_members_that_were_not_looked_at_are_counted(reconcile):
+    reconcile(host(member("m1"), member("m2", drift()), max_joins=1))
+    reconcile.ended("running")
+    reconcile(host(member("m1", drift()), undeclared=["m2"], max_joins=1), partial=True)
+    assert reconcile.started() == []
+    reconcile.states = dict.fromkeys(reconcile.states, "success")
+    reconcile(host(member("m1", drift()), undeclared=["m2"], max_joins=1), partial=True)
+    assert reconcile.started() == ["m1"]
+    assert [each["state"] for each in reconcile.row("m2")["attempts"]] == ["success"]
 
 
 def test_a_reconcile_of_a_part_keeps_the_rows_of_the_others_and_takes_nothing_out(reconcile):

@@ -5,10 +5,10 @@ import copy
 import datetime
 import json
 
-import pytest
 import yaml
 from kubernetes import client, config
 
+from include.fleet import deciding, records
 from tests.joins import evidence
 from tests.reconcile.conftest import TIMING
 
@@ -29,7 +29,7 @@ def test_a_fleet_that_is_as_declared_is_healthy_and_nothing_is_written(make_flee
     assert not any(fleet.writes().values())
 
 
-ALIKE = {
+DRIFTS = {
     "m-missing": "missing",
     "m-secret": "jwt-secret",
     "m-role": "role",
@@ -41,7 +41,11 @@ ALIKE = {
     "p-token": "agent-token",
     "p-image": "agent-image",
     "p-words": "agent-arguments",
+    "m-type": "connection-type",
+    "m-other": "other-cluster",
 }
+"""What happens to a member, by its name."""
+WELL = ("m-well", "p-well")
 AGENT = ("deployments", "cluster-agent")
 SYSTEM = "kubesphere-system"
 
@@ -74,27 +78,28 @@ def change_server(host, name, server):
 
 
 def let_all_drift(fleet):
-    """Give each member named in ALIKE, as far as the fleet has it, the drift that it is named for."""
+    """Give each member named in DRIFTS the drift that it is named for."""
     clusters, host = fleet.simulation.clusters, fleet.host
-    changes = {
-        "m-missing": lambda: evidence.delete(host, "m-missing"),
-        "m-secret": lambda: ask_for(clusters["m-secret"], {"authentication": {"jwtSecret": OTHER_SECRET}}),
-        "m-role": lambda: ask_for(clusters["m-role"], {"multicluster": {"clusterRole": "none"}}),
-        "m-server": lambda: change_server(host, "m-server", "https://10.99.0.1:6443"),
-        "m-shown": lambda: fleet.member("m-shown").update(description="The shop", labels={"team": "shop"}),
-        "p-address": lambda: change_agent(clusters["p-address"], flag("proxy-server", "http://203.0.113.9:8080")),
-        "p-gone": lambda: delete_agent(clusters["p-gone"]),
-        "p-token": lambda: change_agent(clusters["p-token"], flag("token", "of-another-import")),
-        "p-image": lambda: change_agent(clusters["p-image"], lambda it: it.update(image="kubesphere/tower:old")),
-        "p-words": lambda: change_agent(clusters["p-words"], flag("keepalive", "99s")),
-    }
-    for name, change in changes.items():
-        if name in clusters:
-            change()
-    if "m-secret" in clusters:
-        evidence.wait_for(lambda: evidence.secret_of(clusters["m-secret"]) == OTHER_SECRET, seconds=60)
-    if "m-role" in clusters:
-        evidence.wait_for(lambda: evidence.role_of(clusters["m-role"]) == "none", seconds=60)
+    evidence.delete(host, "m-missing")
+    ask_for(clusters["m-secret"], {"authentication": {"jwtSecret": OTHER_SECRET}})
+    ask_for(clusters["m-role"], {"multicluster": {"clusterRole": "none"}})
+    change_server(host, "m-server", "https://10.99.0.1:6443")
+    fleet.member("m-shown").update(description="The shop", labels={"team": "shop"})
+    change_agent(clusters["p-address"], flag("proxy-server", "http://203.0.113.9:8080"))
+    delete_agent(clusters["p-gone"])
+    change_agent(clusters["p-token"], flag("token", "of-another-import"))
+    change_agent(clusters["p-image"], lambda container: container.update(image="kubesphere/tower:old"))
+    change_agent(clusters["p-words"], flag("keepalive", "99s"))
+    declare_proxy(fleet.member("m-type"))
+    fleet.member("m-other")["member_conn_id"] = "stranger"
+    evidence.wait_for(lambda: evidence.secret_of(clusters["m-secret"]) == OTHER_SECRET, seconds=60)
+    evidence.wait_for(lambda: evidence.role_of(clusters["m-role"]) == "none", seconds=60)
+
+
+def declare_proxy(member):
+    """Declare another connection type than the member was joined by."""
+    member["connection"] = "proxy"
+    del member["member_server"]
 
 
 OTHER_SECRET = "somebodys0wnSecret1"
@@ -109,53 +114,70 @@ def delete_agent(member):
         client.AppsV1Api(api).delete_namespaced_deployment("cluster-agent", SYSTEM)
 
 
-def fleet_of(make_fleet, names, well):
-    """A fleet of the members in ALIKE with these names, and of healthy ones."""
+def fleet_with_all_drifts(make_fleet):
+    """A fleet of the members in DRIFTS, of healthy ones, and a cluster that is no member."""
     described = [
         {
             "name": name,
             **({"kubeconfig_days": 3} if name == "m-expires" else {}),
             **({"connection": "proxy"} if name.startswith("p-") else {}),
         }
-        for name in (*names, *well)
+        for name in (*DRIFTS, *WELL)
     ]
-    return make_fleet(
-        described,
+    fleet = make_fleet(
+        [*described, {"name": "stranger", "joined": None, "role": "none", "secret": "own"}],
         # A host that looks at a dozen members twice a second has no time for anything else.
         timing={**TIMING, "resync": 5},
         # The webhook would refuse what happens to m-server.
         host={"webhook": False},
         declared={"max_joins": 12},
     )
-
-
-def test_one_drift_of_each_kind_is_found_and_named_and_a_repair_of_each_is_started(make_fleet):
-    fleet = fleet_of(make_fleet, ALIKE, ["m-well", "p-well"])
+    fleet.declared["hosts"][0]["members"].remove(fleet.member("stranger"))
     let_all_drift(fleet)
+    return fleet
+
+
+def test_one_drift_of_each_kind_is_found_and_named_and_all_that_can_be_is_repaired(make_fleet):
+    """Nobody else is touched, and then nothing is left to do but what takes a person."""
+    fleet = fleet_with_all_drifts(make_fleet)
     record = fleet.reconcile()
     found = {row["cluster"]: kinds(row) for row in record["hosts"][0]["members"]}
-    assert fleet.row("p-well")["drift"] == fleet.row("m-well")["drift"] == []
-    assert {name for name, kinds in found.items() if kinds} == set(ALIKE)
-    assert [name for name, kind in ALIKE.items() if kind not in found[name]] == []
-    assert {action["cluster"] for action in record["actions"]} == set(ALIKE)
+    assert {name for name, kinds in found.items() if kinds} == set(DRIFTS)
+    assert [name for name, kind in DRIFTS.items() if kind not in found[name]] == []
+    told = "\n".join(records.lines(record))
+    assert [
+        name for name in DRIFTS if f"europe/{name}, drifted: {fleet.row(name)['drift'][0]['sentence']}" not in told
+    ] == []
+    started = {action["cluster"]: action["dag_id"] for action in record["actions"]}
+    assert started.pop("m-type") == deciding.LEAVE_DAG
+    assert started == dict.fromkeys(set(DRIFTS) - {"m-type", "m-other"}, deciding.JOIN_DAG)
     assert not any(fleet.writes().values())
 
-
-@pytest.mark.parametrize(
-    ("way", "names"), [(way, [name for name in ALIKE if name.startswith(way[0])]) for way in ("m-direct", "proxy")]
-)
-def test_each_drift_is_repaired_no_healthy_member_is_touched_and_then_nothing_is_left(make_fleet, way, names):
-    well = f"{way[0]}-well"
-    fleet = fleet_of(make_fleet, names, [well])
-    let_all_drift(fleet)
-    fleet.reconcile()
     fleet.repair()
-    before = fleet.writes()
-    assert before[well] == []
+    await_ready(fleet)
     record = fleet.reconcile()
-    assert record["counts"] == {"healthy": len(names) + 1}, reasons(record)
+    assert kinds(fleet.row("m-type")) == {"missing"}
+    assert [(action["cluster"], action["dag_id"]) for action in record["actions"]] == [("m-type", deciding.JOIN_DAG)]
+    assert record["counts"] == {"drifted": 2, "healthy": len(DRIFTS) - 2 + len(WELL)}, reasons(record)
+
+    fleet.repair()
+    await_ready(fleet)
+    before = fleet.writes()
+    record = fleet.reconcile()
     assert record["actions"] == []
+    assert record["counts"] == {"drifted": 1, "healthy": len(DRIFTS) - 1 + len(WELL)}, reasons(record)
+    assert kinds(fleet.row("m-other")) == {"other-cluster"}
+    assert fleet.row("m-other")["waits"] == "It takes a person."
     assert fleet.writes() == before
+    untouched = (*WELL, "m-other", "stranger")
+    assert [name for name in untouched if before[name]] == []
+    assert [line for line in before["host"] if line.endswith(untouched)] == []
+    assert fleet.host.object("clusters", "m-type")["spec"]["connection"]["type"] == "proxy"
+
+
+def await_ready(fleet):
+    """Wait until the host calls each of its Clusters Ready: it has twelve of them to look at anew."""
+    evidence.wait_for(lambda: all(map(evidence.is_ready, fleet.host.objects("clusters"))), seconds=120)
 
 
 def kinds(row):
@@ -243,9 +265,7 @@ def test_a_member_that_airflow_does_not_reach_keeps_nobody_else_from_being_looke
 
 def test_another_declared_connection_type_takes_the_member_out_first(make_fleet):
     fleet = make_fleet(members("m1"))
-    declared = fleet.member("m1")
-    declared["connection"] = "proxy"
-    del declared["member_server"]
+    declare_proxy(fleet.member("m1"))
     (action,) = fleet.reconcile()["actions"]
     assert kinds(fleet.row("m1")) == {"connection-type"}
     assert action["dag_id"] == "leave_member_cluster"
@@ -288,6 +308,14 @@ def test_what_the_inventory_does_not_have_is_told_and_left_alone(make_fleet):
     assert fleet.row("m2")["state"] == "undeclared"
     assert "adopt" in fleet.row("m2")["next"]
     assert record["actions"] == []
+
+
+def test_a_look_at_one_member_leaves_what_is_known_of_the_others(make_fleet):
+    fleet = make_fleet(members("m1", "m2"))
+    fleet.reconcile()
+    before = fleet.row("m2")
+    assert fleet.reconcile(members=["m1"])["counts"] == {"healthy": 2}, reasons(fleet.records[-1])
+    assert fleet.row("m2") == before
 
 
 def test_on_3_0_a_fleet_that_is_as_declared_is_healthy_and_one_that_is_not_is_repaired(make_fleet):
