@@ -1,0 +1,123 @@
+"""The app behind the fleet page: its routes, and who may see what.
+
+Every route takes a user that is signed in, by the session of Airflow's UI or by a token: Airflow mounts a plugin's app
+as it is and checks nothing. What is read takes the rights that Airflow's own REST API asks for the same: XComs of
+`reconcile_fleet` for the record, runs of a DAG for its runs, task instances for phases. There is no route that writes.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
+from airflow.models.dag import DagModel
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+
+from include.fleet import deciding
+from include.fleet_ui import stored, view
+
+_STATIC = Path(__file__).parent / "static"
+_FILES = {
+    "page": ("fleet.html", "text/html; charset=utf-8"),
+    "fleet.css": ("fleet.css", "text/css; charset=utf-8"),
+    **{name: (name, "text/javascript; charset=utf-8") for name in ("airflow.js", "fleet.js", "form.js")},
+    "icon.svg": ("icon.svg", "image/svg+xml"),
+    "icon-dark.svg": ("icon-dark.svg", "image/svg+xml"),
+}
+"""What is served as it is, and of which kind it is."""
+HEADERS = {
+    # Nothing but our own files; no script or style in the page itself, nobody else's frame around it.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    # What one user may see is not kept for the next one at the same machine.
+    "Cache-Control": "no-store",
+}
+
+router = APIRouter()
+_READS_RECORD = Depends(requires_access_dag("GET", DagAccessEntity.XCOM, param_dag_id=view.RECONCILE_DAG))
+
+
+def create() -> FastAPI:
+    """Return the app, to be mounted by Airflow's API server."""
+    # Without the pages that describe it, which would be open to anybody.
+    app = FastAPI(title="Fleet", dependencies=[Depends(get_user)], openapi_url=None, docs_url=None, redoc_url=None)
+    app.middleware("http")(_with_headers)
+    app.include_router(router)
+    return app
+
+
+async def _with_headers(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await answer(request)
+    response.headers.update(HEADERS)
+    return response
+
+
+@router.get("/data", dependencies=[_READS_RECORD])
+def data(user: GetUserDep, session: SessionDep) -> Response:
+    """Return what the page shows before a row is opened."""
+    readable = [dag_id for dag_id in view.WORKING_DAGS if _may(user, "GET", dag_id, DagAccessEntity.RUN)]
+    found = view.Stored(
+        now=datetime.datetime.now(datetime.UTC),
+        document=stored.document(session),
+        reconciling=stored.reconciling(session),
+        runs=stored.newest_runs(session, readable),
+    )
+    may = {
+        verb: _may(user, "POST", dag_id, DagAccessEntity.RUN)
+        for verb, dag_id in (
+            ("join", deciding.JOIN_DAG),
+            ("leave", deciding.LEAVE_DAG),
+            ("reconcile", view.RECONCILE_DAG),
+        )
+    }
+    return JSONResponse(view.overview(found, may=may))
+
+
+@router.get("/member", dependencies=[_READS_RECORD])
+def member(user: GetUserDep, session: SessionDep, host: str, cluster: str, conn_id: str = "") -> Response:
+    """Return what an opened row shows: a member's conditions, drift, history, and the phases of its last run.
+
+    *host* is the host's name in the inventory; *conn_id*, the id of its connection, serves for a member of which no
+    record tells yet. 404 if neither a record nor a run tells of it.
+    """
+    recorded = view.member(stored.document(session), host=host, cluster=cluster)
+    readable = [dag_id for dag_id in view.WORKING_DAGS if _may(user, "GET", dag_id, DagAccessEntity.RUN)]
+    connection = recorded["host"]["conn_id"] if recorded else conn_id
+    runs = stored.runs_of(session, readable, host=connection, cluster=cluster)
+    if not recorded and not runs:
+        raise HTTPException(404, f"Neither a record nor a run tells of a member {cluster!r} of host {host!r}.")
+    last = next((run for run in runs if run.changes), None)
+    shown = last is not None and _may(user, "GET", last.dag_id, DagAccessEntity.TASK_INSTANCE)
+    return JSONResponse(
+        {
+            "member": recorded,
+            "runs": [run.history for run in runs],
+            "last": last.history if last else None,
+            "phases": view.phases(stored.phases(session, last)) if last and shown else [],
+        }
+    )
+
+
+@router.get("/{name}")
+def file(name: str) -> Response:
+    """Return a file of the page; it holds no data."""
+    if name not in _FILES:
+        raise HTTPException(404, "Not found")
+    path, kind = _FILES[name]
+    return FileResponse(_STATIC / path, media_type=kind)
+
+
+def _may(user: BaseUser, method: Any, dag_id: str, entity: DagAccessEntity) -> bool:
+    """Tell whether the user has a right to a DAG's runs or tasks, as Airflow's REST API would ask for it."""
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    return get_auth_manager().is_authorized_dag(method=method, access_entity=entity, details=details, user=user)

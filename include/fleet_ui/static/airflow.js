@@ -1,0 +1,137 @@
+// What the pages have to do with the Airflow around them: its theme, its links, its REST API.
+
+// Airflow shows a page in a frame of its own origin, which may not open or leave anything by itself.
+const around = (() => {
+  try {
+    return window.parent !== window && window.parent.document ? window.parent : null;
+  } catch {
+    return null;
+  }
+})();
+
+/** Where Airflow is, with a slash at the end; it may have a path. */
+export const root = new URL("..", window.location.href).href;
+
+const COLOURS = ["bg", "bg-subtle", "bg-muted", "bg-emphasized", "bg-panel", "fg", "fg-muted", "border",
+  "border-emphasized", "bg-error", "fg-error", "bg-warning", "fg-warning", "bg-info", "fg-info"]
+  .map((name) => `--chakra-colors-${name}`);
+const SHADES = ["solid", "contrast", "fg", "muted", "subtle"];
+const PALETTES = ["brand", "success", "running", "deferred", "warning", "failed", "awaiting_input", "none", "skipped",
+  "queued", "up_for_retry"];
+const TOKENS = [...COLOURS, ...PALETTES.flatMap((name) => SHADES.map((shade) => `--chakra-colors-${name}-${shade}`)),
+  "--chakra-fonts-body", "--chakra-fonts-mono"];
+
+/** Look like Airflow does now, and whenever its user changes that; a page on its own looks as Airflow last did. */
+export function followTheme() {
+  const own = document.documentElement;
+  const media = window.matchMedia("(prefers-color-scheme: dark)");
+  const take = () => {
+    const above = around?.document.documentElement;
+    const kept = window.localStorage.getItem("theme");
+    const dark = above ? above.classList.contains("dark") : kept === "dark" || (kept !== "light" && media.matches);
+    own.classList.toggle("dark", dark);
+    if (above) {
+      const style = around.getComputedStyle(above);
+      for (const token of TOKENS) {
+        const value = style.getPropertyValue(token).trim();
+        if (value) own.style.setProperty(token, value);
+      }
+    }
+  };
+  take();
+  media.addEventListener("change", take);
+  if (around) {
+    new around.MutationObserver(take).observe(around.document.documentElement, { attributeFilter: ["class", "style"] });
+  }
+}
+
+/** Return an element: properties by name, `class`, `data-`, `aria-` and other attributes too; children are text or nodes. */
+export function make(tag, given = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name in made && name !== "list") made[name] = value;
+    else made.setAttribute(name === "className" ? "class" : name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  return made;
+}
+
+/** Return a link that leaves the page, to Airflow or to a console. */
+export function link(href, given, ...children) {
+  return make("a", { href, target: around ? undefined : "_top", ...given, onclick: (event) => leave(event, href) }, ...children);
+}
+
+function leave(event, href) {
+  event.stopPropagation();
+  if (!around) return;
+  event.preventDefault();
+  const apart = event.ctrlKey || event.metaKey || event.shiftKey || new URL(href).origin !== window.location.origin;
+  const above = around.document.createElement("a");
+  above.href = href;
+  if (apart) Object.assign(above, { target: "_blank", rel: "noopener noreferrer" });
+  above.click();
+}
+
+/** Return Airflow's page of a run, or of one of its tasks. */
+export function runPage(dagId, runId, taskId) {
+  const task = taskId ? `/tasks/${encodeURIComponent(taskId)}` : "";
+  return `${root}dags/${encodeURIComponent(dagId)}/runs/${encodeURIComponent(runId)}${task}`;
+}
+
+/** Return Airflow's page of a DAG. */
+export const dagPage = (dagId) => `${root}dags/${encodeURIComponent(dagId)}`;
+
+/** An answer that is none: `status` 0 if there was no answer at all. */
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Return the JSON that a GET answers, or a POST if there is a body; throws Refused with what Airflow says. */
+export async function ask(url, body) {
+  const given = body
+    ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }
+    : {};
+  let answer;
+  try {
+    answer = await fetch(url, { ...given, credentials: "same-origin" });
+  } catch {
+    throw new Refused(0, "Airflow does not answer.");
+  }
+  const told = await answer.json().catch(() => null);
+  if (!answer.ok) throw new Refused(answer.status, reason(answer.status, told?.detail));
+  return told;
+}
+
+function reason(status, detail) {
+  if (status === 401) return "You are not signed in any more. Reload Airflow to sign in.";
+  if (status === 403) return "You may not see or do this in Airflow.";
+  if (typeof detail === "string") return detail;
+  if (Array.isArray(detail)) return detail.map((each) => `${(each.loc ?? []).join(".")}: ${each.msg}`).join("\n");
+  if (detail) return JSON.stringify(detail);
+  return `Airflow answers ${status}.`;
+}
+
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+
+/** Return a length of time as people say it, by its largest unit, or its two largest below ten. */
+export function length(seconds) {
+  const at = UNITS.findIndex(([, size]) => seconds >= size);
+  if (at < 0) return `${Math.max(0, seconds).toFixed(seconds > 0 ? 1 : 0)} s`;
+  const [unit, size] = UNITS[at];
+  const whole = Math.floor(seconds / size);
+  const [smaller, smallerSize] = UNITS[at + 1] ?? [];
+  const rest = smaller ? Math.floor((seconds - whole * size) / smallerSize) : 0;
+  return whole < 10 && rest ? `${whole} ${unit} ${rest} ${smaller}` : `${whole} ${unit}`;
+}
+
+/** Return an element that says how long ago something was, and when on hovering. */
+export function ago(text, now, words = "ago") {
+  const seconds = (now - Date.parse(text)) / 1000;
+  const said = seconds < 5 && words ? "just now" : `${length(seconds)} ${words}`.trim();
+  return make("time", { dateTime: text, title: new Date(text).toLocaleString() }, said);
+}

@@ -1,0 +1,131 @@
+"""What the fleet page shows, read from Airflow's own database: the newest record, and runs.
+
+Through Airflow's models and not its REST API, which would take a request for each member: Airflow offers a plugin's app
+the API server's session for that. Each function sends one statement, however many members there are.
+
+Rights are not checked here: `app` asks the auth manager first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from sqlalchemy import and_, func, select
+
+from include.fleet import records
+from include.fleet_ui import view
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row, Select
+    from sqlalchemy.orm import Session
+
+_HISTORY = 10
+"""Of one member so many runs are shown."""
+_TRUE = frozenset({"true", "1"})
+"""How databases write a true value out of JSON."""
+
+
+def document(session: Session) -> Any:
+    """Return the newest record as it is kept, None if there is none."""
+    value = session.scalar(
+        select(XComModel.value)
+        .where(
+            XComModel.key == records.KEY,
+            XComModel.dag_id == view.RECONCILE_DAG,
+            XComModel.task_id == view.RECORDING_TASK,
+        )
+        .order_by(XComModel.timestamp.desc())
+        .limit(1)
+    )
+    # A worker sends its XComs as JSON text, which the database keeps as a JSON string.
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def reconciling(session: Session) -> view.Reconciling:
+    """Return how reconciling itself goes."""
+    dag = session.execute(
+        select(DagModel.is_paused, DagModel.next_dagrun_create_after).where(DagModel.dag_id == view.RECONCILE_DAG)
+    ).first()
+    runs = _runs(session, select(*_COLUMNS).where(DagRun.dag_id == view.RECONCILE_DAG).limit(1))
+    if dag is None:
+        return view.Reconciling(known=False, last=runs[0] if runs else None)
+    return view.Reconciling(known=True, paused=dag[0], due=dag[1], last=runs[0] if runs else None)
+
+
+def newest_runs(session: Session, dag_ids: Sequence[str]) -> list[view.Run]:
+    """Return of each member the newest run of each of these DAGs, and the newest that only checks or plans."""
+    newest = (
+        select(func.max(DagRun.id))
+        .where(DagRun.dag_id.in_(dag_ids), _CLUSTER.is_not(None))
+        .group_by(DagRun.dag_id, _HOST, _CLUSTER, _ONLY_CHECKS, _ONLY_PLANS)
+    )
+    return _runs(session, select(*_COLUMNS).where(DagRun.id.in_(newest)))
+
+
+def runs_of(session: Session, dag_ids: Sequence[str], *, host: str, cluster: str) -> list[view.Run]:
+    """Return the last runs of one member, by the connection to its host."""
+    of_it = and_(DagRun.dag_id.in_(dag_ids), _HOST.in_([host]), _CLUSTER.in_([cluster]))
+    return _runs(session, select(*_COLUMNS).where(of_it).limit(_HISTORY))
+
+
+def phases(session: Session, run: view.Run) -> list[view.Phase]:
+    """Return the tasks of a run."""
+    found = session.execute(
+        select(
+            TaskInstance.task_id,
+            TaskInstance.state,
+            TaskInstance.start_date,
+            TaskInstance.end_date,
+            TaskInstance.try_number,
+        ).where(TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id)
+    )
+    return [view.Phase(row[0], str(row[1] or ""), row[2], row[3], row[4]) for row in found]
+
+
+_HOST = DagRun.conf["host_conn_id"].as_string()
+_CLUSTER = DagRun.conf["cluster"].as_string()
+_ONLY_CHECKS = DagRun.conf["preflight_only"].as_string()
+_ONLY_PLANS = DagRun.conf["plan_only"].as_string()
+_COLUMNS = (
+    DagRun.dag_id,
+    DagRun.run_id,
+    DagRun.state,
+    DagRun.queued_at,
+    DagRun.start_date,
+    DagRun.end_date,
+    _HOST,
+    _CLUSTER,
+    _ONLY_CHECKS,
+    _ONLY_PLANS,
+    DagRun.triggering_user_name,
+)
+
+
+def _runs(session: Session, statement: Select[Any]) -> list[view.Run]:
+    """Return the runs that a statement finds, the newest first."""
+    return [_run(row) for row in session.execute(statement.order_by(DagRun.id.desc()))]
+
+
+def _run(row: Row[Any]) -> view.Run:
+    dag_id, run_id, state, queued, started, ended, host, cluster, checks, plans, by = tuple[Any, ...](row)
+    return view.Run(
+        dag_id=dag_id,
+        run_id=run_id,
+        state=str(state),
+        queued=queued,
+        started=started,
+        ended=ended,
+        host=str(host or ""),
+        cluster=str(cluster or ""),
+        by=str(by or ""),
+        changes=not {str(checks).lower(), str(plans).lower()} & _TRUE,
+    )

@@ -1,0 +1,37 @@
+"""The fleet in Airflow's UI: this says what there is and where; `include.fleet_ui` has it.
+
+Airflow loads this file in every process, each task's included: the app, with all that it imports, is made where the API
+server asks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+class FleetPlugin(AirflowPlugin):
+    """The fleet page, in the navigation."""
+
+    name = "kubesphere_fleet"
+    # Relative to Airflow's own address, which may have a path.
+    external_views = [
+        {
+            "name": "Fleet",
+            "href": "fleet/page",
+            "destination": "nav",
+            "nav_top_level": True,
+            "url_route": "fleet",
+            "icon": "fleet/icon.svg",
+            "icon_dark_mode": "fleet/icon-dark.svg",
+        }
+    ]
+
+    @functools.cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # Airflow only reads it
+        """The app, made when it is first asked for."""
+        from include.fleet_ui import app
+
+        return [{"app": app.create(), "url_prefix": "/fleet", "name": "Fleet"}]
