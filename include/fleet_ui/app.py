@@ -21,7 +21,6 @@ from airflow.models.dag import DagModel
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
-from include.fleet import deciding
 from include.fleet_ui import stored, view
 
 _STATIC = Path(__file__).parent / "static"
@@ -65,21 +64,14 @@ async def _with_headers(request: Request, answer: Callable[[Request], Awaitable[
 @router.get("/data", dependencies=[_READS_RECORD])
 def data(user: GetUserDep, session: SessionDep) -> Response:
     """Return what the page shows before a row is opened."""
-    readable = [dag_id for dag_id in view.WORKING_DAGS if _may(user, "GET", dag_id, DagAccessEntity.RUN)]
+    sees_reconciles = _may(user, "GET", view.RECONCILE_DAG, DagAccessEntity.RUN)
     found = view.Stored(
         now=datetime.datetime.now(datetime.UTC),
         document=stored.document(session),
-        reconciling=stored.reconciling(session),
-        runs=stored.newest_runs(session, readable),
+        reconciling=stored.reconciling(session) if sees_reconciles else view.Reconciling(known=True),
+        runs=stored.newest_runs(session, _readable(user)),
     )
-    may = {
-        verb: _may(user, "POST", dag_id, DagAccessEntity.RUN)
-        for verb, dag_id in (
-            ("join", deciding.JOIN_DAG),
-            ("leave", deciding.LEAVE_DAG),
-            ("reconcile", view.RECONCILE_DAG),
-        )
-    }
+    may = {verb: _may(user, "POST", dag_id, DagAccessEntity.RUN) for verb, dag_id in view.VERBS.items()}
     return JSONResponse(view.overview(found, may=may))
 
 
@@ -91,9 +83,8 @@ def member(user: GetUserDep, session: SessionDep, host: str, cluster: str, conn_
     record tells yet. 404 if neither a record nor a run tells of it.
     """
     recorded = view.member(stored.document(session), host=host, cluster=cluster)
-    readable = [dag_id for dag_id in view.WORKING_DAGS if _may(user, "GET", dag_id, DagAccessEntity.RUN)]
     connection = recorded["host"]["conn_id"] if recorded else conn_id
-    runs = stored.runs_of(session, readable, host=connection, cluster=cluster)
+    runs = stored.runs_of(session, _readable(user), host=connection, cluster=cluster)
     if not recorded and not runs:
         raise HTTPException(404, f"Neither a record nor a run tells of a member {cluster!r} of host {host!r}.")
     last = next((run for run in runs if run.changes), None)
@@ -115,6 +106,11 @@ def file(name: str) -> Response:
         raise HTTPException(404, "Not found")
     path, kind = _FILES[name]
     return FileResponse(_STATIC / path, media_type=kind)
+
+
+def _readable(user: BaseUser) -> list[str]:
+    """Return the DAGs that change members and whose runs the user may read."""
+    return [dag_id for dag_id in view.WORKING_DAGS if _may(user, "GET", dag_id, DagAccessEntity.RUN)]
 
 
 def _may(user: BaseUser, method: Any, dag_id: str, entity: DagAccessEntity) -> bool:

@@ -19,6 +19,8 @@ RECORDING_TASK = "decide"
 """Its task that does."""
 WORKING_DAGS = (deciding.JOIN_DAG, deciding.LEAVE_DAG)
 """DAGs whose runs change a member."""
+VERBS = {"join": deciding.JOIN_DAG, "leave": deciding.LEAVE_DAG, "reconcile": RECONCILE_DAG}
+"""What the page offers to start, and the DAG that does it."""
 
 _GRACE = datetime.timedelta(minutes=5)
 """So long after it was due a reconcile is late."""
@@ -85,7 +87,7 @@ class Stored:
 
 
 def overview(stored: Stored, *, may: Mapping[str, bool]) -> dict[str, Any]:
-    """Return everything that the page shows before a row is opened; *may* says which DAGs the user may trigger."""
+    """Return everything that the page shows before a row is opened; *may* says by verb what the user may start."""
     record = records.usable(stored.document if isinstance(stored.document, dict) else None)
     newest = _by_member(stored.runs)
     hosts = [_host(host, newest, since=_time(record["observed_at"])) for host in record["hosts"]] if record else []
@@ -102,7 +104,7 @@ def overview(stored: Stored, *, may: Mapping[str, bool]) -> dict[str, Any]:
             "due": _moment(stored.reconciling.due),
             "last": last.told if last else None,
         },
-        "dags": {"join": deciding.JOIN_DAG, "leave": deciding.LEAVE_DAG, "reconcile": RECONCILE_DAG},
+        "dags": VERBS,
         "may": dict(may),
         "counts": dict(Counter(row["state"] for host in hosts for row in host["members"])),
         "hosts": hosts,

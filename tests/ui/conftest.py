@@ -105,19 +105,24 @@ class Memory:
 
         times = {"queued_at": started, "start_date": started, "end_date": ended}
         times["run_after"] = started or datetime.datetime.now(datetime.UTC)
+        fields = {"dag_id": dag_id, "run_id": run_id, "state": state, "run_type": "manual", "conf": conf or {}}
         with create_session() as session:
-            fields = {"dag_id": dag_id, "run_id": run_id, "state": state, "run_type": "manual", "conf": conf or {}}
-            made = session.execute(insert(DagRun).values(**fields, **times))
-            for task_id, task_state in tasks:
-                self._task(session, dag_id, run_id, task_id, task_state, started=started, ended=ended)
-            return made.inserted_primary_key[0]
+            made = session.execute(insert(DagRun).values(**fields, **times)).inserted_primary_key[0]
+        for task_id, task_state in tasks:
+            self.task(dag_id, run_id, task_id, task_state, started=started, ended=ended)
+        return made
 
-    def _task(self, session, dag_id, run_id, task_id, state, *, started, ended):
+    def task(self, dag_id, run_id, task_id, state, *, started=None, ended=None):
+        """A task of a run."""
         from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
         from sqlalchemy import insert
 
         fields = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "state": state, "pool": "default_pool"}
-        session.execute(insert(TaskInstance).values(**fields, start_date=started, end_date=ended, executor_config={}))
+        with create_session() as session:
+            session.execute(
+                insert(TaskInstance).values(**fields, start_date=started, end_date=ended, executor_config={})
+            )
 
     def record(self, record, *, at=None):
         """The record of a reconcile, as its task's worker sends it: JSON in a JSON string."""

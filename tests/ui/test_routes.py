@@ -74,7 +74,7 @@ def test_an_operator_starts_a_join_with_what_the_page_offers(client, fleet):
 
 
 class _NoRuns:
-    """An auth manager whose users may read records, and nothing of the runs that change members."""
+    """An auth manager whose users may read records, and no runs."""
 
     def __init__(self, real):
         self._real = real
@@ -83,7 +83,8 @@ class _NoRuns:
         return getattr(self._real, name)
 
     def is_authorized_dag(self, *, method, user, access_entity=None, details=None):
-        return bool(details and details.id == "reconcile_fleet" and method == "GET")
+        reads_xcoms = method == "GET" and access_entity is not None and access_entity.name == "XCOM"
+        return bool(reads_xcoms and details and details.id == "reconcile_fleet")
 
 
 class _Nothing(_NoRuns):
@@ -104,6 +105,7 @@ def test_what_a_user_may_not_read_in_airflow_is_not_read_here_either(client, fle
     shown = client["vera"].get("/fleet/data")
     assert shown.status_code == 200
     assert "j1" not in shown.text
+    assert shown.json()["reconcile"]["last"] is None
     found = client["vera"].get("/fleet/member", params=asked).json()
     assert (found["runs"], found["phases"], found["last"]) == ([], [], None)
     monkeypatch.setattr(_AuthManagerState, "instance", _Nothing(real))

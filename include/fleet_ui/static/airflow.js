@@ -60,14 +60,16 @@ export function make(tag, given = {}, ...children) {
 
 /** Return a link that leaves the page, to Airflow or to a console. */
 export function link(href, given, ...children) {
-  return make("a", { href, target: around ? undefined : "_top", ...given, onclick: (event) => leave(event, href) }, ...children);
+  const handlers = { onclick: (event) => leave(event, href), onauxclick: (event) => event.button === 1 && leave(event, href) };
+  return make("a", { href, target: around ? undefined : "_top", ...given, ...handlers }, ...children);
 }
 
 function leave(event, href) {
   event.stopPropagation();
   if (!around) return;
   event.preventDefault();
-  const apart = event.ctrlKey || event.metaKey || event.shiftKey || new URL(href).origin !== window.location.origin;
+  const elsewhere = new URL(href).origin !== window.location.origin;
+  const apart = event.button === 1 || event.ctrlKey || event.metaKey || event.shiftKey || elsewhere;
   const above = around.document.createElement("a");
   above.href = href;
   if (apart) Object.assign(above, { target: "_blank", rel: "noopener noreferrer" });

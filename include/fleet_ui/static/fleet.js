@@ -86,13 +86,10 @@ function key(host, cluster) {
 async function look(of) {
   const found = rows().find((each) => key(each.host.name, each.row.cluster) === of);
   if (!found) return;
-  const { host, row } = found;
-  try {
-    const query = new URLSearchParams({ host: host.name, cluster: row.cluster, conn_id: host.conn_id });
-    shown.open.set(of, await ask(`member?${query}`));
-  } catch (error) {
-    shown.open.set(of, { error: error.message });
-  }
+  const query = new URLSearchParams({ host: found.host.name, cluster: found.row.cluster, conn_id: found.host.conn_id });
+  const told = await ask(`member?${query}`).catch((error) => ({ error: error.message }));
+  // It may have been closed meanwhile.
+  if (shown.open.has(of)) shown.open.set(of, told);
 }
 
 const now = () => Date.parse(shown.data.now);
