@@ -4,11 +4,12 @@ PYTHON ?=
 ONESHOT ?=
 DEMO_PORT ?= 8080
 ENV_FILE ?= .env
+PICTURES ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-envtest chaos faults bench lint lock env clean
+.PHONY: help setup demo test test-envtest test-ui chaos faults bench lint lock env clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -30,6 +31,11 @@ test: $(STAMP) ## Run the tests
 test-envtest: $(STAMP) ## Run the tests that need a real etcd and kube-apiserver; the first time builds them, 10 minutes
 	@$(BIN)/python -m tests.envtest.binaries
 	$(BIN)/python -m pytest --real --numprocesses=2 --dist=loadfile --no-loadscope-reorder tests/contract tests/envtest tests/simulator/test_recordings.py
+
+# Debian's package; playwright's own browsers come from a place of their own, which not every machine reaches.
+test-ui: $(STAMP) ## Look at the pages in chromium, on a live Airflow (PICTURES=DIR keeps what was seen)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
+	$(BIN)/python -m pytest --browser $(if $(PICTURES),--pictures="$(PICTURES)") tests/ui
 
 chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 25 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos

@@ -63,11 +63,14 @@ def pytest_addoption(parser):
         help="run against real control planes, with the tests that need one (`make test-envtest` builds them first)",
     )
     parser.addoption("--every-kill", action="store_true", help="kill what is killed in a test at each of its writes")
+    parser.addoption("--browser", action="store_true", help="run the tests that look at pages in chromium, too")
+    parser.addoption("--pictures", metavar="DIR", help="where the tests with a browser leave what they have seen")
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out what needs a real control plane where none is asked for."""
-    return True if collection_path.name == "envtest" and not config.getoption("--real") else None
+    """Leave out what needs a real control plane, or a browser, where none is asked for."""
+    needed = {"envtest": "--real", "browser": "--browser"}.get(collection_path.name)
+    return True if needed and not config.getoption(needed) else None
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,208 @@
+"""The fleet page in a browser: what is seen, found, opened and pressed. Nothing runs behind it but the API server."""
+
+import datetime
+
+import pytest
+
+from include.fleet import records
+from tests.ui import fleets
+
+MINUTE, SECOND = datetime.timedelta(minutes=1), datetime.timedelta(seconds=1)
+
+
+@pytest.fixture
+def tokens(client):
+    """A session by user, as Airflow's own login gives it."""
+    return {user: each.cookies["_token"] for user, each in client.items() if user}
+
+
+@pytest.fixture
+def fleet(remember):
+    """Thirty members and two that nobody has declared, seen three minutes ago; one has a join behind it."""
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    remember.record(fleets.mixed(now=now - 3 * MINUTE) | {"run_id": "reconcile-1"}, at=now - 3 * MINUTE)
+    conf = {"cluster": "berlin-00", "host_conn_id": "ks_host"}
+    began = now - 8 * MINUTE
+    remember.run("join_member_cluster", "join_berlin", "failed", started=began, ended=now - 4 * MINUTE, conf=conf)
+    for task_id, (start, end, state) in PHASES.items():
+        times = {"started": began + start * SECOND, "ended": began + end * SECOND}
+        remember.task("join_member_cluster", "join_berlin", task_id, state, **times)
+    remember.task("join_member_cluster", "join_berlin", "verify_join", "upstream_failed")
+    return remember
+
+
+PHASES = {
+    "preflight": (0, 4, "success"),
+    "plan": (4, 9, "success"),
+    "take_turn": (9, 10, "success"),
+    "fetch_jwt": (10, 11, "success"),
+    "configure_host": (11, 13, "success"),
+    "configure_member": (11, 14, "success"),
+    "wait_installer": (14, 96, "success"),
+    "choose_connection": (96, 97, "success"),
+    "resolve_tower_address": (97, 98, "success"),
+    "import_cluster": (98, 101, "success"),
+    "deploy_agent": (101, 103, "success"),
+    "wait_agent_ready": (103, 220, "failed"),
+}
+"""Seconds after its begin at which each task of a join has begun and ended, and how."""
+
+
+def names(frame):
+    return frame.locator(".opener").all_inner_texts()
+
+
+def test_the_navigation_leads_to_all_members_the_worst_first(visit, address, tokens, fleet):
+    seen = visit(address, tokens["otto"])
+    seen.page.goto(address)
+    seen.page.get_by_text("Fleet", exact=True).click()
+    frame = seen.frame()
+    assert frame.locator("#shown").inner_text() == "32 members"
+    assert frame.locator(".host h2").all_inner_texts() == ["europe", "asia"]
+    assert names(frame)[0] == "berlin-00"
+    assert frame.locator(".row .badge").first.inner_text() == "failed"
+    assert frame.locator("#only-healthy .count").inner_text() == "24"
+    assert "3 min ago" in frame.locator("#age").inner_text()
+
+
+def test_a_cluster_that_is_described_as_a_script_is_shown_and_not_run(visit, address, tokens, fleet):
+    seen = visit(address, tokens["vera"])
+    frame = seen.fleet("q=script")
+    assert fleets.HOSTILE in frame.locator(".description").all_inner_texts()
+    frame.locator(".opener").first.click()
+    frame.locator(".detail").wait_for()
+    assert seen.titled() == "Fleet"
+
+
+def test_members_are_found_by_text_by_state_and_by_host_and_put_in_order(visit, address, tokens, fleet):
+    seen = visit(address, tokens["vera"])
+    frame = seen.fleet()
+    frame.locator("#search").fill("tower connection")
+    assert names(frame) == ["berlin-00"]
+    frame.locator("#search").fill("no such member")
+    frame.get_by_role("button", name="Show all").click()
+    frame.locator("#only-unreachable").click()
+    assert names(frame) == ["madrid-02", "vienna-22"]
+    frame.locator("#only-unreachable").click()
+    frame.locator("#host").select_option("asia")
+    assert frame.locator("#shown").inner_text() == "11 of 32 members"
+    frame.locator("#by-asia-cluster").click()
+    assert names(frame) == sorted(names(frame))
+
+
+def test_an_opened_row_has_the_reason_the_phases_and_links_into_the_runs(visit, address, tokens, fleet):
+    seen = visit(address, tokens["vera"])
+    frame = seen.fleet()
+    frame.locator("tr.row", has_text="berlin-00").click()
+    detail = frame.locator(".detail")
+    assert detail.locator("h3").all_inner_texts() == [
+        "Drift",
+        "Phases of the last join",
+        "Conditions",
+        "History",
+        "Facts",
+    ]
+    assert detail.locator(".timeline li").count() == 12
+    assert "Not begun: verify_join" in detail.inner_text()
+    detail.get_by_role("link", name="wait_agent_ready").click()
+    seen.page.wait_for_url("**/dags/join_member_cluster/runs/join_berlin/tasks/wait_agent_ready**")
+    assert seen.page.locator("iframe").count() == 0, "the run is Airflow's page, not one in the frame"
+
+
+def test_a_viewer_is_offered_nothing_to_start(visit, address, tokens, fleet):
+    frame = visit(address, tokens["vera"]).fleet()
+    assert frame.locator("#buttons").inner_text() == "You may look, and start nothing."
+    frame.locator(".opener").first.click()
+    frame.locator(".detail h3").first.wait_for()
+    assert frame.locator(".detail button").count() == 0
+
+
+def test_join_opens_a_form_that_is_filled_in_and_starts_the_run(visit, address, tokens, fleet, client):
+    seen = visit(address, tokens["otto"])
+    frame = seen.fleet("host=europe&cluster=berlin-14")
+    frame.locator(".detail").get_by_role("button", name="Join again").click()
+    form = frame.locator("dialog")
+    assert form.locator("#field-cluster").input_value() == "berlin-14"
+    assert form.locator("#field-host_conn_id").input_value() == "ks_host"
+    assert form.locator("#field-connection").input_value() == "proxy"
+    form.locator("#field-description").fill("x" * 257)
+    form.get_by_role("button", name="Join", exact=True).click()
+    form.get_by_role("alert").wait_for()
+    assert "description" in form.get_by_role("alert").inner_text()
+    form.locator("#field-description").fill("Line 4")
+    form.get_by_role("button", name="Join", exact=True).click()
+    form.get_by_role("heading", name="The run has begun").wait_for()
+    (run,) = [run for run in _runs(client) if run["dag_run_id"].startswith("fleet__berlin-14__")]
+    assert run["conf"]["description"] == "Line 4"
+    assert run["triggering_user_name"] == "otto"
+    form.get_by_role("button", name="Close").click()
+    frame.locator("tr.row", has_text="berlin-14").locator(".badge.joining").wait_for()
+
+
+def _runs(client):
+    return client["otto"].get("/api/v2/dags/join_member_cluster/dagRuns").json()["dag_runs"]
+
+
+def test_the_page_follows_airflows_theme_at_once(visit, address, tokens, fleet):
+    seen = visit(address, tokens["vera"], theme="light")
+    frame = seen.fleet()
+    colour = "getComputedStyle(document.body).backgroundColor"
+    assert frame.locator("html.dark").count() == 0
+    assert frame.locator("body").evaluate(f"() => {colour}") == seen.page.evaluate(colour)
+    seen.page.evaluate("() => document.documentElement.classList.replace('light', 'dark')")
+    frame.locator("html.dark").wait_for(state="attached")
+    assert frame.locator("body").evaluate(f"() => {colour}") == seen.page.evaluate(colour)
+
+
+def test_nothing_to_show_says_what_to_do(visit, address, tokens, remember):
+    frame = visit(address, tokens["otto"]).fleet()
+    assert frame.locator(".empty h2").inner_text() == "No fleet to show yet"
+    assert "Declare it in the inventory" in frame.locator(".empty").inner_text()
+    assert frame.locator(".empty").get_by_role("button", name="Reconcile now").count() == 1
+
+
+def test_without_an_answer_the_page_keeps_what_it_has_and_says_so(visit, address, tokens, fleet):
+    seen = visit(address, tokens["vera"])
+    frame = seen.fleet()
+    seen.page.route("**/fleet/data", lambda route: route.abort())
+    seen.page.clock.install()
+    frame.locator("#shown").wait_for()
+    frame.locator("body").evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    assert "What you see is from before: Airflow does not answer." in frame.get_by_role("alert").first.inner_text()
+    assert frame.locator(".row").count() == 32
+    seen.said.clear()  # the browser says that it was refused, as it was told to
+
+
+@pytest.fixture(params=["wide-light", "wide-dark", "narrow-light", "narrow-dark"])
+def looked(request, visit, address, tokens):
+    """A visit with a window of either size and in either theme, and what that is called."""
+    size, theme = request.param.split("-")
+    return visit(address, tokens["otto"], theme=theme, size=size), request.param
+
+
+def test_the_page_keeps_nobody_out(looked, fleet, picture):
+    """What axe-core calls serious or critical: contrast, names, roles. The pictures are for people to look at."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    seen, how = looked
+    frame = seen.fleet()
+    picture(seen.page, f"fleet-{how}")
+    frame.locator("tr.row", has_text="berlin-00").locator(".opener").click()
+    frame.locator(".timeline").wait_for()
+    picture(seen.page, f"fleet-row-{how}")
+    own = next(each for each in seen.page.frames if "/fleet/page" in each.url)
+    found = Axe().run(own).response["violations"]
+    frame.locator(".detail").get_by_role("button", name="Join", exact=True).click()
+    frame.locator("#field-cluster").wait_for()
+    picture(seen.page, f"fleet-form-{how}")
+    found += Axe().run(own).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in serious] == []
+
+
+def test_every_state_has_a_colour(static):
+    style = (static / "fleet.css").read_text()
+    script = (static / "fleet.js").read_text()
+    for state in records.STATES:
+        assert f".{state}" in style
+        assert f'"{state}"' in script
