@@ -4,5 +4,6 @@
 - `joins.py` plays one join, by runbook or by DAG, on fresh simulated clusters, and tells what it has cost.
 - `audit.py` counts requests in the clusters' audit logs, `records.py` reads Airflow's own records, `start_up.py`
   measures what a task costs before it does anything.
+- `fleet.py` measures a look at a fleet, `page.py` what its page asks for.
 - `lines.py` makes JSON lines of all that, `table.py` the page docs/performance.md of these.
 """

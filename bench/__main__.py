@@ -1,7 +1,8 @@
 """`python -m bench`: join by runbook and by DAG in turn, and print what each costs, one JSON object a line.
 
-With all ways and installer runs it also looks at a fleet, and writes docs/performance.md. Exit code 1 with the reason
-if a join fails; that a bar is not held is told in the lines and in the page.
+It asks for the fleet page's data too. With all ways and installer runs it also looks at a fleet, and writes
+docs/performance.md. Exit code 1 with the reason if a join fails; that a bar is not held is told in the lines and in the
+document.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import fleet, joins, lines, start_up, table
+from bench import fleet, joins, lines, page, start_up, table
 from include.demo import airflow, interruption, processes, rest, settings
 
 RUNS = (0.0, 15.0)
@@ -65,6 +66,7 @@ def measure(ways: Sequence[str], runs: Sequence[float], *, rounds: int) -> Itera
                 running.await_dag(dag_id)
             imports = start_up.imports(rounds=rounds)
             yield lines.of_start_up(imports, no_op=start_up.no_op(running, rounds=rounds), on=lines.machine())
+            yield {**page.measure(running), **lines.machine()}
             for way in ways:
                 _pair(running, way, run=0)
                 for run in runs:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import lines, markdown
+from bench import lines, markdown, page
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN = "<!-- made by make bench, from here -->"
@@ -38,6 +38,12 @@ def text(found: Sequence[lines.Line], *, day: datetime.date) -> str:
                 for line in found
                 if "reconcile" in line
                 for part in ("## What a look at a fleet costs", look(line))
+            ),
+            *(
+                part
+                for line in found
+                if "page" in line
+                for part in ("## What the fleet page's data costs", shown(line))
             ),
         ]
     )
@@ -155,6 +161,19 @@ def look(line: lines.Line) -> str:
         f"One after the other takes {line['ratio_to_one_at_a_time']:g} times as long; {line['members_ratio']:g} times "
         f"as many members take {line['ratio_to_few']:g} times as long. At most 10 requests for a host and 3 for a "
         f"member: {'held' if line['holds'] else 'NOT held'}."
+    )
+
+
+def shown(line: lines.Line) -> str:
+    """Tell what the fleet page's data costs."""
+    rows = [
+        (fleet, f"{cost['seconds'] * 1000:.0f}", cost["bytes_sent"], cost["bytes"])
+        for fleet, cost in line["page"].items()
+    ]
+    return (
+        f"{markdown.table(['fleet', 'milliseconds', 'bytes sent', 'bytes unpacked'], rows)}\n\n"
+        f"{line['members_ratio']:g} times as many members take {line['ratio_to_few']:g} times as long; at most "
+        f"{page.RATIO_BAR} times: {'held' if line['holds'] else 'NOT held'}."
     )
 
 

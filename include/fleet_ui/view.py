@@ -133,7 +133,13 @@ def _row(row: Mapping[str, Any], runs: Sequence[Run], *, since: datetime.datetim
         "drift": [drift["kind"] for drift in row["drift"]],
     }
     told.setdefault("connection", str(conf.get("connection") or "") if row["declared"] else "")
-    return {**told, **_last_run(runs), **_since_recorded(row["state"], runs, since=since)}
+    return {**told, **_named(row), **_last_run(runs), **_since_recorded(row["state"], runs, since=since)}
+
+
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the run that the reason names, if this Airflow has it; the Lease of a member may name another's."""
+    found = [each for each in row["attempts"] if each["run_id"] in row["sentence"]]
+    return {"names": {key: found[-1][key] for key in ("dag_id", "run_id")}} if found else {}
 
 
 def _last_run(runs: Sequence[Run]) -> dict[str, Any]:
@@ -160,6 +166,7 @@ def _at_work(run: Run) -> dict[str, Any]:
         "state": "leaving" if run.dag_id == deciding.LEAVE_DAG else "joining",
         "since": _moment(at),
         "sentence": f"Run {run.run_id} is at work on it.",
+        "names": {"dag_id": run.dag_id, "run_id": run.run_id},
         "next": "",
         "waits": "",
     }

@@ -114,6 +114,14 @@ def test_a_page_without_a_place_for_the_tables_is_refused(tmp_path):
     assert (tmp_path / "page.md").read_text() == "Nothing.\n"
 
 
+def test_the_document_tells_what_the_fleet_pages_data_costs():
+    few = {"seconds": 0.0123, "bytes": 15000, "bytes_sent": 2000}
+    line = {"page": {"30 members": few, "1000 members": {**few, "seconds": 0.21}}, "members_ratio": 33.3}
+    told = table.shown({**line, "ratio_to_few": 17.1, "holds": False})
+    assert "| 30 members | 12 | 2000 | 15000 |" in told
+    assert "33.3 times as many members take 17.1 times as long; at most 15 times: NOT held." in told
+
+
 def test_the_page_tells_what_a_look_at_a_fleet_costs():
     cost = {"seconds": 4.2, "cpu_seconds": 2.5, "max_rss_mib": 300, "observation_bytes": 158000}
     fleet = {"at_once": cost, "requests_of_the_host": 7, "most_requests_of_a_member": 2.0}

@@ -131,9 +131,33 @@ export function length(seconds) {
   return whole < 10 && rest ? `${whole} ${unit} ${rest} ${smaller}` : `${whole} ${unit}`;
 }
 
-/** Return an element that says how long ago something was, and when on hovering. */
+const MOMENT = /(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z)/;
+
+/** Return a sentence as nodes: times as clocks here show them, and the run that it names as a link, shortened. */
+export function prose(sentence, run) {
+  const [before, after] = run ? cut(sentence, run.run_id) : [sentence];
+  if (after === undefined) return times(sentence);
+  const named = link(runPage(run.dag_id, run.run_id), { class: "short", title: run.run_id }, run.run_id);
+  return [...times(before), named, ...times(after)];
+}
+
+function cut(text, part) {
+  const at = text.indexOf(part);
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + part.length)];
+}
+
+function times(text) {
+  return text.split(MOMENT).map((each) => {
+    if (!MOMENT.test(each)) return each;
+    const said = new Date(each).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    return make("time", { dateTime: each, title: each }, said);
+  });
+}
+
+/** Return an element that says how long ago something was by its largest unit, and when on hovering. */
 export function ago(text, now, words = "ago") {
   const seconds = (now - Date.parse(text)) / 1000;
-  const said = seconds < 5 && words ? "just now" : `${length(seconds)} ${words}`.trim();
+  const [unit, size] = UNITS.find(([, each]) => seconds >= each) ?? ["s", 1];
+  const said = seconds < 5 && words ? "just now" : `${Math.max(0, Math.floor(seconds / size))} ${unit} ${words}`.trim();
   return make("time", { dateTime: text, title: new Date(text).toLocaleString() }, said);
 }

@@ -1,6 +1,6 @@
 // The fleet page: what the last reconcile recorded, and what runs have begun since.
 
-import { ago, ask, dagPage, followTheme, length, link, make, runPage } from "./airflow.js";
+import { ago, ask, dagPage, followTheme, length, link, make, prose, runPage } from "./airflow.js";
 import { start } from "./form.js";
 
 // The worst first; also the order of the bar.
@@ -75,7 +75,7 @@ function refused(error) {
 }
 
 function notice(kind, text, ...more) {
-  return make("div", { class: `notice ${kind}`, role: kind.startsWith("error") ? "alert" : undefined }, make("p", {}, text), ...more);
+  return make("div", { class: `notice ${kind}`, role: kind.startsWith("error") ? "alert" : undefined }, make("p", {}, ...[text].flat()), ...more);
 }
 
 function key(host, cluster) {
@@ -107,7 +107,7 @@ function drawAge() {
   if (reconcile.last?.state === "running") {
     at.append(" · ", link(runPage(reconcile.dag_id, reconcile.last.run_id), { class: "working" }, "looking again now"));
   } else if (reconcile.due && !reconcile.paused && Date.parse(reconcile.due) > now()) {
-    at.append(` · next in ${length((Date.parse(reconcile.due) - now()) / 1000)}`);
+    at.append(` · next in ${length(60 * Math.ceil((Date.parse(reconcile.due) - now()) / 60_000))}`);
   }
 }
 
@@ -143,7 +143,7 @@ function drawNotices() {
   const kept = by("notices").querySelector(".refused");
   const run = reconcile.last ? link(runPage(reconcile.dag_id, reconcile.last.run_id), {}, "Its last run") : link(dagPage(reconcile.dag_id), {}, "The DAG");
   const found = [];
-  if (stale) found.push(notice("warning", stale, run));
+  if (stale) found.push(notice("warning", prose(stale, reconcile.last ? { dag_id: reconcile.dag_id, ...reconcile.last } : null), run));
   if (record?.partial) found.push(notice("info", "The last reconcile looked at a part of the fleet; the rest stands as it was before."));
   by("notices").replaceChildren(...(kept ? [kept] : []), ...found);
 }
@@ -156,7 +156,7 @@ function drawStates() {
     part.style.flexGrow = counts[state];
     return part;
   }));
-  by("states").replaceChildren(...[...present].reverse().map((state) => make(
+  by("states").replaceChildren(...present.map((state) => make(
     "button",
     { type: "button", id: `only-${state}`, class: `state ${state}`, "aria-pressed": String(shown.states.has(state)), onclick: () => toggle(state) },
     make("span", { class: "count" }, String(counts[state])),
@@ -265,10 +265,10 @@ const badge = (state) => make("span", { class: `badge ${state}` }, state);
 
 function why(row) {
   return [
-    row.sentence ? make("p", {}, row.sentence) : "",
-    row.news ? make("p", { class: "muted" }, row.news) : "",
-    row.waits ? make("p", { class: "muted" }, row.waits) : "",
-    row.next ? make("p", { class: "next" }, row.next) : "",
+    row.sentence ? make("p", {}, ...prose(row.sentence, row.names)) : "",
+    row.news ? make("p", { class: "muted" }, ...prose(row.news, row.last)) : "",
+    row.waits ? make("p", { class: "muted" }, ...prose(row.waits)) : "",
+    row.next ? make("p", { class: "next" }, ...prose(row.next)) : "",
   ];
 }
 

@@ -55,7 +55,11 @@ class Visit:
 
     def titled(self):
         """The title of the document in the frame, which a script in it could have changed."""
-        return next(frame.title() for frame in self.page.frames if "/fleet/page" in frame.url)
+        return self.own().title()
+
+    def own(self):
+        """The frame in which our own page is."""
+        return next(frame for frame in self.page.frames if frame.parent_frame and "/fleet/page" in frame.url)
 
 
 @pytest.fixture
