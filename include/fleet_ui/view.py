@@ -132,7 +132,7 @@ def _row(row: Mapping[str, Any], runs: Sequence[Run], *, since: datetime.datetim
         "provider": str(conf.get("provider") or ""),
         "drift": [drift["kind"] for drift in row["drift"]],
     }
-    told.setdefault("connection", str(conf.get("connection") or "") if row["declared"] else "")
+    told.setdefault("connection", str(conf.get("connection", "direct")) if row["declared"] else "")
     return {**told, **_named(row), **_last_run(runs), **_since_recorded(row["state"], runs, since=since)}
 
 

@@ -33,6 +33,7 @@ def test_each_member_of_the_record_has_a_row_under_its_host():
     record = fleets.mixed()
     found = shown(record)
     assert [(host["name"], len(host["members"])) for host in found["hosts"]] == [("europe", 21), ("asia", 11)]
+    assert {each["connection"] for host in found["hosts"] for each in host["members"]} == {"direct", "proxy"}
     assert found["counts"] == record["counts"]
     assert sum(found["counts"].values()) == 32
     assert found["record"]["observed_at"] == "2026-11-26T12:00:00Z"

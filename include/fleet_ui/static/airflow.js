@@ -13,11 +13,10 @@ const around = (() => {
 export const root = new URL("..", window.location.href).href;
 
 const COLOURS = ["bg", "bg-subtle", "bg-muted", "bg-emphasized", "bg-panel", "fg", "fg-muted", "border",
-  "border-emphasized", "bg-error", "fg-error", "bg-warning", "fg-warning", "bg-info", "fg-info"]
+  "border-emphasized", "bg-error", "bg-warning", "bg-info"]
   .map((name) => `--chakra-colors-${name}`);
 const SHADES = ["solid", "contrast", "fg", "muted", "subtle"];
-const PALETTES = ["brand", "success", "running", "deferred", "warning", "failed", "awaiting_input", "none", "skipped",
-  "queued", "up_for_retry"];
+const PALETTES = ["brand", "success", "running", "deferred", "warning", "failed", "awaiting_input", "none", "skipped"];
 const TOKENS = [...COLOURS, ...PALETTES.flatMap((name) => SHADES.map((shade) => `--chakra-colors-${name}-${shade}`)),
   "--chakra-fonts-body", "--chakra-fonts-mono"];
 

@@ -242,7 +242,7 @@ function drawRow(host, row) {
     make("td", { class: "of-why" }, ...why(row)),
     make("td", { class: "of-connection" }, row.connection ?? ""),
     make("td", { class: "of-version" }, ...versions(row)),
-    make("td", { class: "of-nodes", "data-label": "nodes" }, row.nodes === undefined ? "" : String(row.nodes)),
+    make("td", { class: "of-nodes", "data-label": row.nodes === 1 ? "node" : "nodes" }, row.nodes === undefined ? "" : String(row.nodes)),
     make("td", { class: "of-certificate" }, certificate(row)),
     make("td", { class: "of-last" }, row.last ? runLink(row.last) : ""),
   );
@@ -325,14 +325,15 @@ function actions(host, row, member) {
   const conf = { cluster: row.cluster, host_conn_id: host.conn_id, ...member?.conf };
   const button = (verb, label, act, kind = "") => (may[verb] ? make("button", { type: "button", class: kind, onclick: act }, label) : "");
   const members = { hosts: [host.name], members: [row.cluster] };
+  const working = row.state === "joining" || row.state === "leaving";
   const address = host.console ? consoleLink(host.console, `/clusters/${encodeURIComponent(row.cluster)}/overview`, "Open in KubeSphere") : "";
   return make(
     "div",
     { class: "buttons" },
-    button("join", row.state === "healthy" ? "Join again" : "Join", () => join(row.cluster, conf), "primary"),
+    working ? "" : button("join", row.state === "healthy" ? "Join again" : "Join", () => join(row.cluster, conf), row.state === "healthy" ? "" : "primary"),
     button("join", "Plan", () => plan(row.cluster, conf)),
     row.declared ? button("reconcile", "Reconcile", () => reconcile(members)) : "",
-    button("leave", "Take out", () => leave(row.cluster, conf), "harmful"),
+    working ? "" : button("leave", "Take out", () => leave(row.cluster, conf), "harmful"),
     address,
   );
 }
@@ -399,9 +400,9 @@ const head = (...labels) => make("thead", {}, make("tr", {}, ...labels.map((labe
 function conditions({ conditions: found }) {
   const body = found.map((each) => make("tr", {},
     make("th", { scope: "row" }, each.type),
-    make("td", { class: each.status === "True" ? "" : "soon" }, each.status),
+    make("td", { class: each.status === "True" ? "tight" : "tight soon" }, each.status),
     make("td", {}, each.reason),
-    make("td", { class: "muted" }, each.since ? ago(each.since, now()) : "")));
+    make("td", { class: "muted tight" }, each.since ? ago(each.since, now()) : "")));
   return make("table", { class: "plain" }, head("Type", "Status", "Reason", "Since"), make("tbody", {}, ...body));
 }
 
@@ -413,9 +414,9 @@ function history(runs, member) {
     make("td", {}, link(runPage(run.dag_id, run.run_id), { class: `run ${run.state}` }, make("span", { class: "dot", "aria-hidden": "true" }), run.run_id)),
     make("td", {}, run.changes ? run.state : `${run.state}, only checked or planned`),
     make("td", { class: "muted" }, run.by || "reconcile"),
-    make("td", { class: "muted" }, run.at ? ago(run.at, now()) : "")));
+    make("td", { class: "muted tight" }, run.at ? ago(run.at, now()) : "")));
   const rest = older.map((each) => make("tr", {},
-    make("td", {}, each.run_id), make("td", {}, each.state), make("td", { class: "muted" }, "reconcile"), make("td", { class: "muted" }, ago(each.started, now()))));
+    make("td", {}, each.run_id), make("td", {}, each.state), make("td", { class: "muted" }, "reconcile"), make("td", { class: "muted tight" }, ago(each.started, now()))));
   const failed = (member?.attempts ?? []).find((each) => each.diagnosis?.sentence);
   const diagnosis = failed ? make("p", { class: "next" }, `${failed.diagnosis.sentence} ${failed.diagnosis.next ?? ""}`.trim()) : "";
   return make("div", {}, make("table", { class: "plain" }, head("Run", "State", "By", "When"), make("tbody", {}, ...body, ...rest)), diagnosis);
@@ -455,7 +456,7 @@ function timeline(last, phases) {
   });
   const left = phases.filter((each) => !each.started && each.state !== "skipped" && each.state !== "removed").map((each) => each.task_id);
   const run = make("p", {}, link(runPage(last.dag_id, last.run_id), { class: `run ${last.state}` }, make("span", { class: "dot", "aria-hidden": "true" }), last.run_id),
-    ` ${last.state}`, last.started ? ` after ${length(((last.ended ? Date.parse(last.ended) : now()) - Date.parse(last.started)) / 1000)}` : "");
+    ` ${last.state}`, last.started ? ` ${last.ended ? "after" : "for"} ${length(((last.ended ? Date.parse(last.ended) : now()) - Date.parse(last.started)) / 1000)}` : "");
   return make("div", {}, run, make("ol", { class: "timeline" }, ...lines), left.length ? make("p", { class: "muted" }, `Not begun: ${left.join(", ")}`) : "");
 }
 
