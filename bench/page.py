@@ -75,7 +75,14 @@ def _remember(number: int, engine: sqlalchemy.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(dag_run.insert(), runs)
         made = connection.execute(dag_run.insert().values(_run(_RECONCILE, record["run_id"], now, {})))
-        task = {"id": uuid.uuid4(), "state": "success", "pool": "default_pool", "pool_slots": 1, "map_index": -1}
+        task = {
+            "id": uuid.uuid4(),
+            "state": "success",
+            "pool": "default_pool",
+            "pool_slots": 1,
+            "map_index": -1,
+            "try_number": 1,
+        }
         connection.execute(task_instance.insert().values(**of_it, **task))
         value = {"key": records.KEY, "value": json.dumps(record), "timestamp": now, "map_index": -1}
         connection.execute(xcom.insert().values(dag_run_id=made.inserted_primary_key[0], **of_it, **value))

@@ -68,7 +68,10 @@ async function refresh() {
 }
 
 function refused(error) {
-  const text = shown.data ? `What you see is from before: ${error.message}` : error.message;
+  const why = error.status === 403
+    ? "The fleet is for those who may read XComs of the DAG reconcile_fleet. Ask whoever gives out rights in this Airflow."
+    : error.message;
+  const text = shown.data ? `What you see is from before: ${why}` : why;
   by("notices").querySelector(".refused")?.remove();
   by("notices").prepend(notice("error refused", text, make("button", { type: "button", onclick: refresh }, "Try again")));
   if (!shown.data) by("age").textContent = "The fleet cannot be shown.";
@@ -99,7 +102,7 @@ function drawAge() {
   const { record, reconcile } = shown.data;
   const at = by("age");
   if (!record) {
-    at.textContent = "Nobody has looked at the fleet yet.";
+    at.textContent = "Nothing is recorded yet.";
     return;
   }
   const run = link(runPage(reconcile.dag_id, record.run_id), {}, "reconcile");
@@ -129,13 +132,13 @@ function draw() {
 }
 
 function drawButtons() {
-  const { may } = shown.data;
+  const { may, record, reconcile: going } = shown.data;
   const button = (verb, label, primary, act) =>
-    may[verb] ? make("button", { type: "button", id: `do-${verb}`, class: primary ? "primary" : "", onclick: act }, label) : "";
+    may[verb] && (record || going.last || verb === "join") ? make("button", { type: "button", id: `do-${verb}`, class: primary ? "primary" : "", onclick: act }, label) : "";
   by("buttons").replaceChildren(
-    ...[button("reconcile", "Reconcile now", false, () => reconcile({})), button("join", "Join a member", true, joinNew)].filter(Boolean),
+    ...[button("reconcile", "Reconcile now", false, reconcileAll), button("join", "Join a member", true, joinNew)].filter(Boolean),
   );
-  if (!may.join && !may.reconcile) by("buttons").replaceChildren(make("span", { class: "muted" }, "You may look, and start nothing."));
+  if (!Object.values(may).some(Boolean)) by("buttons").replaceChildren(make("span", { class: "muted" }, "You may look, and start nothing."));
 }
 
 function drawNotices() {
@@ -412,11 +415,11 @@ function history(runs, member) {
   const older = (member?.attempts ?? []).filter((each) => !told.has(each.run_id));
   const body = runs.map((run) => make("tr", {},
     make("td", {}, link(runPage(run.dag_id, run.run_id), { class: `run ${run.state}` }, make("span", { class: "dot", "aria-hidden": "true" }), run.run_id)),
-    make("td", {}, run.changes ? run.state : `${run.state}, only checked or planned`),
-    make("td", { class: "muted" }, run.by || "reconcile"),
+    make("td", { class: "tight" }, run.changes ? run.state : `${run.state}, only looked`),
+    make("td", { class: "muted tight" }, run.by || (run.run_id.startsWith("reconcile--") ? "reconcile" : "")),
     make("td", { class: "muted tight" }, run.at ? ago(run.at, now()) : "")));
   const rest = older.map((each) => make("tr", {},
-    make("td", {}, each.run_id), make("td", {}, each.state), make("td", { class: "muted" }, "reconcile"), make("td", { class: "muted tight" }, ago(each.started, now()))));
+    make("td", {}, each.run_id), make("td", { class: "tight" }, each.state), make("td", { class: "muted tight" }, "reconcile"), make("td", { class: "muted tight" }, ago(each.started, now()))));
   const failed = (member?.attempts ?? []).find((each) => each.diagnosis?.sentence);
   const diagnosis = failed ? make("p", { class: "next" }, `${failed.diagnosis.sentence} ${failed.diagnosis.next ?? ""}`.trim()) : "";
   return make("div", {}, make("table", { class: "plain" }, head("Run", "State", "By", "When"), make("tbody", {}, ...body, ...rest)), diagnosis);
@@ -469,7 +472,7 @@ function nothing() {
     make("p", {}, text),
     make("div", { class: "buttons" },
       reconcile.last ? link(runPage(reconcile.dag_id, reconcile.last.run_id), { class: "button" }, "The last reconcile") : "",
-      may.reconcile && !reconcile.last ? make("button", { type: "button", class: "primary", onclick: () => reconcileAll() }, "Reconcile now") : ""),
+      may.reconcile && !reconcile.last ? make("button", { type: "button", class: "primary", onclick: reconcileAll }, "Reconcile now") : ""),
   );
 }
 
