@@ -124,6 +124,15 @@ def test_the_login_page_leads_to_the_ui(airflow, values):
         assert browser.get("/api/v2/dags").json()["total_entries"] == len(dags) > 1
 
 
+def test_the_fleet_page_is_there_for_who_is_signed_in(airflow, runs):
+    """With the logins of a team, whose rights are others than those of the demo's."""
+    assert httpx.get(f"{airflow.url}/fleet/data", trust_env=False, timeout=30).status_code == 401
+    shown = airflow.client.get("/fleet/data")
+    assert shown.status_code == 200, shown.text
+    assert shown.json()["may"] == {"join": True, "leave": True, "reconcile": True}
+    assert "fleet.js" in airflow.client.get("/fleet/page").text
+
+
 def test_what_does_not_run_is_not_healthy(initialised):
     """A check that cannot fail is none. What runs has passed its own, or no other test would have begun."""
     _, healthy = initialised

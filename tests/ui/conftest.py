@@ -124,6 +124,16 @@ class Memory:
                 insert(TaskInstance).values(**fields, start_date=started, end_date=ended, executor_config={})
             )
 
+    def due(self, at):
+        """When the scheduler would begin the next reconcile."""
+        from airflow.models.dag import DagModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import update
+
+        with create_session() as session:
+            of_it = update(DagModel).where(DagModel.dag_id == view.RECONCILE_DAG)
+            session.execute(of_it.values(next_dagrun_create_after=at))
+
     def record(self, record, *, at=None):
         """The record of a reconcile, as its task's worker sends it: JSON in a JSON string."""
         from airflow.models.xcom import XComModel

@@ -25,6 +25,7 @@ def fleet(remember):
     """Thirty members and two that nobody has declared, seen three minutes ago; one has a join behind it."""
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     remember.record(fleets.mixed(now=now - 3 * MINUTE) | {"run_id": "reconcile-1"}, at=now - 3 * MINUTE)
+    remember.due(now + 7 * MINUTE)
     conf = {"cluster": "berlin-00", "host_conn_id": "ks_host"}
     began = now - 8 * MINUTE
     remember.run("join_member_cluster", "join_berlin", "failed", started=began, ended=now - 4 * MINUTE, conf=conf)
@@ -168,6 +169,13 @@ def test_nothing_to_show_says_what_to_do(visit, address, tokens, remember):
     assert frame.locator(".empty h2").inner_text() == "No fleet to show yet"
     assert "Declare it in the inventory" in frame.locator(".empty").inner_text()
     assert frame.locator(".empty").get_by_role("button", name="Reconcile now").count() == 1
+
+
+def test_data_that_gets_no_younger_is_said_to_be_old(visit, address, tokens, fleet):
+    fleet.due(datetime.datetime.now(datetime.UTC) - 20 * MINUTE)
+    frame = visit(address, tokens["otto"]).fleet()
+    assert "has not begun. Does the scheduler run?" in frame.locator(".notice.warning").inner_text()
+    assert frame.locator(".row").count() == 32
 
 
 def test_without_an_answer_the_page_keeps_what_it_has_and_says_so(visit, address, tokens, fleet):
