@@ -1,6 +1,9 @@
 """What the page is told, made of a record and of runs: no server, no database."""
 
 import datetime
+import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +57,7 @@ def test_a_row_says_how_the_member_is_and_why_and_what_to_do():
 
 
 def test_the_fleet_of_the_tests_has_a_member_in_every_state_that_takes_one_reconcile():
-    assert set(fleets.mixed()["counts"]) == set(records.STATES) - {"leaving"}
+    assert set(fleets.mixed()["counts"]) == set(records.STATES) - {"leaving", "left"}
 
 
 def test_what_the_page_reads_of_a_row_is_in_the_schema_of_records():
@@ -209,3 +212,13 @@ def test_phases_are_in_the_order_in_which_they_began_and_those_that_have_not_are
         "ended": "2026-11-26T12:00:00.250Z",
         "tries": 2,
     }
+
+
+def test_the_page_knows_every_state_of_a_record_by_its_place_and_its_colour():
+    static = Path(view.__file__).parent / "static"
+    (ordered,) = re.findall(r"^const STATES = (\[.*\]);$", (static / "fleet.js").read_text(), re.MULTILINE)
+    assert sorted(json.loads(ordered)) == sorted(records.STATES)
+    style = (static / "fleet.css").read_text()
+    assert [
+        state for state in records.STATES if not re.search(rf"^\.{state}\b|, \.{state}\b", style, re.MULTILINE)
+    ] == []

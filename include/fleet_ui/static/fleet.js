@@ -4,7 +4,7 @@ import { ago, ask, dagPage, followTheme, length, link, make, prose, runPage } fr
 import { start } from "./form.js";
 
 // The worst first; also the order of the bar.
-const STATES = ["failed", "unreachable", "drifted", "leaving", "joining", "undeclared", "paused", "healthy"];
+const STATES = ["failed", "unreachable", "drifted", "leaving", "joining", "undeclared", "left", "paused", "healthy"];
 const ORDERS = {
   state: ["Worst first", (row) => STATES.indexOf(row.state)],
   cluster: ["Name", () => 0],
