@@ -26,7 +26,7 @@ Every 10 minutes (`AIRFLOW__FLEET__RECONCILE_SCHEDULE`), and within seconds afte
 - A member whose repair has failed is tried again after 10 minutes, then 20, and so on up to a day.
 - What most members have in common, tower down above all, is told once; nothing is started for them until it is over.
 - `paused: true` and maintenance windows of the inventory hold everything back but looking.
-- A member that is taken out of the inventory leaves only with `prune: true` on its host, when two reconciles in a row do not find it, and at most one in ten, three at the most, in one reconcile.
+- A member that is taken out of the inventory leaves only with `prune: true` on its host, when two reconciles in a row do not find it, and at most one in ten, three at the most, in one reconcile. One that a change on a host has woken takes nobody out.
 """
 
 from __future__ import annotations

@@ -58,14 +58,16 @@ def decide(
     run_id: str,
     now: datetime.datetime,
     dry_run: bool = False,
+    woken: bool = False,
 ) -> dict[str, Any]:
     """Return the record of this reconcile, with the `actions` to start and, in each row, why others wait.
 
-    *observation* is what `surveying.survey` returns, *last* the record before, None for the first.
+    *observation* is what `surveying.survey` returns, *last* the record before, None for the first. *woken* says that a
+    change on a host has started this reconcile: such ones come in quick succession, and take nobody out.
     """
     former = {host["name"]: host for host in (last or {}).get("hosts", ())}
     hosts = [
-        _host(seen, former.get(seen["name"]), known, now=now, partial=bool(observation["partial"]))
+        _host(seen, former.get(seen["name"]), known, now=now, partial=bool(observation["partial"]), woken=woken)
         for seen in observation["hosts"]
     ]
     seen_names = {host["name"] for host in hosts}
@@ -91,7 +93,13 @@ def decide(
 
 
 def _host(
-    seen: Mapping[str, Any], former: Mapping[str, Any] | None, known: Known, *, now: datetime.datetime, partial: bool
+    seen: Mapping[str, Any],
+    former: Mapping[str, Any] | None,
+    known: Known,
+    *,
+    now: datetime.datetime,
+    partial: bool,
+    woken: bool,
 ) -> dict[str, Any]:
     before = {row["cluster"]: row for row in (former or {}).get("members", ())}
     told = {key: value for key, value in seen.items() if key not in ("members", "undeclared", "findings")}
@@ -103,7 +111,7 @@ def _host(
         rows += [row for name, row in before.items() if name not in {each["cluster"] for each in rows}]
         found = {"kind": "host-unreachable", "sentence": seen["error"], "next": seen.get("next", "")}
         return {**told, "findings": [found, *seen["findings"]], "members": rows, "actions": []}
-    work = _Host(seen, before, known, now=now, partial=partial)
+    work = _Host(seen, before, known, now=now, partial=partial, woken=woken)
     rows = work.rows()
     kept = work.kept(rows)
     findings = [*seen["findings"], *work.common(rows)]
@@ -121,13 +129,21 @@ class _Host:
     """One reconcile's work on one host cluster that has answered."""
 
     def __init__(
-        self, seen: Mapping[str, Any], before: Mapping[str, Row], known: Known, *, now: datetime.datetime, partial: bool
+        self,
+        seen: Mapping[str, Any],
+        before: Mapping[str, Row],
+        known: Known,
+        *,
+        now: datetime.datetime,
+        partial: bool,
+        woken: bool,
     ) -> None:
         self._seen = seen
         self._before = before
         self._known = known
         self._now = now
         self._partial = partial
+        self._woken = woken
         self._turns = {turn["member_uid"]: turn["holder"] for turn in seen["turns"]}
         """Who is changing which member at this moment, from whatever Airflow."""
 
@@ -169,11 +185,11 @@ class _Host:
         if row.get("deleting") and not _tries(row):
             sentence = f"Its Cluster is being deleted since {row['deleting']}; the inventory does not have it."
             return _stated(row, former, "undeclared", sentence, _FINALIZERS, now=self._now)
-        if former is None or not (former["declared"] or former.get("absent_runs")):
+        if former is None or not (former["declared"] or "absent_runs" in former):
             sentence = "The host has it, the inventory does not, and never did: nothing is done about it."
             return _stated(row, former, "undeclared", sentence, _ADOPT, now=self._now)
         row["conf"] = former["conf"]
-        row["absent_runs"] = former.get("absent_runs", 0) + 1
+        row["absent_runs"] = former.get("absent_runs", 0) + (0 if self._woken else 1)
         return _stated(row, former, *self._absent(row), now=self._now)
 
     def _gone(self, former: Row) -> Row | None:
@@ -395,36 +411,41 @@ class _Host:
 
     def _prune(self, rows: Sequence[Row], free: int, stopped: Mapping[str, str] | None) -> list[dict[str, Any]]:
         """Return the leaves of members that the inventory has given up, slowly: a mistake must not empty a host."""
-        gone = [row for row in rows if row.get("absent_runs") and row["state"] in ("undeclared", "failed")]
+        gone = [row for row in rows if "absent_runs" in row and row["state"] in ("undeclared", "failed")]
         if not gone or not self._seen["prune"]:
             return []
-        total = sum(1 for row in rows if row["declared"] or row.get("absent_runs"))
+        total = sum(1 for row in rows if row["declared"] or "absent_runs" in row)
         most = max(1, min(_PRUNE_MOST, int(total * _PRUNE_SHARE)))
         actions: list[dict[str, Any]] = []
         for row in gone:
-            if stopped:
-                row["waits"] = f"{stopped['sentence']} Nothing is started meanwhile."
-            elif row["absent_runs"] < _ABSENT_RUNS:
-                row["waits"] = (
-                    f"It leaves when {_ABSENT_RUNS} reconciles in a row do not find it in the inventory; this is the "
-                    "first. Put it back if that is a mistake."
-                )
-            elif self._seen["paused"]:
-                row["waits"] = "The host is paused in the inventory."
-            elif not self._seen["open"]:
-                row["waits"] = "Outside of this host's maintenance windows."
-            elif backing_off := self._backing_off(row):
-                row["waits"] = backing_off
+            why = self._kept_in(row, stopped)
+            if why:
+                row["waits"] = why
             elif len(actions) >= most or len(actions) >= free:
                 row["waits"] = (
                     f"{len(gone)} of {total} members have been taken out of the inventory; at most {most} leave in one "
                     "reconcile. Put them back if that is a mistake."
                 )
-            elif not row["conf"].get("member_conn_id"):
-                row["waits"] = _NO_WAY
             else:
                 actions.append(self._start(row, leave=True))
         return actions
+
+    def _kept_in(self, row: Row, stopped: Mapping[str, str] | None) -> str:
+        """Return why a member that the inventory has given up does not leave yet, or ""."""
+        first = (
+            f"It leaves when {_ABSENT_RUNS} reconciles in a row do not find it in the inventory; this is the first. "
+            "Put it back if that is a mistake."
+        )
+        reasons = (
+            (stopped, f"{(stopped or {}).get('sentence')} Nothing is started meanwhile."),
+            (self._woken, "A change has woken this reconcile: it takes nobody out. One by the clock or by hand does."),
+            (row["absent_runs"] < _ABSENT_RUNS, first),
+            (self._seen["paused"], "The host is paused in the inventory."),
+            (not self._seen["open"], "Outside of this host's maintenance windows."),
+            (self._backing_off(row), self._backing_off(row)),
+            (not row["conf"].get("member_conn_id"), _NO_WAY),
+        )
+        return next((why for holds, why in reasons if holds), "")
 
 
 _ADOPT = "Add it to the inventory (python -m include.fleet adopt writes it), or take it out with leave_member_cluster."

@@ -116,6 +116,7 @@ class DecideOperator(BaseOperator):
             run_id=ti.run_id,
             now=datetime.datetime.now(datetime.UTC),
             dry_run=bool(context["params"]["dry_run"]),
+            woken=context["dag_run"].run_type == _WOKEN,
         )
         ti.xcom_push(key=records.KEY, value=record)
         newest = [*kept, ti.run_id][-triggers.configured_settings().records_kept :]
@@ -149,6 +150,10 @@ class DecideOperator(BaseOperator):
                 found = [diagnosis for diagnosis in (report.get("failed") or {}).values() if diagnosis]
                 diagnoses |= {run_id: found[0]} if found else {}
         return deciding.Known(states, diagnoses)
+
+
+_WOKEN = "asset_triggered"
+"""The type of a run that a change on a host has started (airflow.utils.types.DagRunType)."""
 
 
 class ReportFleetOperator(BaseOperator):

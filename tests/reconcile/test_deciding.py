@@ -59,7 +59,7 @@ class Reconciles:
         self.states = {}
         self.diagnoses = {}
 
-    def __call__(self, *hosts, partial=False, after=10 * MINUTE, dry_run=False):
+    def __call__(self, *hosts, partial=False, after=10 * MINUTE, **options):
         self.now += after
         seen = {
             "observed_at": "2026-11-26T12:00:00Z",
@@ -70,7 +70,7 @@ class Reconciles:
         }
         before = json.dumps([seen, self.record])
         known = deciding.Known(self.states, self.diagnoses)
-        made = deciding.decide(seen, self.record, known, run_id="r", now=self.now, dry_run=dry_run)
+        made = deciding.decide(seen, self.record, known, run_id="r", now=self.now, **options)
         assert json.dumps([seen, self.record]) == before, "what it was given is left as it was"
         self.record = json.loads(json.dumps(made))
         jsonschema.validate(self.record, records.SCHEMA)
@@ -341,6 +341,21 @@ def test_without_prune_and_for_what_was_never_declared_nothing_leaves(reconcile)
         reconcile(host(member("m1"), undeclared=["by-hand"], prune=True))
         assert reconcile.started() == []
     assert reconcile.state("by-hand") == "undeclared"
+
+
+def test_a_reconcile_that_a_change_has_woken_takes_nobody_out_and_does_not_count(reconcile):
+    """A leave changes the host, which wakes the next: a mistake would be carried out within minutes."""
+    reconcile(host(member("m1"), member("m2"), prune=True))
+    for _ in range(3):
+        reconcile(host(member("m1"), undeclared=["m2"], prune=True), woken=True)
+        assert reconcile.started() == []
+        assert "takes nobody out" in reconcile.row("m2")["waits"]
+    reconcile(host(member("m1"), undeclared=["m2"], prune=True))
+    assert "this is the first" in reconcile.row("m2")["waits"]
+    reconcile(host(member("m1"), undeclared=["m2"], prune=True), woken=True)
+    assert reconcile.started() == []
+    reconcile(host(member("m1"), undeclared=["m2"], prune=True))
+    assert reconcile.started() == ["m2"]
 
 
 def test_what_is_leaving_by_itself_is_told_and_not_taken_out_again(reconcile):
