@@ -18,7 +18,6 @@ DRIFTS = {
     "labels": ("Label site is berlin, not paris.", "join", "site=berlin to site=paris"),
 }
 """Kinds: sentence, repair, change."""
-KINDS = ("healthy", "joining", "drifted", "failed", "unreachable", "paused", "undeclared", "leaving")
 
 
 def drift(kind):
