@@ -16,7 +16,7 @@ from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, case, func, select
 
 from include.fleet import records
 from include.fleet_ui import view
@@ -74,7 +74,7 @@ def newest_runs(session: Session, dag_ids: Sequence[str]) -> list[view.Run]:
 def runs_of(session: Session, dag_ids: Sequence[str], *, host: str, cluster: str) -> list[view.Run]:
     """Return the last runs of one member, by the connection to its host."""
     of_it = and_(DagRun.dag_id.in_(dag_ids), _HOST.in_([host]), _CLUSTER.in_([cluster]))
-    return _runs(session, select(*_COLUMNS).where(of_it).limit(_HISTORY))
+    return _runs(session, select(*_COLUMNS, *_MORE_COLUMNS).where(of_it).limit(_HISTORY))
 
 
 def phases(session: Session, run: view.Run) -> list[view.Phase]:
@@ -95,19 +95,11 @@ _HOST = DagRun.conf["host_conn_id"].as_string()
 _CLUSTER = DagRun.conf["cluster"].as_string()
 _ONLY_CHECKS = DagRun.conf["preflight_only"].as_string()
 _ONLY_PLANS = DagRun.conf["plan_only"].as_string()
-_COLUMNS = (
-    DagRun.dag_id,
-    DagRun.run_id,
-    DagRun.state,
-    DagRun.queued_at,
-    DagRun.start_date,
-    DagRun.end_date,
-    _HOST,
-    _CLUSTER,
-    _ONLY_CHECKS,
-    _ONLY_PLANS,
-    DagRun.triggering_user_name,
-)
+_BEGUN = func.coalesce(DagRun.start_date, DagRun.queued_at)
+# One that was cleared keeps the end that it had before.
+_AT = case((DagRun.state.in_(records.RUNNING), _BEGUN), else_=func.coalesce(DagRun.end_date, _BEGUN))
+_COLUMNS = (DagRun.dag_id, DagRun.run_id, DagRun.state, _AT, _HOST, _CLUSTER, _ONLY_CHECKS, _ONLY_PLANS)
+_MORE_COLUMNS = (DagRun.start_date, DagRun.triggering_user_name)
 
 
 def _runs(session: Session, statement: Select[Any]) -> list[view.Run]:
@@ -116,16 +108,7 @@ def _runs(session: Session, statement: Select[Any]) -> list[view.Run]:
 
 
 def _run(row: Row[Any]) -> view.Run:
-    dag_id, run_id, state, queued, started, ended, host, cluster, checks, plans, by = tuple[Any, ...](row)
-    return view.Run(
-        dag_id=dag_id,
-        run_id=run_id,
-        state=str(state),
-        queued=queued,
-        started=started,
-        ended=ended,
-        host=str(host or ""),
-        cluster=str(cluster or ""),
-        by=str(by or ""),
-        changes=not {str(checks).lower(), str(plans).lower()} & _TRUE,
-    )
+    dag_id, run_id, state, at, host, cluster, checks, plans, *more = tuple[Any, ...](row)
+    changes = str(checks).lower() not in _TRUE and str(plans).lower() not in _TRUE
+    started, by = more or (None, None)
+    return view.Run(dag_id, run_id, str(state), at, host or "", cluster or "", changes, started, by or "")

@@ -33,16 +33,17 @@ class Run:
     dag_id: str
     run_id: str
     state: str
-    queued: datetime.datetime | None = None
-    started: datetime.datetime | None = None
-    ended: datetime.datetime | None = None
+    at: datetime.datetime | None = None
+    """When it has ended; begun, or been queued, if it has not."""
     host: str = ""
     """Id of the connection to the member's host."""
     cluster: str = ""
-    by: str = ""
-    """The user who has started it; empty if no person has."""
     changes: bool = True
     """Whether it was meant to change anything, and not only to check or to plan."""
+    started: datetime.datetime | None = None
+    """This and what follows is known of the runs of an opened row."""
+    by: str = ""
+    """The user who has started it; empty if no person has."""
 
     @property
     def running(self) -> bool:
@@ -51,14 +52,13 @@ class Run:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What a row tells of it; `at` is when it has ended, or begun if it has not."""
-        at = self.ended or self.started or self.queued
-        return {"dag_id": self.dag_id, "run_id": self.run_id, "state": self.state, "at": _moment(at)}
+        """What a row tells of it."""
+        return {"dag_id": self.dag_id, "run_id": self.run_id, "state": self.state, "at": _moment(self.at)}
 
     @property
     def history(self) -> dict[str, Any]:
         """What an opened row tells of it."""
-        times = {"started": _moment(self.started), "ended": _moment(self.ended)}
+        times = {"started": _moment(self.started), "ended": None if self.running else _moment(self.at)}
         return {**self.told, **times, "by": self.by, "changes": self.changes}
 
 
@@ -155,16 +155,15 @@ def _since_recorded(state: str, runs: Sequence[Run], *, since: datetime.datetime
         return {}
     if run.running and state not in ("joining", "leaving"):
         return _at_work(run)
-    if run.ended and run.ended > since and state != "healthy":
+    if not run.running and run.at and run.at > since and state != "healthy":
         return {"news": f"Run {run.run_id} has ended since: {run.state}. The next reconcile tells how the member is."}
     return {}
 
 
 def _at_work(run: Run) -> dict[str, Any]:
-    at = run.started or run.queued
     return {
         "state": "leaving" if run.dag_id == deciding.LEAVE_DAG else "joining",
-        "since": _moment(at),
+        "since": _moment(run.at),
         "sentence": f"Run {run.run_id} is at work on it.",
         "names": {"dag_id": run.dag_id, "run_id": run.run_id},
         "next": "",

@@ -175,6 +175,7 @@ def test_an_opened_row_has_conditions_drift_history_and_the_phases_of_the_last_r
         ("fetch_jwt", "failed"),
         ("preflight", "success"),
     ]
+    assert (found["last"]["started"], found["last"]["ended"]) == ("2026-11-26T11:50:00Z", "2026-11-26T11:51:11Z")
     assert found["phases"][0]["ended"] == "2026-11-26T11:51:11.250Z"
     assert [each["type"] for each in found["member"]["conditions"]] == ["Initialized", "Ready"]
     assert [each["kind"] for each in found["member"]["drift"]] == ["role"]

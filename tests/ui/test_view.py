@@ -20,8 +20,8 @@ def stored(document, *runs, reconciling=GOING, now=NOW + 2 * MINUTES):
     return view.Stored(now=now, document=document, reconciling=reconciling, runs=list(runs))
 
 
-def join(state, *, cluster="berlin-09", host="ks_host", started=NOW + MINUTES, ended=None, **more):
-    return view.Run(deciding.JOIN_DAG, "j1", state, started=started, ended=ended, host=host, cluster=cluster, **more)
+def join(state, *, cluster="berlin-09", host="ks_host", at=NOW + MINUTES, **more):
+    return view.Run(deciding.JOIN_DAG, "j1", state, at=at, host=host, cluster=cluster, **more)
 
 
 def shown(*given, **more):
@@ -56,7 +56,7 @@ def test_a_row_says_how_the_member_is_and_why_and_what_to_do():
     assert found["credential_expires"] == "2026-12-01T12:00:00Z"
 
 
-def test_the_fleet_of_the_tests_has_a_member_in_every_state_that_takes_one_reconcile():
+def test_the_fleet_of_the_tests_has_a_member_in_every_state_but_those_of_a_leave():
     assert set(fleets.mixed()["counts"]) == set(records.STATES) - {"leaving", "left"}
 
 
@@ -85,7 +85,7 @@ def test_a_run_that_has_begun_since_shows_its_member_as_joining():
 
 
 def test_a_leave_that_has_begun_since_shows_its_member_as_leaving():
-    run = view.Run(deciding.LEAVE_DAG, "l1", "queued", queued=NOW, host="ks_host", cluster="berlin-14")
+    run = view.Run(deciding.LEAVE_DAG, "l1", "queued", at=NOW, host="ks_host", cluster="berlin-14")
     found = shown(fleets.mixed(), run)
     assert row(found, "berlin-14")["state"] == "leaving"
     assert found["counts"]["leaving"] == 1
@@ -98,10 +98,10 @@ def test_a_run_that_only_plans_changes_nothing_of_what_is_shown():
 
 
 def test_a_run_that_has_ended_since_is_told_beside_what_was_recorded():
-    told = row(shown(fleets.mixed(), join("success", cluster="berlin-00", ended=NOW + MINUTES)), "berlin-00")
+    told = row(shown(fleets.mixed(), join("success", cluster="berlin-00", at=NOW + MINUTES)), "berlin-00")
     assert told["state"] == "failed"
     assert told["news"] == "Run j1 has ended since: success. The next reconcile tells how the member is."
-    earlier = row(shown(fleets.mixed(), join("failed", cluster="berlin-00", ended=NOW - MINUTES)), "berlin-00")
+    earlier = row(shown(fleets.mixed(), join("failed", cluster="berlin-00", at=NOW - MINUTES)), "berlin-00")
     assert "news" not in earlier
 
 

@@ -4,7 +4,7 @@ import { ago, ask, dagPage, followTheme, length, link, make, prose, runPage } fr
 import { start } from "./form.js";
 
 // The worst first; also the order of the bar.
-const STATES = ["failed", "unreachable", "drifted", "leaving", "joining", "undeclared", "left", "paused", "healthy"];
+const STATES = ["failed", "unreachable", "drifted", "leaving", "joining", "undeclared", "paused", "left", "healthy"];
 const ORDERS = {
   state: ["Worst first", (row) => STATES.indexOf(row.state)],
   cluster: ["Name", () => 0],
@@ -329,6 +329,7 @@ function actions(host, row, member) {
   const button = (verb, label, act, kind = "") => (may[verb] ? make("button", { type: "button", class: kind, onclick: act }, label) : "");
   const members = { hosts: [host.name], members: [row.cluster] };
   const working = row.state === "joining" || row.state === "leaving";
+  const gone = working || row.state === "left";
   const address = host.console ? consoleLink(host.console, `/clusters/${encodeURIComponent(row.cluster)}/overview`, "Open in KubeSphere") : "";
   return make(
     "div",
@@ -336,7 +337,7 @@ function actions(host, row, member) {
     working ? "" : button("join", row.state === "healthy" ? "Join again" : "Join", () => join(row.cluster, conf), row.state === "healthy" ? "" : "primary"),
     button("join", "Plan", () => plan(row.cluster, conf)),
     row.declared ? button("reconcile", "Reconcile", () => reconcile(members)) : "",
-    working ? "" : button("leave", "Take out", () => leave(row.cluster, conf), "harmful"),
+    gone ? "" : button("leave", "Take out", () => leave(row.cluster, conf), "harmful"),
     address,
   );
 }
