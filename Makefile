@@ -35,7 +35,7 @@ test-envtest: $(STAMP) ## Run the tests that need a real etcd and kube-apiserver
 # Debian's package; playwright's own browsers come from a place of their own, which not every machine reaches.
 test-ui: $(STAMP) ## Look at the pages in chromium, on a live Airflow (PICTURES=DIR keeps what was seen)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
-	$(BIN)/python -m pytest --browser $(if $(PICTURES),--pictures="$(PICTURES)") tests/ui
+	$(BIN)/python -m pytest --browser $(if $(PICTURES),--pictures="$(PICTURES)") tests/ui/browser
 
 chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 25 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos
