@@ -432,20 +432,21 @@ class _Host:
 
     def _kept_in(self, row: Row, stopped: Mapping[str, str] | None) -> str:
         """Return why a member that the inventory has given up does not leave yet, or ""."""
-        first = (
+        reasons = (
+            f"{stopped['sentence']} Nothing is started meanwhile." if stopped else "",
+            "A change has woken this reconcile: it takes nobody out. One by the clock or by hand does."
+            if self._woken
+            else "",
             f"It leaves when {_ABSENT_RUNS} reconciles in a row do not find it in the inventory; this is the first. "
             "Put it back if that is a mistake."
+            if row["absent_runs"] < _ABSENT_RUNS
+            else "",
+            "The host is paused in the inventory." if self._seen["paused"] else "",
+            "" if self._seen["open"] else "Outside of this host's maintenance windows.",
+            self._backing_off(row),
+            "" if row["conf"].get("member_conn_id") else _NO_WAY,
         )
-        reasons = (
-            (stopped, f"{(stopped or {}).get('sentence')} Nothing is started meanwhile."),
-            (self._woken, "A change has woken this reconcile: it takes nobody out. One by the clock or by hand does."),
-            (row["absent_runs"] < _ABSENT_RUNS, first),
-            (self._seen["paused"], "The host is paused in the inventory."),
-            (not self._seen["open"], "Outside of this host's maintenance windows."),
-            (self._backing_off(row), self._backing_off(row)),
-            (not row["conf"].get("member_conn_id"), _NO_WAY),
-        )
-        return next((why for holds, why in reasons if holds), "")
+        return next(filter(None, reasons), "")
 
 
 _ADOPT = "Add it to the inventory (python -m include.fleet adopt writes it), or take it out with leave_member_cluster."
