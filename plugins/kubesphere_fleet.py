@@ -13,7 +13,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class FleetPlugin(AirflowPlugin):
-    """The fleet page, in the navigation."""
+    """The fleet page in the navigation, and a report as a tab of each run."""
 
     name = "kubesphere_fleet"
     # Relative to Airflow's own address, which may have a path.
@@ -26,7 +26,15 @@ class FleetPlugin(AirflowPlugin):
             "url_route": "fleet",
             "icon": "fleet/icon.svg",
             "icon_dark_mode": "fleet/icon-dark.svg",
-        }
+        },
+        {
+            "name": "Report",
+            "href": "fleet/run?dag={DAG_ID}&run={RUN_ID}",
+            "destination": "dag_run",
+            "url_route": "report",
+            "icon": "fleet/icon.svg",
+            "icon_dark_mode": "fleet/icon-dark.svg",
+        },
     ]
 
     @functools.cached_property

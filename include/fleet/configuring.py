@@ -145,7 +145,7 @@ async def ask_for(
 
 def _sentence(cluster: clusters.Cluster, before: kubesphere.Object, patch: dict[str, Any]) -> str:
     """Return what a patch changed, secrets as fingerprints."""
-    words = [f"{kubesphere.CONFIGURATION} of the {cluster.role} changed:"]
+    words = []
     multicluster = patch["spec"].get("multicluster", {})
     if "proxyPublishAddress" in multicluster:
         former = kubesphere.spec_address(before) or "unset"
@@ -155,9 +155,9 @@ def _sentence(cluster: clusters.Cluster, before: kubesphere.Object, patch: dict[
     secret = patch["spec"].get("authentication", {}).get("jwtSecret")
     if secret:
         former = kubesphere.spec_secret(before)
-        words.append(f"jwtSecret {redaction.fingerprint(former) if former else 'unset'} ->")
-        words.append(redaction.fingerprint(secret))
-    return " ".join(words)
+        told = redaction.fingerprint(former) if former else "unset"
+        words.append(f"jwtSecret {told} -> {redaction.fingerprint(secret)}")
+    return f"{kubesphere.CONFIGURATION} of the {cluster.role} changed: {', '.join(words)}"
 
 
 async def _secret_in_force(cluster: clusters.Cluster, *, seen: kubesphere.Snapshot | None) -> str:

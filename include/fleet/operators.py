@@ -70,6 +70,9 @@ class ErrorClassPolicy(RetryPolicy):
 
 DIAGNOSIS = "diagnosis"
 """The XCom key under which a task that gives up leaves what is most likely wrong."""
+FAILURE = "failure"
+"""The XCom key under which a task that did not succeed leaves `error`, what it says, and `changed`, what it has written
+all the same."""
 _WRITTEN = "written"
 _TAKE_TURN = "take_turn"
 _DEPLOY_AGENT = "deploy_agent"
@@ -179,7 +182,7 @@ class StepOperator(BaseOperator):
                 retry_after=event.get("retry_after"),
                 diagnosis=event.get("diagnosis"),
             )
-            self._tell(context, ended)
+            self._tell(context, ended, noted)
             raise ended
         if (self.earlier and self.again) or "report" not in event:
             return self._run(context, started=event["started"])
@@ -211,7 +214,7 @@ class StepOperator(BaseOperator):
         except waits.Longer:
             self._leave_worker(context, started=started)
         except errors.FleetError as error:
-            self._tell(context, error)
+            self._tell(context, error, noted)
             raise
         return self._reported(report, started=started, noted=noted)
 
@@ -248,8 +251,9 @@ class StepOperator(BaseOperator):
         earlier = self.get_flat_relative_ids(upstream=True) & set(confs.DECIDING)
         return dict(confs.decided(conf, {task_id: context["ti"].xcom_pull(task_ids=task_id) for task_id in earlier}))
 
-    def _tell(self, context: Context, error: errors.FleetError) -> None:
-        """Keep what is most likely wrong where a person or a program looks for it: in XCom, and last in the log."""
+    def _tell(self, context: Context, error: errors.FleetError, noted: journal.Journal) -> None:
+        """Keep what went wrong where people and programs look: in XCom, and what it most likely is last in the log."""
+        context["ti"].xcom_push(key=FAILURE, value={"error": str(error), "changed": noted.notes})
         if error.diagnosis is not None:
             context["ti"].xcom_push(key=DIAGNOSIS, value=dict(error.diagnosis))
             self.log.error("%s", str(error).splitlines()[-1])

@@ -1,4 +1,4 @@
-"""The app behind the fleet page: its routes, and who may see what.
+"""The app behind the fleet page and the reports of runs: its routes, and who may see what.
 
 Every route takes a user that is signed in, by the session of Airflow's UI or by a token: Airflow mounts a plugin's app
 as it is and checks nothing. What is read takes the rights that Airflow's own REST API asks for the same: XComs of
@@ -21,13 +21,17 @@ from airflow.models.dag import DagModel
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
-from include.fleet_ui import stored, view
+from include.fleet_ui import report, stored, view
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {
     "page": ("fleet.html", "text/html; charset=utf-8"),
+    "run": ("report.html", "text/html; charset=utf-8"),
     "fleet.css": ("fleet.css", "text/css; charset=utf-8"),
-    **{name: (name, "text/javascript; charset=utf-8") for name in ("airflow.js", "fleet.js", "form.js")},
+    **{
+        name: (name, "text/javascript; charset=utf-8")
+        for name in ("airflow.js", "fleet.js", "form.js", "report.js", "timeline.js")
+    },
     "icon.svg": ("icon.svg", "image/svg+xml"),
     "icon-dark.svg": ("icon-dark.svg", "image/svg+xml"),
 }
@@ -97,6 +101,23 @@ def member(user: GetUserDep, session: SessionDep, host: str, cluster: str, conn_
             "phases": view.phases(stored.phases(session, last)) if last and shown else [],
         }
     )
+
+
+@router.get("/report")
+def run_report(user: GetUserDep, session: SessionDep, dag_id: str, run_id: str) -> Response:
+    """Return the report of a run of one of our DAGs, to those who may read its tasks and their XComs.
+
+    404 if there is no such run, or if the DAG is none of ours.
+    """
+    if dag_id not in report.DAGS:
+        raise HTTPException(404, f"Runs of {dag_id} have no report: it tells of {', '.join(report.DAGS)}.")
+    reads = (DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
+    if not all(_may(user, "GET", dag_id, entity) for entity in reads):
+        raise HTTPException(403, f"Forbidden: the report of a run takes the right to read the tasks of {dag_id}.")
+    told = stored.told(session, dag_id, run_id, now=datetime.datetime.now(datetime.UTC))
+    if told is None:
+        raise HTTPException(404, f"Airflow has no run {run_id} of {dag_id} any more.")
+    return JSONResponse(report.report(told))
 
 
 @router.get("/{name}")

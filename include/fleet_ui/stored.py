@@ -9,20 +9,23 @@ Rights are not checked here: `app` asks the auth manager first.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.dag import DagModel
-from airflow.models.dagrun import DagRun
+from airflow.models.dagrun import DagRun, DagRunNote
+from airflow.models.hitl import HITLDetail
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import and_, case, func, select
 
 from include.fleet import records
-from include.fleet_ui import view
+from include.fleet_ui import report, view
 
 if TYPE_CHECKING:
-    from sqlalchemy import Row, Select
+    import datetime
+
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
 _HISTORY = 10
@@ -43,7 +46,11 @@ def document(session: Session) -> Any:
         .order_by(XComModel.timestamp.desc())
         .limit(1)
     )
-    # A worker sends its XComs as JSON text, which the database keeps as a JSON string.
+    return _decoded(value)
+
+
+def _decoded(value: Any) -> Any:
+    """Return an XCom's value: a worker sends it as JSON text, which the database keeps as a JSON string."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
@@ -91,6 +98,60 @@ def phases(session: Session, run: view.Run) -> list[view.Phase]:
     return [view.Phase(row[0], str(row[1] or ""), row[2], row[3], row[4]) for row in found]
 
 
+def told(session: Session, dag_id: str, run_id: str, *, now: datetime.datetime) -> report.Told | None:
+    """Return all that a report is made of, None if there is no such run."""
+    of_it = and_(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+    row = session.execute(
+        select(*_COLUMNS, *_MORE_COLUMNS, DagRun.conf, DagRunNote.content)
+        .outerjoin(DagRunNote, DagRunNote.dag_run_id == DagRun.id)
+        .where(of_it)
+    ).first()
+    if row is None:
+        return None
+    run = _run(row[:-2])
+    conf = row[-2] if isinstance(row[-2], dict) else {}
+    host = _host(document(session), conn_id=run.host)
+    return report.Told(
+        now=now,
+        run=run,
+        conf={key: conf[key] for key in report.SHOWN_OF_CONF if key in conf},
+        note=row[-1] or "",
+        phases=phases(session, run),
+        xcoms=_xcoms(session, run),
+        answers=_answers(session, run),
+        host=str(host.get("name", "")),
+        console=host.get("console"),
+    )
+
+
+def _host(document: Any, *, conn_id: str) -> Mapping[str, Any]:
+    """Return what a record has on the host of a connection, {} if it has nothing."""
+    record = records.usable(document if isinstance(document, dict) else None)
+    return next((host for host in record["hosts"] if host["conn_id"] == conn_id), {}) if record else {}
+
+
+def _xcoms(session: Session, run: view.Run) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    statement = select(XComModel.task_id, XComModel.key, XComModel.value).where(
+        XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key.in_(report.KEYS)
+    )
+    for task_id, key, value in session.execute(statement):
+        found.setdefault(task_id, {})[key] = _decoded(value)
+    return found
+
+
+def _answers(session: Session, run: view.Run) -> list[report.Answer]:
+    statement = (
+        select(TaskInstance.task_id, HITLDetail.responded_by, HITLDetail.chosen_options)
+        .join(TaskInstance, TaskInstance.id == HITLDetail.ti_id)
+        .where(TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id)
+    )
+    return [
+        report.Answer(task_id, str((by or {}).get("name") or ""), [str(each) for each in chosen or ()])
+        for task_id, by, chosen in session.execute(statement)
+    ]
+
+
 _HOST = DagRun.conf["host_conn_id"].as_string()
 _CLUSTER = DagRun.conf["cluster"].as_string()
 _ONLY_CHECKS = DagRun.conf["preflight_only"].as_string()
@@ -107,7 +168,7 @@ def _runs(session: Session, statement: Select[Any]) -> list[view.Run]:
     return [_run(row) for row in session.execute(statement.order_by(DagRun.id.desc()))]
 
 
-def _run(row: Row[Any]) -> view.Run:
+def _run(row: Sequence[Any]) -> view.Run:
     dag_id, run_id, state, at, host, cluster, checks, plans, *more = tuple[Any, ...](row)
     changes = str(checks).lower() not in _TRUE and str(plans).lower() not in _TRUE
     started, by = more or (None, None)

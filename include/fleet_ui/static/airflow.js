@@ -81,6 +81,12 @@ export function runPage(dagId, runId, taskId) {
   return `${root}dags/${encodeURIComponent(dagId)}/runs/${encodeURIComponent(runId)}${task}`;
 }
 
+/** Return the tab with the report of a run. */
+export const reportPage = (dagId, runId) => `${runPage(dagId, runId)}/plugin/report`;
+
+/** Return the fleet page with one member opened. */
+export const memberPage = (host, cluster) => `${root}plugin/fleet/fleet/page?${new URLSearchParams({ host, cluster })}`;
+
 /** Return Airflow's page of a DAG. */
 export const dagPage = (dagId) => `${root}dags/${encodeURIComponent(dagId)}`;
 
@@ -117,6 +123,11 @@ function reason(status, detail) {
   return `Airflow answers ${status}.`;
 }
 
+/** Return a link into the KubeSphere console at an address; what leads anywhere but to a web page is shown as text. */
+export function consoleLink(address, path, text) {
+  return /^https?:/.test(address) ? link(`${address}${path}`, { class: "console", title: "In the KubeSphere console" }, text) : text;
+}
+
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
 /** Return a length of time as people say it, by its largest unit, or its two largest below ten. */
@@ -128,6 +139,18 @@ export function length(seconds) {
   const [smaller, smallerSize] = UNITS[at + 1] ?? [];
   const rest = smaller ? Math.floor((seconds - whole * size) / smallerSize) : 0;
   return whole < 10 && rest ? `${whole} ${unit} ${rest} ${smaller}` : `${whole} ${unit}`;
+}
+
+/** Return a time as Airflow's own pages show it here: in the zone that its user has picked, else in the browser's. */
+export function clock(text, precision = "short") {
+  const shape = { dateStyle: "medium", timeStyle: precision };
+  try {
+    const kept = window.localStorage.getItem("timezone");
+    const timeZone = kept?.startsWith('"') ? JSON.parse(kept) : kept;
+    return new Date(text).toLocaleString(undefined, { ...shape, timeZone: timeZone || undefined });
+  } catch {
+    return new Date(text).toLocaleString(undefined, shape);
+  }
 }
 
 const MOMENT = /(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z)/;
@@ -148,8 +171,7 @@ function cut(text, part) {
 function times(text) {
   return text.split(MOMENT).map((each) => {
     if (!MOMENT.test(each)) return each;
-    const said = new Date(each).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-    return make("time", { dateTime: each, title: each }, said);
+    return make("time", { dateTime: each, title: each }, clock(each));
   });
 }
 
@@ -158,5 +180,13 @@ export function ago(text, now, words = "ago") {
   const seconds = (now - Date.parse(text)) / 1000;
   const [unit, size] = UNITS.find(([, each]) => seconds >= each) ?? ["s", 1];
   const said = seconds < 5 && words ? "just now" : `${Math.max(0, Math.floor(seconds / size))} ${unit} ${words}`.trim();
-  return make("time", { dateTime: text, title: new Date(text).toLocaleString() }, said);
+  return make("time", { dateTime: text, title: clock(text, "medium") }, said);
 }
+
+/** Return a box with a text that stands out, `kind` is info, success, warning or error; and what can be done about it. */
+export function notice(kind, text, ...more) {
+  return make("div", { class: `notice ${kind}`, role: kind.startsWith("error") ? "alert" : undefined }, make("p", {}, ...[text].flat()), ...more);
+}
+
+/** Return the head of a table. */
+export const head = (...labels) => make("thead", {}, make("tr", {}, ...labels.map((label) => make("th", { scope: "col" }, label))));

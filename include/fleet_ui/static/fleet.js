@@ -1,7 +1,8 @@
 // The fleet page: what the last reconcile recorded, and what runs have begun since.
 
-import { ago, ask, dagPage, followTheme, length, link, make, prose, runPage } from "./airflow.js";
+import { ago, ask, clock, consoleLink, dagPage, followTheme, head, length, link, make, notice, prose, reportPage, runPage } from "./airflow.js";
 import { start } from "./form.js";
+import { timeline } from "./timeline.js";
 
 // The worst first; also the order of the bar.
 const STATES = ["failed", "unreachable", "drifted", "leaving", "joining", "undeclared", "paused", "left", "healthy"];
@@ -75,10 +76,6 @@ function refused(error) {
   by("notices").querySelector(".refused")?.remove();
   by("notices").prepend(notice("error refused", text, make("button", { type: "button", onclick: refresh }, "Try again")));
   if (!shown.data) by("age").textContent = "The fleet cannot be shown.";
-}
-
-function notice(kind, text, ...more) {
-  return make("div", { class: `notice ${kind}`, role: kind.startsWith("error") ? "alert" : undefined }, make("p", {}, ...[text].flat()), ...more);
 }
 
 function key(host, cluster) {
@@ -286,7 +283,7 @@ function certificate(row) {
   if (!row.credential_expires) return "";
   const days = Math.floor((Date.parse(row.credential_expires) - now()) / 86_400_000);
   const text = days < 0 ? "expired" : days === 1 ? "1 day" : `${days} days`;
-  const title = `The credential that the host uses ends ${new Date(row.credential_expires).toLocaleString()}`;
+  const title = `The credential that the host uses ends ${clock(row.credential_expires)}`;
   return make("span", { class: days < 0 ? "expired" : days < SOON_DAYS ? "soon" : "", title }, text);
 }
 
@@ -301,11 +298,6 @@ function runLink(run) {
   );
 }
 
-function consoleLink(address, path, text) {
-  // What leads anywhere but to a web page is shown as text.
-  return /^https?:/.test(address) ? link(`${address}${path}`, { class: "console", title: "In the KubeSphere console" }, text) : text;
-}
-
 /** Return what an opened row shows. */
 function detail(host, row, found) {
   if (!found) return make("p", { class: "muted" }, "Loading …");
@@ -313,7 +305,7 @@ function detail(host, row, found) {
   const { member, runs, last, phases } = found;
   const parts = [actions(host, row, member)];
   if (member?.drift.length) parts.push(part("Drift", drift(member)));
-  if (phases.length) parts.push(part(phasesTitle(last), timeline(last, phases)));
+  if (phases.length) parts.push(part(phasesTitle(last), about(last), timeline(last, phases, now())));
   const sides = [];
   if (member?.conditions?.length) sides.push(part("Conditions", conditions(member)));
   if (runs.length || member?.attempts.length) sides.push(part("History", history(runs, member)));
@@ -399,8 +391,6 @@ function drift({ drift: found }) {
   return make("table", { class: "plain" }, head("Kind", "What differs", "Repaired by"), make("tbody", {}, ...body));
 }
 
-const head = (...labels) => make("thead", {}, make("tr", {}, ...labels.map((label) => make("th", { scope: "col" }, label))));
-
 function conditions({ conditions: found }) {
   const body = found.map((each) => make("tr", {},
     make("th", { scope: "row" }, each.type),
@@ -430,8 +420,8 @@ function facts(member) {
   const shownFacts = [
     ["API server", member.server], ["Role", member.role], ["jwtSecret", member.jwt_secret], ["kube-system UID", member.uid],
     ["Host connection", member.conf.host_conn_id], ["Member connection", member.conf.member_conn_id],
-    ["Cluster made", member.created ? new Date(member.created).toLocaleString() : ""],
-    ["Credential ends", member.credential_expires ? new Date(member.credential_expires).toLocaleString() : ""],
+    ["Cluster made", member.created ? clock(member.created) : ""],
+    ["Credential ends", member.credential_expires ? clock(member.credential_expires) : ""],
     ["Labels", Object.entries(member.labels ?? {}).map(([name, value]) => `${name}=${value}`).join("\n")],
   ];
   return make("dl", {}, ...shownFacts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
@@ -442,26 +432,13 @@ function phasesTitle(last) {
   return `Phases of the last ${verb}`;
 }
 
-function timeline(last, phases) {
-  const begun = phases.filter((each) => each.started);
-  const from = Math.min(...begun.map((each) => Date.parse(each.started)));
-  const to = Math.max(...begun.map((each) => (each.ended ? Date.parse(each.ended) : now())), from + 1);
-  const lines = begun.filter((each) => each.state !== "skipped").map((each) => {
-    const start = Date.parse(each.started);
-    const end = each.ended ? Date.parse(each.ended) : now();
-    const bar = make("span", { class: `span ${each.state}` });
-    bar.style.marginInlineStart = `${(100 * (start - from)) / (to - from)}%`;
-    bar.style.width = `${(100 * (end - start)) / (to - from)}%`;
-    const tries = each.tries > 1 ? `, ${each.tries} tries` : "";
-    return make("li", {},
-      link(runPage(last.dag_id, last.run_id, each.task_id), {}, each.task_id),
-      make("span", { class: "track", "aria-hidden": "true" }, bar),
-      make("span", { class: "muted" }, `${each.state}${tries}, ${length((end - start) / 1000)}`));
-  });
-  const left = phases.filter((each) => !each.started && each.state !== "skipped" && each.state !== "removed").map((each) => each.task_id);
-  const run = make("p", {}, link(runPage(last.dag_id, last.run_id), { class: `run ${last.state}` }, make("span", { class: "dot", "aria-hidden": "true" }), last.run_id),
-    ` ${last.state}`, last.started ? ` ${last.ended ? "after" : "for"} ${length(((last.ended ? Date.parse(last.ended) : now()) - Date.parse(last.started)) / 1000)}` : "");
-  return make("div", {}, run, make("ol", { class: "timeline" }, ...lines), left.length ? make("p", { class: "muted" }, `Not begun: ${left.join(", ")}`) : "");
+/** Return which run it is, and how long it takes or has taken. */
+function about(run) {
+  const dot = make("span", { class: "dot", "aria-hidden": "true" });
+  const until = run.ended ? Date.parse(run.ended) : now();
+  const took = run.started ? ` ${run.ended ? "after" : "for"} ${length((until - Date.parse(run.started)) / 1000)}` : "";
+  return make("p", {}, link(runPage(run.dag_id, run.run_id), { class: `run ${run.state}` }, dot, run.run_id), ` ${run.state}${took}. `,
+    link(reportPage(run.dag_id, run.run_id), {}, "Report"));
 }
 
 function nothing() {
