@@ -333,7 +333,8 @@ class _Host:
         again = _time(same[-1]["started"]) + min(_FIRST_DELAY * 2 ** (len(same) - 1), _LONGEST_DELAY)
         if again <= self._now:
             return ""
-        return f"Tried {len(same)} times for this; it is tried again after {records.moment(again)}."
+        times = "once" if len(same) == 1 else f"{len(same)} times"
+        return f"Tried {times} for this; it is tried again after {records.moment(again)}."
 
     def _canaries_first(
         self, rows: Sequence[Row], due: Sequence[Row], held: Mapping[str, Mapping[str, str]]

@@ -120,7 +120,9 @@ def _outcome(told: Told) -> dict[str, str]:
     warned = _of_reports(told, "warnings", "left", "differs") or [
         each for group in _checks(told) for each in group["findings"] if each["answer"] != "ok"
     ]
-    return {"kind": "warning" if warned else "success", "sentence": _how_ended(told)}
+    record = _record(told)
+    unwell = bool(record and (record["members"] or record["findings"]))
+    return {"kind": "warning" if warned or unwell else "success", "sentence": _how_ended(told)}
 
 
 def _at_work(told: Told) -> str:

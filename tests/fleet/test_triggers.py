@@ -196,6 +196,13 @@ def test_a_diagnosis_of_the_triggerer_is_kept_by_the_worker():
     assert caught.value.diagnosis == given["ti"].pushed["diagnosis"] == DIAGNOSIS
 
 
+def test_what_a_failing_task_says_and_has_written_all_the_same_is_kept_for_its_report():
+    given = context()
+    with pytest.raises(errors.PermanentError):
+        resume(operators.StepOperator(task_id="wait_installer"), EVENTS["failure-with-a-diagnosis"], given)
+    assert given["ti"].pushed["failure"] == {"error": "no\nMost likely: x", "changed": ["role none -> host"]}
+
+
 def test_an_event_without_a_report_has_the_step_run_again(clusters):
     """Nothing of the oldest events is a report: the worker made it."""
     event = {**EVENTS["nothing-to-wait-for"], "started": time.time()}

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from include.fleet import records
-from include.fleet_ui import view
+from include.fleet_ui import report, view
 
 ROLES = {"vera": "viewer", "otto": "user", "anna": "admin"}
-DAGS = (view.RECONCILE_DAG, *view.WORKING_DAGS)
+DAGS = report.DAGS
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,20 @@ class Memory:
                 insert(TaskInstance).values(**fields, start_date=started, end_date=ended, executor_config={})
             )
 
+    def xcom(self, dag_id, run_id, task_id, value, *, key="return_value", at=None):
+        """What a task of a run has left, as its worker sends it: JSON in a JSON string."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import insert, select
+
+        of_it = {"dag_id": dag_id, "run_id": run_id}
+        with create_session() as session:
+            run = session.scalar(select(DagRun.id).filter_by(**of_it))
+            times = {"timestamp": at or datetime.datetime.now(datetime.UTC)}
+            fields = {"dag_run_id": run, **of_it, "task_id": task_id, "key": key, "value": json.dumps(value)}
+            session.execute(insert(XComModel).values(**fields, **times))
+
     def due(self, at):
         """When the scheduler would begin the next reconcile."""
         from airflow.models.dag import DagModel
@@ -135,32 +149,11 @@ class Memory:
             session.execute(of_it.values(next_dagrun_create_after=at))
 
     def record(self, record, *, at=None):
-        """The record of a reconcile, as its task's worker sends it: JSON in a JSON string."""
-        from airflow.models.xcom import XComModel
-        from airflow.utils.session import create_session
-        from sqlalchemy import insert
-
+        """The record of a reconcile."""
         at = at or datetime.datetime.now(datetime.UTC)
-        run = self.run(
-            view.RECONCILE_DAG,
-            record["run_id"],
-            "success",
-            started=at,
-            ended=at,
-            tasks=[(view.RECORDING_TASK, "success")],
-        )
-        with create_session() as session:
-            session.execute(
-                insert(XComModel).values(
-                    dag_run_id=run,
-                    dag_id=view.RECONCILE_DAG,
-                    run_id=record["run_id"],
-                    task_id=view.RECORDING_TASK,
-                    key=records.KEY,
-                    value=json.dumps(record),
-                    timestamp=at,
-                )
-            )
+        run_id, tasks = record["run_id"], [(view.RECORDING_TASK, "success")]
+        self.run(view.RECONCILE_DAG, run_id, "success", started=at, ended=at, tasks=tasks)
+        self.xcom(view.RECONCILE_DAG, run_id, view.RECORDING_TASK, record, key=records.KEY, at=at)
 
 
 @pytest.fixture

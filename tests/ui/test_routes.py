@@ -9,8 +9,14 @@ import pytest
 from include.fleet import deciding
 from tests.ui import fleets
 
-FILES = ("page", "fleet.css", "fleet.js", "form.js", "airflow.js", "icon.svg", "icon-dark.svg")
-READING = ("data", "member?host=europe&cluster=berlin-00", *FILES)
+SCRIPTS = ("airflow.js", "fleet.js", "form.js", "report.js", "timeline.js")
+FILES = ("page", "run", "fleet.css", *SCRIPTS, "icon.svg", "icon-dark.svg")
+READING = (
+    "data",
+    "member?host=europe&cluster=berlin-00",
+    "report?dag_id=reconcile_fleet&run_id=reconcile-1",
+    *FILES,
+)
 WRITING = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -23,8 +29,8 @@ def fleet(remember):
 def test_every_route_and_every_file_is_walked_here(airflow_database, static):
     from include.fleet_ui import app
 
-    assert {route.path for route in app.create().routes} == {"/data", "/member", "/{name}"}
-    assert {path.name for path in static.iterdir()} == {"fleet.html", *FILES} - {"page"}
+    assert {route.path for route in app.create().routes} == {"/data", "/member", "/report", "/{name}"}
+    assert {path.name for path in static.iterdir()} == {"fleet.html", "report.html", *FILES} - {"page", "run"}
 
 
 @pytest.mark.parametrize("path", READING)
@@ -111,6 +117,8 @@ def test_what_a_user_may_not_read_in_airflow_is_not_read_here_either(client, fle
     monkeypatch.setattr(_AuthManagerState, "instance", _Nothing(real))
     assert client["vera"].get("/fleet/data").status_code == 403
     assert client["vera"].get("/fleet/member", params=asked).status_code == 403
+    report = {"dag_id": "join_member_cluster", "run_id": "j1"}
+    assert client["vera"].get("/fleet/report", params=report).status_code == 403
 
 
 def test_every_answer_says_what_the_page_may_load_and_that_nobody_may_keep_it(client, fleet):
@@ -123,8 +131,9 @@ def test_every_answer_says_what_the_page_may_load_and_that_nobody_may_keep_it(cl
         assert headers["cache-control"] == "no-store"
 
 
-def test_the_page_holds_no_script_and_no_style_of_its_own_and_names_no_other_host(static):
-    page = (static / "fleet.html").read_text()
+@pytest.mark.parametrize("page", ["fleet.html", "report.html"])
+def test_the_pages_hold_no_script_and_no_style_of_their_own_and_name_no_other_host(static, page):
+    page = (static / page).read_text()
     assert "<style" not in page
     assert " style=" not in page
     assert "<script>" not in page
@@ -142,7 +151,8 @@ def test_nothing_secret_is_sent(client, fleet):
     conf = {"cluster": "berlin-00", "host_conn_id": "ks_host", "kubeconfig": "sentinel-token", "note": "sentinel-note"}
     fleet.run("join_member_cluster", "j1", "failed", conf=conf)
     asked = client["anna"].get("/fleet/member", params={"host": "europe", "cluster": "berlin-00"}).text
-    sent = client["anna"].get("/fleet/data").text + asked
+    report = client["anna"].get("/fleet/report", params={"dag_id": "join_member_cluster", "run_id": "j1"}).text
+    sent = client["anna"].get("/fleet/data").text + asked + report
     assert "j1" in sent
     assert "sentinel" not in sent
 

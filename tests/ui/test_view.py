@@ -51,7 +51,7 @@ def test_a_row_says_how_the_member_is_and_why_and_what_to_do():
     assert found["names"]["dag_id"] == "join_member_cluster"
     assert found["names"]["run_id"] in found["sentence"]
     assert found["next"] == "Open port 8080 of the host's load balancer to the member."
-    assert found["waits"].startswith("Tried 1 times for this")
+    assert found["waits"].startswith("Tried once for this")
     assert (found["connection"], found["nodes"], found["kubesphere"]) == ("direct", 1, "v3.4.0")
     assert found["credential_expires"] == "2026-12-01T12:00:00Z"
 

@@ -126,7 +126,7 @@ function phases() {
 
 function changes() {
   if (told.dag_id === "reconcile_fleet") return "";
-  if (!told.changes.length) return part("Changed", make("p", { class: "muted" }, told.only ? "Nothing: it was not meant to." : "Nothing."));
+  if (!told.changes.length) return part("Changed", make("p", { class: "muted" }, told.only ? "Nothing: it was not meant to." : told.ended ? "Nothing." : "Nothing yet."));
   const rows = told.changes.map((each) => make("tr", {}, make("th", { scope: "row" }, each.task_id), make("td", {}, ...arrows(each.sentence))));
   return part("Changed", make("table", { class: "plain" }, head("By", "What"), make("tbody", {}, ...rows)));
 }
