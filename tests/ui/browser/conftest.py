@@ -57,9 +57,24 @@ class Visit:
         """The title of the document in the frame, which a script in it could have changed."""
         return self.own().title()
 
+    def report(self, dag_id, run_id):
+        """The tab with the report of a run, when it has told what there is."""
+        self.page.goto(f"{self.address}/dags/{dag_id}/runs/{run_id}/plugin/report")
+        frame = self.page.frame_locator("iframe[title=Report]")
+        frame.locator("#about:not(:text('Loading'))").wait_for()
+        return frame
+
     def own(self):
         """The frame in which our own page is."""
-        return next(frame for frame in self.page.frames if frame.parent_frame and "/fleet/page" in frame.url)
+        return next(frame for frame in self.page.frames if frame.parent_frame and "/fleet/" in frame.url)
+
+    def barriers(self):
+        """What axe-core calls serious or critical on our own page: contrast, names, roles."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.own()).response["violations"]
+        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        return [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in serious]
 
 
 @pytest.fixture
@@ -83,6 +98,19 @@ def visit(chromium):
             return made
 
         yield begin
+
+
+@pytest.fixture
+def tokens(client):
+    """A session by user, as Airflow's own login gives it."""
+    return {user: each.cookies["_token"] for user, each in client.items() if user}
+
+
+@pytest.fixture(params=["wide-light", "wide-dark", "narrow-light", "narrow-dark"])
+def looked(request, visit, address, tokens):
+    """A visit with a window of either size and in either theme, and what that is called."""
+    size, theme = request.param.split("-")
+    return visit(address, tokens["otto"], theme=theme, size=size), request.param
 
 
 def _note(message, said):
