@@ -123,14 +123,31 @@ def _check(visit):
     assert [url for url in visit.asked if not url.startswith((visit.address, "data:", "blob:"))] == []
 
 
+class Pictures:
+    """Keeps what is seen, where the command line says; nothing is kept if it does not."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def __call__(self, page, name):
+        if self._folder:
+            page.wait_for_timeout(300)
+            page.screenshot(path=str(Path(self._folder) / f"{name}.png"))
+
+    def everywhere(self, page, name):
+        """In windows of either size, and in either theme, as somebody sees it who changes both."""
+        if not self._folder:
+            return
+        was = page.viewport_size
+        for size, (width, height) in SIZES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            for theme, other in (("dark", "light"), ("light", "dark")):
+                page.evaluate(f"() => document.documentElement.classList.replace('{other}', '{theme}')")
+                self(page, f"{name}-{size}-{theme}")
+        page.set_viewport_size(was)
+
+
 @pytest.fixture
 def picture(request):
-    """Keep what is seen, where the command line says."""
-    folder = request.config.getoption("--pictures")
-
-    def take(page, name):
-        if folder:
-            page.wait_for_timeout(300)
-            page.screenshot(path=str(Path(folder) / f"{name}.png"))
-
-    return take
+    """Keep what is seen."""
+    return Pictures(request.config.getoption("--pictures"))
