@@ -462,6 +462,28 @@ def _tries(row: Row) -> list[dict[str, Any]]:
     return [each for each in row["attempts"] if each["cause"] == row["cause"] and each["state"] != "lost"]
 
 
+def why(told: Iterable[tuple[Mapping[str, str], str]]) -> Mapping[str, str]:
+    """Return why a run has failed, out of the diagnosis ({} for none) and the error ("" for none) of its failed tasks.
+
+    That is a diagnosis, or what the first of them says itself, with `sentence` alone; {} if they say nothing.
+    """
+    told = list(told)
+    known = next((diagnosis for diagnosis, _ in told if diagnosis.get("next")), None)
+    if known:
+        return known
+    for diagnosis, error in told:
+        # The last line of an error with a diagnosis is that: here, that no known cause fits.
+        lines = error.splitlines()[:-1] if diagnosis else error.splitlines()
+        said = " ".join(line.strip().removeprefix("- ") for line in lines)
+        if said:
+            return {"sentence": said if len(said) <= _LONGEST_WHY else f"{said[: _LONGEST_WHY - 1].rstrip()}…"}
+    return {}
+
+
+_LONGEST_WHY = 400
+"""Characters of what a task says itself; its report has the whole."""
+
+
 def _failure(attempt: Mapping[str, Any]) -> tuple[str, str]:
     """Return that a run has failed and why, as far as it has been diagnosed, and what to do."""
     diagnosis = attempt.get("diagnosis") or {}

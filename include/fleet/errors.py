@@ -34,6 +34,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+DIAGNOSIS = "diagnosis"
+"""The XCom key under which a task that gives up leaves what is most likely wrong (`causes.Diagnosis.report`)."""
+FAILURE = "failure"
+"""The XCom key under which a task that did not succeed leaves `error`, what it says, and `changed`, what it has written
+all the same."""
+
 
 class FleetError(Exception):
     """Anything that this project raises on purpose."""

@@ -68,11 +68,6 @@ class ErrorClassPolicy(RetryPolicy):
         return cls()
 
 
-DIAGNOSIS = "diagnosis"
-"""The XCom key under which a task that gives up leaves what is most likely wrong."""
-FAILURE = "failure"
-"""The XCom key under which a task that did not succeed leaves `error`, what it says, and `changed`, what it has written
-all the same."""
 _WRITTEN = "written"
 _TAKE_TURN = "take_turn"
 _DEPLOY_AGENT = "deploy_agent"
@@ -253,9 +248,9 @@ class StepOperator(BaseOperator):
 
     def _tell(self, context: Context, error: errors.FleetError, noted: journal.Journal) -> None:
         """Keep what went wrong where people and programs look: in XCom, and what it most likely is last in the log."""
-        context["ti"].xcom_push(key=FAILURE, value={"error": str(error), "changed": noted.notes})
+        context["ti"].xcom_push(key=errors.FAILURE, value={"error": str(error), "changed": noted.notes})
         if error.diagnosis is not None:
-            context["ti"].xcom_push(key=DIAGNOSIS, value=dict(error.diagnosis))
+            context["ti"].xcom_push(key=errors.DIAGNOSIS, value=dict(error.diagnosis))
             self.log.error("%s", str(error).splitlines()[-1])
 
     def _noted(self, context: Context) -> journal.Journal:
@@ -479,7 +474,7 @@ class EndTurnOperator(StepOperator):
         ti = context["ti"]
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
         failed = {
-            task_id: ti.xcom_pull(task_ids=task_id, key=DIAGNOSIS)
+            task_id: ti.xcom_pull(task_ids=task_id, key=errors.DIAGNOSIS)
             for task_id, state in sorted(states.items())
             if state == "failed"
         }

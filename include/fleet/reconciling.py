@@ -23,7 +23,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from include.fleet import deciding, records, triggers
+from include.fleet import deciding, errors, records, triggers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _KEPT = "records"
 """What the asset's state store remembers: ids of the runs that have left a record, the newest last."""
-_END_OF_JOIN = "end_turn"
 
 FLEET = Asset(
     name="kubesphere_fleet",
@@ -146,10 +145,24 @@ class DecideOperator(BaseOperator):
                 continue
             states[run_id] = DagRunState(ti.get_dagrun_state(dag_id, run_id)).value
             if states[run_id] == "failed":
-                report = ti.xcom_pull(dag_id=dag_id, run_id=run_id, task_ids=_END_OF_JOIN) or {}
-                found = [diagnosis for diagnosis in (report.get("failed") or {}).values() if diagnosis]
-                diagnoses |= {run_id: found[0]} if found else {}
+                diagnoses[run_id] = _why(ti, dag_id, run_id)
         return deciding.Known(states, diagnoses)
+
+
+def _why(ti: Any, dag_id: str, run_id: str) -> Mapping[str, str]:
+    """Return why a run has failed, as its tasks tell: what is most likely wrong, else what the first of them says."""
+    states = ti.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
+    told = [
+        {
+            key: ti.xcom_pull(dag_id=dag_id, run_id=run_id, task_ids=task_id, key=key)
+            for key in (errors.DIAGNOSIS, errors.FAILURE)
+        }
+        for task_id, state in sorted(states.items())
+        if state == "failed"
+    ]
+    return deciding.why(
+        [(each[errors.DIAGNOSIS] or {}, (each[errors.FAILURE] or {}).get("error", "")) for each in told]
+    )
 
 
 _WOKEN = "asset_triggered"

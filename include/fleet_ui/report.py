@@ -11,16 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.fleet import deciding, plans, records
+from include.fleet import deciding, errors, plans, records
 from include.fleet_ui import view
 
 ROTATION_DAG = "rotate_jwt_secret"
 DAGS = (*view.WORKING_DAGS, ROTATION_DAG, view.RECONCILE_DAG)
 """The DAGs whose runs have a report."""
 RETURNED = "return_value"
-DIAGNOSIS = "diagnosis"
-FAILURE = "failure"
-KEYS = (RETURNED, DIAGNOSIS, FAILURE, records.KEY)
+KEYS = (RETURNED, errors.DIAGNOSIS, errors.FAILURE, records.KEY)
 """The XComs that a report is made of, by their keys."""
 SHOWN_OF_CONF = ("cluster", "host", "host_conn_id", "member_conn_id", "connection", "preflight_only", "plan_only")
 """What of a conf is shown: whatever else somebody has put there stays where it is."""
@@ -173,8 +171,8 @@ def _failures(told: Told) -> list[dict[str, Any]]:
         if phase.state not in ("failed", "up_for_retry"):
             continue
         left = told.xcoms.get(phase.task_id, {})
-        diagnosis = {key: str(value) for key, value in (left.get(DIAGNOSIS) or {}).items()}
-        error = str((left.get(FAILURE) or {}).get("error") or "")
+        diagnosis = {key: str(value) for key, value in (left.get(errors.DIAGNOSIS) or {}).items()}
+        error = str((left.get(errors.FAILURE) or {}).get("error") or "")
         if diagnosis:
             # Its last line says again what the diagnosis does.
             error = error.rpartition("\n")[0] or error
@@ -221,7 +219,7 @@ def _changes(told: Told) -> list[dict[str, str]]:
     found: dict[str, str] = {}
     for phase in view.phases(told.phases):
         left = told.xcoms.get(phase["task_id"], {})
-        for value in (left.get(RETURNED), left.get(FAILURE)):
+        for value in (left.get(RETURNED), left.get(errors.FAILURE)):
             for line in (value.get("changed") or ()) if isinstance(value, Mapping) else ():
                 found.setdefault(str(line), phase["task_id"])
     return [{"task_id": task_id, "sentence": sentence} for sentence, task_id in found.items()]

@@ -497,3 +497,25 @@ def test_a_record_of_a_thousand_members_is_a_few_megabytes(reconcile):
     ]
     many = [{**member(f"member-{number}"), "conditions": conditions} for number in range(1000)]
     assert len(json.dumps(reconcile(host(*many)))) < 4e6
+
+
+KNOWN = {"cause": "P-24", "sentence": "The agent does not reach tower.", "next": "Open port 8080."}
+UNKNOWN = {"cause": "unknown", "sentence": "No known cause fits.", "next": ""}
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ([({}, "No."), (KNOWN, "Not Ready.\nMost likely: ...")], KNOWN),
+        ([(UNKNOWN, "Not Ready.\nNo known cause fits.")], {"sentence": "Not Ready."}),
+        (
+            [({}, "Preflight stopped it, nothing was written:\n  - a: b\n  - c: d")],
+            {"sentence": "Preflight stopped it, nothing was written: a: b c: d"},
+        ),
+        ([({}, "x" * 500)], {"sentence": "x" * 399 + "…"}),
+        ([({}, "")], {}),
+        ([], {}),
+    ],
+)
+def test_why_a_run_has_failed_is_its_likely_cause_or_else_its_own_words(told, why):
+    assert deciding.why(told) == why

@@ -44,12 +44,13 @@ HEALTHY = [
 ODD = {
     "sofia": {},  # nobody has joined it, and it is paused: we do
     "stockholm": {"joined": "stockholm", **JOINED},  # Airflow does not reach it
-    "tallinn": {"joined": "tallinn", "kubeconfig_days": 5, **JOINED},  # its credential ends, and nobody has a newer one
+    "tallinn": {"joined": "tallinn", **JOINED},  # its connection leads to another cluster
     "vienna": {"kubesphere": "v3.0.0"},  # cannot be joined to a host of 3.4
     "vilnius": {"joined": "vilnius", "role": "none"},  # is joined, has lost its role, and is paused
     "warsaw": {"joined": "warsaw", **JOINED},  # nobody has declared it
 }
 COUNTS = {"failed": 1, "unreachable": 1, "drifted": 1, "paused": 2, "undeclared": 1, "healthy": 25}
+PROVIDER = "Own data centre"
 TOWER = {"load_balancer": "139.198.110.23", "proxy_address": "http://139.198.110.23:8080"}
 
 
@@ -65,25 +66,40 @@ def members():
 
 @pytest.fixture(scope="module")
 def simulation(tmp_path_factory):
-    timing = {"queue": 0.1, "run": 2, "reload": 0.3, "sync": 0.1, "resync": 5, "kubelet": 0.05}
+    timing = {"queue": 0.1, "run": 2, "reload": 0.3, "sync": 0.5, "resync": 20, "kubelet": 0.1}
     scenario = {"timing": timing, "host": {"role": "host", **TOWER}, "members": members()}
     with Simulation(scenario, directory=tmp_path_factory.mktemp("clusters")) as running:
+        for cluster in running.clusters["host"].objects("clusters"):
+            name = cluster["metadata"]["name"]
+            if name != "host":
+                running.clusters["host"].edit("clusters", name, as_declared(name))
         yield running
+
+
+def description(name):
+    return f"Stores of line {len(name) % 5 + 1}"
+
+
+def as_declared(name):
+    """What the console would have written of what the inventory says of a member."""
+    labels = {"cluster.kubesphere.io/group": "production"}
+    annotations = {"kubesphere.io/description": description(name)}
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"provider": PROVIDER}}
 
 
 def declared(simulation):
     """The inventory: 30 members, each with what a person would write."""
     found = []
-    for number, name in enumerate(sorted([*HEALTHY, *ODD])):
+    for name in sorted([*HEALTHY, *ODD]):
         if name == "warsaw":
             continue
-        given = {"cluster": name, "member_conn_id": name, "description": f"Stores of line {number % 7 + 1}"}
+        given = {"cluster": name, "member_conn_id": name, "description": description(name)}
         if proxied(name):
             given["connection"] = "proxy"
         else:
             given["member_server"] = simulation.clusters[name].pod_server
         found.append(given | ({"paused": True} if name in ("sofia", "vilnius") else {}))
-    defaults = {"group": "production", "provider": "Own data centre"}
+    defaults = {"group": "production", "provider": PROVIDER}
     host = {"name": "europe", "host_conn_id": "host", "console": "https://console.example.com"}
     return {"version": 1, "defaults": defaults, "hosts": [{**host, "members": found}]}
 
@@ -92,6 +108,7 @@ def connections(simulation):
     found = copy.deepcopy(dict(simulation.connections))
     (cluster,) = found["stockholm"]["extra"]["kube_config"]["clusters"]
     cluster["cluster"]["server"] = "https://127.0.0.1:9"
+    found["tallinn"] = found["warsaw"]
     return found
 
 
