@@ -165,6 +165,8 @@ def test_thirty_members_are_seen_one_is_found_joined_followed_and_reported(airfl
     frame.locator("#only-failed").wait_for()
     assert counted(frame) == COUNTS
     assert frame.locator("#shown").inner_text() == "31 members"
+    why = frame.locator("tr.row", has_text="vienna").locator(".of-why").inner_text()
+    assert "has failed: Preflight stopped the join of vienna, nothing was written" in why
     picture.everywhere(seen.page, "fleet")
 
     frame.locator("#only-paused").click()
