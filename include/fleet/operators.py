@@ -142,7 +142,7 @@ def task_docs(page: str) -> dict[str, str]:
     """
     before = _TASKS.search(page)
     general = f"\n\n{before['general']}" if before else ""
-    docs = {}
+    docs: dict[str, str] = {}
     for found in _TASK.finditer(page):
         fails = found["fails"][0].upper() + found["fails"][1:]
         doc = f"{found['ids']} {found['does']}\n\n#### When this task fails\n\n{fails}{general}\n"

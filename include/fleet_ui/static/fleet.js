@@ -28,7 +28,7 @@ const shown = {
   data: null,
   text: asked.get("q") ?? "",
   host: asked.get("host") ?? "",
-  states: new Set(),
+  states: new Set(asked.getAll("state").filter((state) => STATES.includes(state))),
   order: "state",
   open: new Map(), // by host and cluster: what is known of an opened row, null until it is
 };
@@ -150,8 +150,8 @@ function drawNotices() {
 
 function drawStates() {
   const { counts } = shown.data;
-  const present = STATES.filter((state) => counts[state]);
-  by("bar").replaceChildren(...present.map((state) => {
+  const present = STATES.filter((state) => counts[state] || shown.states.has(state));
+  by("bar").replaceChildren(...present.filter((state) => counts[state]).map((state) => {
     const part = make("span", { class: `part ${state}`, title: `${counts[state]} ${state}` });
     part.style.flexGrow = counts[state];
     return part;
@@ -159,7 +159,7 @@ function drawStates() {
   by("states").replaceChildren(...present.map((state) => make(
     "button",
     { type: "button", id: `only-${state}`, class: `state ${state}`, "aria-pressed": String(shown.states.has(state)), onclick: () => toggle(state) },
-    make("span", { class: "count" }, String(counts[state])),
+    make("span", { class: "count" }, String(counts[state] ?? 0)),
     state,
   )));
 }
