@@ -159,6 +159,22 @@ def test_a_task_leads_to_its_member_and_says_what_to_do_when_it_fails(visit, add
     assert seen.page.url == f"{address}/plugin/fleet/fleet/page?host=europe&cluster=berlin-00"
 
 
+def test_the_graph_of_a_join_is_five_nodes_of_which_groups_open(visit, address, tokens, fleet, picture):
+    for theme in ("light", "dark"):
+        seen = visit(address, tokens["vera"], theme=theme)
+        seen.page.goto(f"{address}/dags/join_member_cluster/runs/join_berlin")
+        seen.page.get_by_role("button", name="Show Graph").click()
+        graph = seen.page.locator(".react-flow")
+        graph.get_by_text("end_turn").wait_for()
+        found = graph.locator(".react-flow__node").all_inner_texts()
+        titles = ("Check and plan", "Configure both clusters", "Connect", "verify_join", "end_turn")
+        assert [[title for title in titles if title in text] for text in found] == [[title] for title in titles]
+        picture(seen.page, f"graph-join-{theme}")
+        graph.get_by_text("+ 7 Tasks").click()
+        graph.get_by_text("prepare_kubeconfig").wait_for()
+        picture(seen.page, f"graph-join-open-{theme}")
+
+
 def test_the_page_follows_airflows_theme_at_once(visit, address, tokens, fleet):
     seen = visit(address, tokens["vera"], theme="light")
     frame = seen.fleet()
