@@ -58,7 +58,7 @@ ks-apiserver is not restarted: the installer does that (3.0), or it loads a chan
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Label, chain
+from airflow.sdk import DAG, Label, TaskGroup, chain
 
 from include.fleet.operators import (
     ConnectionBranchOperator,
@@ -67,6 +67,7 @@ from include.fleet.operators import (
     PreflightOperator,
     ProxyArmOperator,
     StepOperator,
+    explain_tasks,
     on_demand,
     opening,
     params,
@@ -83,25 +84,43 @@ with DAG(
     deadline=run_deadline(),
     params=params(),
     **on_demand(),
-):
-    preflight = PreflightOperator(task_id="preflight", in_turn=False)
-    take_turn = opening(
-        JOIN, subject="Join {{ params.cluster }} to its host ({{ params.connection }})", after=preflight
-    )
-    fetch_jwt = StepOperator(task_id="fetch_jwt")
-    configure_host = StepOperator(task_id="configure_host", earlier=["fetch_jwt"])
-    configure_member = StepOperator(task_id="configure_member", earlier=["fetch_jwt"])
-    wait_installer = StepOperator(task_id="wait_installer", long_after=["configure_host", "configure_member"])
-    choose_connection = ConnectionBranchOperator(
-        task_id="choose_connection",
-        arms={"direct": "prepare_kubeconfig", "proxy": "resolve_tower_address"},
-    )
-    resolve_tower_address = ProxyArmOperator(task_id="resolve_tower_address")
-    prepare_kubeconfig = StepOperator(task_id="prepare_kubeconfig")
-    import_cluster = StepOperator(task_id="import_cluster", trigger_rule="none_failed_min_one_success")
-    deploy_agent = StepOperator(task_id="deploy_agent")
-    hand_over = HandOverOperator(task_id="hand_over")
-    wait_agent_ready = StepOperator(task_id="wait_agent_ready", trigger_rule="none_failed")
+) as dag:
+    with TaskGroup(
+        "check",
+        group_display_name="Check and plan",
+        prefix_group_id=False,
+        tooltip="Look at both clusters, show what would be written, ask if that is wanted, and take the turn",
+    ):
+        preflight = PreflightOperator(task_id="preflight", in_turn=False)
+        take_turn = opening(
+            JOIN, subject="Join {{ params.cluster }} to its host ({{ params.connection }})", after=preflight
+        )
+    with TaskGroup(
+        "configure",
+        group_display_name="Configure both clusters",
+        prefix_group_id=False,
+        tooltip="Give the member its role and the host's jwtSecret, and wait for ks-installer",
+    ):
+        fetch_jwt = StepOperator(task_id="fetch_jwt")
+        configure_host = StepOperator(task_id="configure_host", earlier=["fetch_jwt"])
+        configure_member = StepOperator(task_id="configure_member", earlier=["fetch_jwt"])
+        wait_installer = StepOperator(task_id="wait_installer", long_after=["configure_host", "configure_member"])
+    with TaskGroup(
+        "connect",
+        group_display_name="Connect",
+        prefix_group_id=False,
+        tooltip="Make the Cluster on the host, direct or by proxy with an agent, and wait until it is Ready",
+    ):
+        choose_connection = ConnectionBranchOperator(
+            task_id="choose_connection",
+            arms={"direct": "prepare_kubeconfig", "proxy": "resolve_tower_address"},
+        )
+        resolve_tower_address = ProxyArmOperator(task_id="resolve_tower_address")
+        prepare_kubeconfig = StepOperator(task_id="prepare_kubeconfig")
+        import_cluster = StepOperator(task_id="import_cluster", trigger_rule="none_failed_min_one_success")
+        deploy_agent = StepOperator(task_id="deploy_agent")
+        hand_over = HandOverOperator(task_id="hand_over")
+        wait_agent_ready = StepOperator(task_id="wait_agent_ready", trigger_rule="none_failed")
     verify_join = StepOperator(
         task_id="verify_join",
         earlier=[
@@ -133,3 +152,4 @@ with DAG(
     import_cluster >> wait_agent_ready
     # A run that fails early must not let the next one in while one of its tasks is still at work.
     chain([configure_host, configure_member, verify_join], end_turn)
+    explain_tasks(dag)

@@ -36,12 +36,13 @@ The last error of its log says what was tried, on which object of which cluster,
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, TaskGroup, chain
 
 from include.fleet import leave_conf
 from include.fleet.operators import (
     EndTurnOperator,
     StepOperator,
+    explain_tasks,
     on_demand,
     opening,
     params,
@@ -58,11 +59,23 @@ with DAG(
     deadline=run_deadline("left in time"),
     params=params(leave_conf.SCHEMA),
     **on_demand(),
-):
-    take_turn = opening(LEAVE, subject="Take {{ params.cluster }} out of its host")
+) as dag:
+    with TaskGroup(
+        "check",
+        group_display_name="Check and plan",
+        prefix_group_id=False,
+        tooltip="Show what would be deleted and changed, ask if that is wanted, and take the turn",
+    ):
+        take_turn = opening(LEAVE, subject="Take {{ params.cluster }} out of its host")
     remove_cluster = StepOperator(task_id="remove_cluster", work=LEAVE)
-    clean_member = StepOperator(task_id="clean_member", work=LEAVE)
-    restore_member = StepOperator(task_id="restore_member", work=LEAVE)
+    with TaskGroup(
+        "give_back",
+        group_display_name="Give the member back",
+        prefix_group_id=False,
+        tooltip="Take off the member what the membership has brought, and bring back what stood before it",
+    ):
+        clean_member = StepOperator(task_id="clean_member", work=LEAVE)
+        restore_member = StepOperator(task_id="restore_member", work=LEAVE)
     verify_leave = StepOperator(
         task_id="verify_leave",
         work=LEAVE,
@@ -71,3 +84,4 @@ with DAG(
     end_turn = EndTurnOperator(task_id="end_turn", work=LEAVE).as_teardown(setups=take_turn)
 
     chain(take_turn, remove_cluster, clean_member, restore_member, verify_leave, end_turn)
+    explain_tasks(dag)

@@ -14,10 +14,12 @@ Every 10 minutes (`AIRFLOW__FLEET__RECONCILE_SCHEDULE`), and within seconds afte
 
 #### What it does
 
+The last error of a task's log says what was tried and what to do. A reconcile that has failed need not be cleared: the next one looks anew.
+
 - **observe_fleet** asks each host six questions and each member three, all at the same time, and writes nothing. *Fails:* the inventory has problems; the log lists every one with its line.
-- **decide** compares with the last record, leaves a new one (XCom `record`), and picks what to start. The log has one line for each member that is not well: why, what waits for what, and what to do.
-- **start_runs** starts a run for each repair. A run has an id made from the member, what has drifted and the number of the try: the same repair never runs twice.
-- **report** tells the sum, and deletes records older than the last 100 (`AIRFLOW__FLEET__RECORDS_KEPT`).
+- **decide** compares with the last record, leaves a new one (XCom `record`), and picks what to start. The log has one line for each member that is not well: why, what waits for what, and what to do. *Fails:* Airflow does not keep the record, most often because of its database or its XCom backend. Nothing was started.
+- **start_runs** starts a run for each repair. A run has an id made from the member, what has drifted and the number of the try: the same repair never runs twice. Its note says why. *Fails:* Airflow does not have the DAG of a repair, or its API does not answer. The next reconcile starts what was not started.
+- **report** tells the sum, and deletes records older than the last 100 (`AIRFLOW__FLEET__RECORDS_KEPT`). *Fails:* Airflow's API does not answer. The record and the repairs stand.
 
 #### What it is careful about
 
@@ -34,6 +36,7 @@ from __future__ import annotations
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, chain
 
+from include.fleet.operators import explain_tasks
 from include.fleet.reconciling import (
     DecideOperator,
     ObserveFleetOperator,
@@ -54,17 +57,18 @@ with DAG(
     tags=["kubesphere", "multicluster"],
     default_args={"owner": "platform"},
     params=params(),
-):
+) as dag:
     observe_fleet = ObserveFleetOperator(task_id="observe_fleet")
     decide = DecideOperator(task_id="decide", observed_by="observe_fleet")
     start_runs = TriggerDagRunOperator.partial(
         task_id="start_runs",
         logical_date=None,
         skip_when_already_exists=True,
-        map_index_template="{{ task.conf['cluster'] }}",
+        map_index_template="{{ task.conf['cluster'] }} ({{ task.conf['host_conn_id'] }})",
     ).expand_kwargs(decide.output)
     report = ReportFleetOperator(
         task_id="report", observed_by="observe_fleet", decided_by="decide", trigger_rule="none_failed"
     )
 
     chain(observe_fleet, decide, start_runs, report)
+    explain_tasks(dag)

@@ -28,17 +28,18 @@ The last error of its log says what was tried, on which object of which cluster,
 - **take_turn** waits for other runs that change the host or a member, and keeps them out. *Fails:* the log names the run that it waited for, or what has changed since the plan.
 - **rotate** waits until every ks-installer is idle, patches the host and with its answer all members, and waits for all of them together. A member that fails stops no other. *Fails:* the host's own ks-installer; its telling lines are in the log.
 - **verify_rotation** proves each member by a request that the host forwards with the new secret, and deletes `next-jwt-secret`. *Fails:* the log names each member that does not follow, and why. The others work; `reconcile_fleet` gives the rest the new secret when they can take it.
-- **end_turn** lets other runs in, however this one has ended.
+- **end_turn** lets other runs in, however this one has ended. *Fails:* a cluster does not answer. Other runs get in when this one's Leases have run out, within five minutes.
 """
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG, TaskGroup, chain
 
 from include.fleet import rotation_conf
 from include.fleet.operators import (
     EndTurnOperator,
     StepOperator,
+    explain_tasks,
     on_demand,
     opening,
     params,
@@ -55,10 +56,17 @@ with DAG(
     deadline=run_deadline("rotated in time"),
     params=params(rotation_conf.SCHEMA),
     **on_demand(at_once=8),
-):
-    take_turn = opening(ROTATION, subject="Rotate the jwtSecret of {{ params.host }}: everybody is logged out")
+) as dag:
+    with TaskGroup(
+        "check",
+        group_display_name="Check and plan",
+        prefix_group_id=False,
+        tooltip="Look at all clusters, show what would change, ask a person, and take the turns",
+    ):
+        take_turn = opening(ROTATION, subject="Rotate the jwtSecret of {{ params.host }}: everybody is logged out")
     rotate = StepOperator(task_id="rotate", work=ROTATION)
     verify_rotation = StepOperator(task_id="verify_rotation", work=ROTATION, earlier=["plan", "take_turn", "rotate"])
     end_turn = EndTurnOperator(task_id="end_turn", work=ROTATION, earlier=["take_turn"]).as_teardown(setups=take_turn)
 
     chain(take_turn, rotate, verify_rotation, end_turn)
+    explain_tasks(dag)

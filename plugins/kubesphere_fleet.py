@@ -1,7 +1,7 @@
 """The fleet in Airflow's UI: this says what there is and where; `include.fleet_ui` has it.
 
-Airflow loads this file in every process, each task's included: the app, with all that it imports, is made where the API
-server asks for it.
+Airflow loads this file in every process, each task's included: the app and the links, with all that they import, are
+made where the API server asks for them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class FleetPlugin(AirflowPlugin):
-    """The fleet page in the navigation, and a report as a tab of each run."""
+    """The fleet page in the navigation, the card on Airflow's home, a report as a tab of each run, links from tasks."""
 
     name = "kubesphere_fleet"
     # Relative to Airflow's own address, which may have a path.
@@ -36,6 +36,17 @@ class FleetPlugin(AirflowPlugin):
             "icon_dark_mode": "fleet/icon-dark.svg",
         },
     ]
+    react_apps = [
+        {"name": "Fleet card", "bundle_url": "fleet/card.js", "destination": "dashboard", "url_route": "fleet_card"}
+    ]
+
+    @functools.cached_property
+    def operator_extra_links(self) -> list[Any]:  # type: ignore[override]  # Airflow only reads it
+        """The links, made when they are first asked for: by the API server, never by a task."""
+        from include.fleet import operators, reconciling
+        from include.fleet_ui import links
+
+        return [*links.buttons(anywhere=reconciling, on_hosts=operators)]
 
     @functools.cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # Airflow only reads it

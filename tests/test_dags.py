@@ -87,10 +87,68 @@ def test_a_rotation_plans_takes_its_turns_changes_proves_and_lets_others_in(dagb
 
 
 @pytest.mark.parametrize("dag_id", DAGS)
-def test_the_page_of_a_dag_names_every_task(dagbag, dag_id):
+def test_the_page_of_a_dag_says_of_each_task_and_of_nothing_else_why_it_fails(dagbag, dag_id):
+    from include.fleet import operators
+
     dag = dagbag.dags[dag_id]
-    for task_id in dag.task_ids:
-        assert f"**{task_id}**" in dag.doc_md
+    assert set(operators.task_docs(dag.doc_md)) == set(dag.task_ids)
+    marked = [line for line in dag.doc_md.splitlines() if line.startswith("- **") and "*Fail" in line]
+    assert sum(line.split("*Fail")[0].count("**") // 2 for line in marked) == len(dag.task_ids)
+
+
+@pytest.mark.parametrize("dag_id", DAGS)
+def test_each_task_has_its_own_documentation_in_what_airflow_keeps_of_the_dag(dagbag, dag_id):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    kept = DagSerialization.from_dict(DagSerialization.to_dict(dagbag.dags[dag_id]))
+    for task_id, task in kept.task_dict.items():
+        about, _, why = task.doc_md.partition("#### When this task fails")
+        assert f"**{task_id}**" in about
+        assert "The last error of " in why
+
+
+def test_two_tasks_that_share_a_bullet_have_the_same_documentation(dag):
+    assert dag.get_task("configure_host").doc_md == dag.get_task("configure_member").doc_md
+    assert dag.get_task("fetch_jwt").doc_md == (
+        "**fetch_jwt** finds the host's jwtSecret; keeps a reference and a fingerprint.\n\n"
+        "#### When this task fails\n\n"
+        "Is KubeSphere finished on the host?\n\n"
+        "The last error of its log says what was tried, on which object of which cluster, what the server said, and "
+        "what to do. Its last line, and XCom `diagnosis`, say what is most likely wrong, by what evidence, and the "
+        "next step; where no known cause fits, they show what was seen. Mend the cause, then clear the task: it begins "
+        "with what it finds.\n"
+    )
+
+
+OPENING = ["approve_plan", "plan", "take_turn"]
+CONNECTING = [
+    "choose_connection",
+    "deploy_agent",
+    "hand_over",
+    "import_cluster",
+    "prepare_kubeconfig",
+    "resolve_tower_address",
+    "wait_agent_ready",
+]
+CONFIGURING = ["configure_host", "configure_member", "fetch_jwt", "wait_installer"]
+GROUPS = {
+    "join_member_cluster": {
+        "check": sorted([*OPENING, "preflight"]),
+        "configure": CONFIGURING,
+        "connect": CONNECTING,
+    },
+    "leave_member_cluster": {"check": OPENING, "give_back": ["clean_member", "restore_member"]},
+    "rotate_jwt_secret": {"check": OPENING},
+    "reconcile_fleet": {},
+}
+
+
+@pytest.mark.parametrize("dag_id", DAGS)
+def test_tasks_are_in_groups_whose_names_are_no_part_of_their_ids(dagbag, dag_id):
+    dag = dagbag.dags[dag_id]
+    groups = {group_id: group for group_id, group in dag.task_group.children.items() if group_id not in dag.task_ids}
+    assert {group_id: sorted(group.children) for group_id, group in groups.items()} == GROUPS[dag_id]
+    assert all(group.tooltip and group.group_display_name for group in groups.values())
 
 
 @pytest.mark.parametrize(

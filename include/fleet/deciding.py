@@ -120,6 +120,19 @@ def _host(
     return {**told, "findings": findings, "members": sorted(rows, key=lambda row: row["cluster"]), "actions": actions}
 
 
+def note(action: Mapping[str, Any], *, by: str) -> str:
+    """Return why a run of an action was started, as its note in Airflow; *by* is the id of the reconcile."""
+    does = "Takes {cluster} out of" if action["dag_id"] == LEAVE_DAG else "Joins {cluster} to"
+    first = " It goes first; others that are alike wait for it." if action["canary"] else ""
+    why = " ".join(action["reasons"])
+    told = why if len(why) <= _LONGEST_REASON else f"{why[: _LONGEST_REASON - 1].rstrip()}…"
+    return f"{does.format(**action)} host {action['host']}. Why: {told}{first} Started by reconcile {by}."
+
+
+_LONGEST_REASON = 500
+"""Characters of a note for the reasons: Airflow keeps 1,000 in all."""
+
+
 def _unseen(member: Mapping[str, Any], former: Row | None, why: str, known: Known, *, now: datetime.datetime) -> Row:
     row = {**_row(member, former, known, now=now), "drift": (former or {}).get("drift", [])}
     return _stated(row, former, "unreachable", f"Its host cluster is not reached: {why}", "", now=now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 import socket
 import time
 from collections.abc import Iterable, Mapping
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from airflow.providers.standard.operators.branch import BranchMixIn
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.providers.standard.utils.skipmixin import SkipMixin
-from airflow.sdk import BaseOperator, BaseXCom, Param, RetryDecision, RetryPolicy, TriggerRule, chain
+from airflow.sdk import DAG, BaseOperator, BaseXCom, Param, RetryDecision, RetryPolicy, TriggerRule, chain
 from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
@@ -121,6 +123,36 @@ def on_demand(*, at_once: int = 32) -> dict[str, Any]:
         "tags": ["kubesphere", "multicluster"],
         "default_args": {"owner": "platform"},
     }
+
+
+_TASKS = re.compile(r"^(?P<general>[^\n]+)\n\n(?=- \*\*\w+\*\*[^\n]* \*Fails?:\*)", re.MULTILINE)
+_TASK = re.compile(r"^- (?P<ids>(?:\*\*\w+\*\*(?:, )?)+) (?P<does>.+) \*Fails?:\* (?P<fails>.+)$", re.MULTILINE)
+
+
+def task_docs(page: str) -> dict[str, str]:
+    """Return what the page of a DAG says of each task, by task id, in Markdown.
+
+    A task has a bullet there: its id in bold, what it does, `*Fails:*`, and why and what to do then. Two tasks may
+    share one. The paragraph before these bullets holds for all of them.
+    """
+    before = _TASKS.search(page)
+    general = f"\n\n{before['general']}" if before else ""
+    docs: dict[str, str] = {}
+    for found in _TASK.finditer(page):
+        fails = found["fails"][0].upper() + found["fails"][1:]
+        doc = f"{found['ids']} {found['does']}\n\n#### When this task fails\n\n{fails}{general}\n"
+        docs |= dict.fromkeys(re.findall(r"\w+", found["ids"]), doc)
+    return docs
+
+
+def explain_tasks(dag: DAG) -> None:
+    """Give each task of a DAG, as its own documentation, what the DAG's page says of it."""
+    docs = task_docs(dag.doc_md or "")
+    for task in dag.tasks:
+        if isinstance(task, MappedOperator):
+            task.partial_kwargs["doc_md"] = docs.get(task.task_id)
+        else:
+            task.doc_md = docs.get(task.task_id)
 
 
 class StepOperator(BaseOperator):

@@ -125,7 +125,12 @@ class DecideOperator(BaseOperator):
         if record["dry_run"]:
             return []
         return [
-            {"trigger_dag_id": action["dag_id"], "trigger_run_id": action["run_id"], "conf": action["conf"]}
+            {
+                "trigger_dag_id": action["dag_id"],
+                "trigger_run_id": action["run_id"],
+                "conf": action["conf"],
+                "note": deciding.note(action, by=ti.run_id),
+            }
             for action in record["actions"]
         ]
 

@@ -2,8 +2,9 @@
 
 - `view.py` makes what the page shows out of a record and of runs. Pure.
 - `stored.py` reads both from Airflow's own database.
+- `links.py` has the buttons on the pages of tasks.
 - `app.py` says who may see what, and has the routes.
-- `static/` is the page: HTML, one script, one style sheet, as they are; there is no build step.
+- `static/` is the page, and with `card.js` the card on Airflow's home: files as they are; there is no build step.
 
 It runs in Airflow's API server. Nothing here asks a cluster, or writes anything: runs are started through Airflow's own
 REST API, with the rights of whoever looks at the page.

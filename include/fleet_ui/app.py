@@ -19,7 +19,7 @@ from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
 from airflow.models.dag import DagModel
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse
 
 from include.fleet_ui import report, stored, view
 
@@ -30,7 +30,7 @@ _FILES = {
     "fleet.css": ("fleet.css", "text/css; charset=utf-8"),
     **{
         name: (name, "text/javascript; charset=utf-8")
-        for name in ("airflow.js", "fleet.js", "form.js", "report.js", "timeline.js")
+        for name in ("airflow.js", "card.js", "fleet.js", "form.js", "report.js", "timeline.js")
     },
     "icon.svg": ("icon.svg", "image/svg+xml"),
     "icon-dark.svg": ("icon-dark.svg", "image/svg+xml"),
@@ -68,15 +68,39 @@ async def _with_headers(request: Request, answer: Callable[[Request], Awaitable[
 @router.get("/data", dependencies=[_READS_RECORD])
 def data(user: GetUserDep, session: SessionDep) -> Response:
     """Return what the page shows before a row is opened."""
-    sees_reconciles = _may(user, "GET", view.RECONCILE_DAG, DagAccessEntity.RUN)
-    found = view.Stored(
-        now=datetime.datetime.now(datetime.UTC),
-        document=stored.document(session),
-        reconciling=stored.reconciling(session) if sees_reconciles else view.Reconciling(known=True),
-        runs=stored.newest_runs(session, _readable(user)),
-    )
+    found = _found(user, session)
     may = {verb: _may(user, "POST", dag_id, DagAccessEntity.RUN) for verb, dag_id in view.VERBS.items()}
     return JSONResponse(view.overview(found, may=may))
+
+
+@router.get("/summary", dependencies=[_READS_RECORD])
+def summary(user: GetUserDep, session: SessionDep) -> Response:
+    """Return what the card on Airflow's home shows."""
+    return JSONResponse(view.summary(_found(user, session)))
+
+
+@router.get("/of-run", dependencies=[_READS_RECORD])
+def of_run(request: Request, user: GetUserDep, session: SessionDep, dag_id: str, run_id: str) -> Response:
+    """Lead to the fleet page, at what a run is about: its member, its host, or the whole fleet."""
+    place = _place(user, session, dag_id, run_id)
+    # Behind its own page of a plugin Airflow takes the whole path of what it is to show, with the one that it is under.
+    shown = f"{request.scope['root_path']}/page?{place.query}" if place else ""
+    return RedirectResponse(f"../plugin/fleet{shown}")
+
+
+@router.get("/console-of-run", dependencies=[_READS_RECORD])
+def console_of_run(user: GetUserDep, session: SessionDep, dag_id: str, run_id: str) -> Response:
+    """Lead to the page of a run's cluster in the KubeSphere console of its host; 404 where none is known."""
+    place = _place(user, session, dag_id, run_id)
+    if place is None:
+        return PlainTextResponse(f"The run {run_id} of {dag_id} is about no host cluster.", 404)
+    if not place.console_page:
+        return PlainTextResponse(
+            f"The address of the KubeSphere console of host {place.host} is not known here. Write it in the inventory, "
+            "at this host, as console: https://ADDRESS[:PORT]. The link works after the next reconcile.",
+            404,
+        )
+    return RedirectResponse(place.console_page)
 
 
 @router.get("/member", dependencies=[_READS_RECORD])
@@ -127,6 +151,27 @@ def file(name: str) -> Response:
         raise HTTPException(404, "Not found")
     path, kind = _FILES[name]
     return FileResponse(_STATIC / path, media_type=kind)
+
+
+def _found(user: BaseUser, session: SessionDep) -> view.Stored:
+    """Return what there is and the user may read."""
+    sees_reconciles = _may(user, "GET", view.RECONCILE_DAG, DagAccessEntity.RUN)
+    return view.Stored(
+        now=datetime.datetime.now(datetime.UTC),
+        document=stored.document(session),
+        reconciling=stored.reconciling(session) if sees_reconciles else view.Reconciling(known=True),
+        runs=stored.newest_runs(session, _readable(user)),
+    )
+
+
+def _place(user: BaseUser, session: SessionDep, dag_id: str, run_id: str) -> view.Place | None:
+    """Return what a run is about, None if it is about no host; 403 and 404 as Airflow's REST API has them."""
+    if dag_id not in report.DAGS or not _may(user, "GET", dag_id, DagAccessEntity.RUN):
+        raise HTTPException(403, "Forbidden")
+    conf = stored.conf(session, dag_id, run_id)
+    if conf is None:
+        raise HTTPException(404, f"There is no run {run_id!r} of {dag_id!r}.")
+    return view.place(stored.document(session), conf)
 
 
 def _readable(user: BaseUser) -> list[str]:

@@ -84,6 +84,12 @@ def runs_of(session: Session, dag_ids: Sequence[str], *, host: str, cluster: str
     return _runs(session, select(*_COLUMNS, *_MORE_COLUMNS).where(of_it).limit(_HISTORY))
 
 
+def conf(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | None:
+    """Return the conf of a run, None if there is no such run."""
+    found = session.execute(select(DagRun.conf).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+    return (found[0] or {}) if found else None
+
+
 def phases(session: Session, run: view.Run) -> list[view.Phase]:
     """Return the tasks of a run."""
     found = session.execute(

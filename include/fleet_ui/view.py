@@ -6,10 +6,12 @@ Pure. The record has its form in `include.fleet.records`; what leaves here is JS
 from __future__ import annotations
 
 import datetime
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from include.fleet import deciding, records
 
@@ -21,6 +23,10 @@ WORKING_DAGS = (deciding.JOIN_DAG, deciding.LEAVE_DAG)
 """DAGs whose runs change a member."""
 VERBS = {"join": deciding.JOIN_DAG, "leave": deciding.LEAVE_DAG, "reconcile": RECONCILE_DAG}
 """What the page offers to start, and the DAG that does it."""
+WORST_FIRST = ("failed", "unreachable", "drifted", "leaving", "joining", "undeclared", "paused", "left", "healthy")
+"""States in the order in which people look at them; the page has the same."""
+ALWAYS_COUNTED = ("failed", "drifted", "joining", "healthy")
+"""States that the card counts also where no member is in them."""
 
 _GRACE = datetime.timedelta(minutes=5)
 """So long after it was due a reconcile is late."""
@@ -109,6 +115,102 @@ def overview(stored: Stored, *, may: Mapping[str, bool]) -> dict[str, Any]:
         "counts": dict(Counter(row["state"] for host in hosts for row in host["members"])),
         "hosts": hosts,
     }
+
+
+def summary(stored: Stored) -> dict[str, Any]:
+    """Return what the card on Airflow's home shows: the counts, the worst first, and one reason of the worst.
+
+    The same numbers as on the page, a few hundred bytes however many members there are.
+    """
+    shown = overview(stored, may={})
+    counts = {state: shown["counts"].get(state, 0) for state in WORST_FIRST}
+    return {
+        "now": shown["now"],
+        "observed_at": shown["record"]["observed_at"] if shown["record"] else None,
+        "nothing": shown["nothing"],
+        "stale": shown["stale"],
+        "counts": {state: count for state, count in counts.items() if count or state in ALWAYS_COUNTED},
+        "worst": _worst(shown["hosts"]),
+    }
+
+
+_LONGEST_REASON = 200
+"""Characters of a sentence on the card; the page has the whole."""
+_TROUBLED = ("failed", "unreachable", "drifted")
+"""States of a member of which the card tells why it is in them."""
+
+
+def _worst(hosts: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
+    """Return what to look at first: what is wrong with a whole host, else the worst member, longest in its state."""
+    for host in hosts:
+        for found in host["findings"]:
+            return {"host": host["name"], "cluster": "", "state": "failed", "sentence": _cut(found["sentence"])}
+    rows = [
+        (WORST_FIRST.index(row["state"]), row["since"] or "", host["name"], row)
+        for host in hosts
+        for row in host["members"]
+        if row["state"] in _TROUBLED
+    ]
+    if not rows:
+        return None
+    _, _, name, row = min(rows, key=lambda each: each[:3])
+    return {"host": name, "cluster": row["cluster"], "state": row["state"], "sentence": _cut(row["sentence"])}
+
+
+def _cut(sentence: str) -> str:
+    return sentence if len(sentence) <= _LONGEST_REASON else f"{sentence[: _LONGEST_REASON - 1].rstrip()}…"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a run is about, and where people look at it."""
+
+    host: str
+    """Name of the host in the inventory; the id of its connection where no record tells its name."""
+    cluster: str = ""
+    """Of one member; empty for all of the host."""
+    console: str = ""
+    """Address of the host's KubeSphere console, "" if the record has none that a link may lead to."""
+
+    @property
+    def query(self) -> str:
+        """What the fleet page is asked for there."""
+        asked = {"host": self.host, "cluster": self.cluster}
+        return urlencode({key: value for key, value in asked.items() if value})
+
+    @property
+    def console_page(self) -> str:
+        """The page of the cluster, or of all clusters, in the console; "" without a console."""
+        if not self.console:
+            return ""
+        return (
+            f"{self.console}/clusters/{quote(self.cluster, safe='')}/overview"
+            if self.cluster
+            else f"{self.console}/clusters"
+        )
+
+
+def place(document: Any, conf: Mapping[str, Any]) -> Place | None:
+    """Return what a run of this conf is about, None if it is about no host.
+
+    Of the conf only names are taken. An address comes from the record alone.
+    """
+    record = records.usable(document if isinstance(document, dict) else None)
+    key, asked = ("conn_id", conf.get("host_conn_id")) if conf.get("host_conn_id") else ("name", conf.get("host"))
+    if not isinstance(asked, str) or not asked:
+        return None
+    cluster = conf.get("cluster")
+    found = next((host for host in record["hosts"] if host[key] == asked), None) if record else None
+    return Place(
+        host=found["name"] if found else asked,
+        cluster=cluster if isinstance(cluster, str) else "",
+        console=_web_address(found["console"]) if found else "",
+    )
+
+
+def _web_address(console: str | None) -> str:
+    """Return an address if it is one of a web site and no more than that, else ""."""
+    return console if console and re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+", console) else ""
 
 
 _OF_RECORD = ("run_id", "observed_at", "recorded_at", "partial", "dry_run", "inventory", "seconds")

@@ -519,3 +519,24 @@ UNKNOWN = {"cause": "unknown", "sentence": "No known cause fits.", "next": ""}
 )
 def test_why_a_run_has_failed_is_its_likely_cause_or_else_its_own_words(told, why):
     assert deciding.why(told) == why
+
+
+def test_the_note_of_a_run_names_member_host_and_every_drift(reconcile):
+    (action,) = reconcile(host(member("m1", drift(), drift("labels"))))["actions"]
+    assert deciding.note(action, by="scheduled__1") == (
+        "Joins m1 to host europe. Why: role has drifted. labels has drifted. Started by reconcile scheduled__1."
+    )
+
+
+def test_the_note_of_a_run_says_that_its_member_leaves_and_that_it_goes_first():
+    action = {"host": "europe", "cluster": "m1", "dag_id": deciding.LEAVE_DAG, "reasons": ["It is another one."]}
+    assert deciding.note({**action, "canary": True}, by="r1") == (
+        "Takes m1 out of host europe. Why: It is another one. It goes first; others that are alike wait for it. "
+        "Started by reconcile r1."
+    )
+
+
+def test_a_note_is_no_longer_than_airflow_keeps():
+    """With the longest names that Kubernetes, the inventory and Airflow take."""
+    action = {"host": "h" * 63, "cluster": "c" * 60, "dag_id": deciding.JOIN_DAG, "canary": True}
+    assert len(deciding.note({**action, "reasons": ["x" * 2000]}, by="r" * 250)) <= 1000

@@ -120,6 +120,26 @@ def test_what_is_missing_is_joined_and_then_nothing_is_left_to_do(airflow, simul
     assert written(simulation) == before
 
 
+def test_a_run_that_a_reconcile_has_started_says_why_and_its_tasks_lead_to_its_member(airflow):
+    (run,) = [run for run in runs(airflow, JOIN) if run["conf"]["cluster"] == "m2"]
+    assert re.fullmatch(
+        r"Joins m2 to host europe\. Why: The host has no Cluster m2\. .*Started by reconcile manual__\S+\.", run["note"]
+    ), run["note"]
+    (label,) = {
+        task["rendered_map_index"]
+        for each in runs(airflow)
+        for task in airflow.task_instances(DAG, run_id=each["dag_run_id"])
+        if task["task_id"] == "start_runs" and task["state"] == "success"
+    }
+    assert label == "m2 (host)"
+    path = f"dags/{JOIN}/dagRuns/{run['dag_run_id']}/taskInstances"
+    for task_id in ("preflight", "approve_plan", "choose_connection", "hand_over", "wait_agent_ready", "end_turn"):
+        links = airflow.get(f"{path}/{task_id}/links")["extra_links"]
+        assert set(links) == {"Fleet page", "KubeSphere console"}
+        led = airflow.client.get(f"/{links['Fleet page']}")
+        assert led.headers["location"] == "../plugin/fleet/fleet/page?host=europe&cluster=m2"
+
+
 def written(simulation):
     """What the product has written so far, by cluster."""
     return {name: evidence.writes(cluster) for name, cluster in simulation.clusters.items()}

@@ -19,7 +19,13 @@ DAGS = report.DAGS
 
 
 @pytest.fixture(scope="module")
-def address(airflow_database, dagbag, tmp_path_factory):
+def base_path():
+    """The path that Airflow is under, with slashes; a module may have another."""
+    return "/"
+
+
+@pytest.fixture(scope="module")
+def address(airflow_database, dagbag, base_path, tmp_path_factory):
     """The address of the API server."""
     from airflow.dag_processing.dagbag import sync_bag_to_db
 
@@ -30,10 +36,12 @@ def address(airflow_database, dagbag, tmp_path_factory):
         patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", users)
         patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
         patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "for these tests alone, and long enough for the algorithm" * 2)
+        # Airflow reads `[api] base_url` once, when it is imported.
+        patch.setattr("airflow.api_fastapi.app.API_ROOT_PATH", base_path)
         _sync(dagbag, sync_bag_to_db)
         listening.bind(("127.0.0.1", 0))
         with _serving(listening):
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}{base_path}".rstrip("/")
 
 
 def _sync(dagbag, sync_bag_to_db):

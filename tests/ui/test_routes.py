@@ -7,33 +7,39 @@ import re
 import pytest
 
 from include.fleet import deciding
+from include.fleet_ui import view
 from tests.ui import fleets
 
-SCRIPTS = ("airflow.js", "fleet.js", "form.js", "report.js", "timeline.js")
+SCRIPTS = ("airflow.js", "card.js", "fleet.js", "form.js", "report.js", "timeline.js")
 FILES = ("page", "run", "fleet.css", *SCRIPTS, "icon.svg", "icon-dark.svg")
+RUN = "dag_id=join_member_cluster&run_id=link"
 READING = (
     "data",
+    "summary",
     "member?host=europe&cluster=berlin-00",
     "report?dag_id=reconcile_fleet&run_id=reconcile-1",
     *FILES,
 )
+LEADING = (f"of-run?{RUN}", f"console-of-run?{RUN}")
 WRITING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 @pytest.fixture
 def fleet(remember):
     remember.record(fleets.mixed())
+    remember.run("join_member_cluster", "link", "success", conf={"cluster": "berlin-07", "host_conn_id": "ks_host"})
     return remember
 
 
 def test_every_route_and_every_file_is_walked_here(airflow_database, static):
     from include.fleet_ui import app
 
-    assert {route.path for route in app.create().routes} == {"/data", "/member", "/report", "/{name}"}
+    walked = {f"/{path.partition('?')[0]}" for path in (*READING, *LEADING)} - {f"/{name}" for name in FILES}
+    assert {route.path for route in app.create().routes} == {*walked, "/{name}"}
     assert {path.name for path in static.iterdir()} == {"fleet.html", "report.html", *FILES} - {"page", "run"}
 
 
-@pytest.mark.parametrize("path", READING)
+@pytest.mark.parametrize("path", [*READING, *LEADING])
 def test_nobody_gets_anything_without_signing_in(client, fleet, path):
     response = client[None].get(f"/fleet/{path}")
     assert response.status_code == 401
@@ -55,7 +61,7 @@ def test_whoever_may_read_the_dags_sees_the_page(client, fleet, path, user):
 @pytest.mark.parametrize("user", [None, "vera", "otto"])
 @pytest.mark.parametrize("method", WRITING)
 def test_no_route_writes(client, fleet, method, user):
-    for path in READING:
+    for path in (*READING, *LEADING):
         assert client[user].request(method, f"/fleet/{path}").status_code == 405
 
 
@@ -119,10 +125,11 @@ def test_what_a_user_may_not_read_in_airflow_is_not_read_here_either(client, fle
     assert client["vera"].get("/fleet/member", params=asked).status_code == 403
     report = {"dag_id": "join_member_cluster", "run_id": "j1"}
     assert client["vera"].get("/fleet/report", params=report).status_code == 403
+    assert client["vera"].get("/fleet/summary").status_code == 403
 
 
 def test_every_answer_says_what_the_page_may_load_and_that_nobody_may_keep_it(client, fleet):
-    for path in (*READING, "nothing", "member"):
+    for path in (*READING, *LEADING, "nothing", "member"):
         headers = client["vera"].get(f"/fleet/{path}").headers
         policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
         assert policy.pop("default-src") == "'none'"
@@ -229,3 +236,121 @@ def test_the_newest_record_is_shown(client, remember):
     remember.record(fleets.mixed(12) | {"run_id": "newer"}, at=now)
     remember.record(fleets.mixed(12) | {"run_id": "older"}, at=now - datetime.timedelta(minutes=10))
     assert json.loads(client["vera"].get("/fleet/data").text)["record"]["run_id"] == "newer"
+
+
+def test_the_card_has_the_numbers_of_the_page_the_worst_first_and_one_reason(client, fleet):
+    shown, page = client["vera"].get("/fleet/summary").json(), client["vera"].get("/fleet/data").json()
+    assert shown["counts"] == page["counts"]
+    assert list(shown["counts"]) == [state for state in view.WORST_FIRST if state in page["counts"]]
+    assert shown["observed_at"] == page["record"]["observed_at"]
+    assert shown["worst"] == {
+        "host": "asia",
+        "cluster": "",
+        "state": "failed",
+        "sentence": "Deployment ks-controller-manager on the host has no Pod that is available.",
+    }
+
+
+def test_the_card_of_a_thousand_members_takes_a_few_hundred_bytes(client, remember):
+    remember.record(fleets.mixed(1000))
+    sent = client["vera"].get("/fleet/summary")
+    assert sum(sent.json()["counts"].values()) == 1002
+    assert len(sent.content) < 700
+
+
+def test_the_card_of_whoever_may_read_no_runs_has_what_was_recorded(client, fleet, monkeypatch):
+    from airflow.api_fastapi.app import _AuthManagerState
+
+    fleet.run("join_member_cluster", "j1", "running", conf={"cluster": "berlin-14", "host_conn_id": "ks_host"})
+    seen = client["vera"].get("/fleet/summary").json()["counts"]
+    monkeypatch.setattr(_AuthManagerState, "instance", _NoRuns(_AuthManagerState.instance))
+    recorded = client["vera"].get("/fleet/summary").json()["counts"]
+    assert (seen["joining"], seen["healthy"]) == (recorded["joining"] + 1, recorded["healthy"] - 1)
+
+
+@pytest.mark.parametrize("user", ["vera", "otto", "anna"])
+def test_a_run_leads_to_its_member_on_the_page_and_in_the_console(client, fleet, user):
+    """With Airflow's own address before it, which may have a path."""
+    page, console = (client[user].get(f"/fleet/{path}") for path in LEADING)
+    assert (page.status_code, console.status_code) == (307, 307)
+    assert page.headers["location"] == "../plugin/fleet/fleet/page?host=europe&cluster=berlin-07"
+    assert console.headers["location"] == "https://console.europe.example.com/clusters/berlin-07/overview"
+
+
+@pytest.mark.parametrize(
+    ("run", "page", "console"),
+    [
+        pytest.param(
+            ("rotate_jwt_secret", {"host": "asia"}),
+            "../plugin/fleet/fleet/page?host=asia",
+            "https://console.asia.example.com/clusters",
+            id="host",
+        ),
+        pytest.param(("reconcile_fleet", {}), "../plugin/fleet", None, id="fleet"),
+        pytest.param(
+            ("join_member_cluster", {"cluster": "new", "host_conn_id": "ks_new"}),
+            "../plugin/fleet/fleet/page?host=ks_new&cluster=new",
+            None,
+            id="host-that-no-record-has",
+        ),
+    ],
+)
+def test_a_run_leads_where_what_it_is_about_is_shown(client, fleet, run, page, console):
+    dag_id, conf = run
+    fleet.run(dag_id, "about", "success", conf=conf)
+    asked = {"dag_id": dag_id, "run_id": "about"}
+    assert client["vera"].get("/fleet/of-run", params=asked).headers["location"] == page
+    led = client["vera"].get("/fleet/console-of-run", params=asked)
+    assert led.headers.get("location") == console
+    assert led.status_code == (307 if console else 404)
+
+
+@pytest.mark.parametrize(
+    "console",
+    [
+        pytest.param(None, id="none"),
+        pytest.param("javascript:alert(1)//", id="script"),
+        pytest.param("https://console.example.com@evil.example.com", id="with-a-user"),
+        pytest.param("https://console.example.com/\r\nSet-Cookie: a=b", id="with-a-header"),
+        pytest.param("//evil.example.com", id="without-a-scheme"),
+    ],
+)
+def test_an_address_that_is_none_of_a_web_site_leads_nowhere_and_it_is_said_what_to_write(client, fleet, console):
+    record = fleets.mixed()
+    record["hosts"][0]["console"] = console
+    fleet.record(record | {"run_id": "newer"})
+    led = client["vera"].get(f"/fleet/console-of-run?{RUN}")
+    assert led.status_code == 404
+    assert led.text == (
+        "The address of the KubeSphere console of host europe is not known here. Write it in the inventory, at this "
+        "host, as console: https://ADDRESS[:PORT]. The link works after the next reconcile."
+    )
+
+
+def test_no_address_is_taken_from_a_query_or_from_a_conf(client, fleet):
+    conf = {"cluster": "../../x", "host_conn_id": "ks_host", "console": "https://evil.example.com"}
+    fleet.run("join_member_cluster", "odd", "success", conf=conf)
+    asked = {"dag_id": "join_member_cluster", "run_id": "odd", "console": "https://evil.example.com"}
+    led = client["vera"].get("/fleet/console-of-run", params=asked)
+    assert led.headers["location"] == "https://console.europe.example.com/clusters/..%2F..%2Fx/overview"
+
+
+def test_a_run_that_may_not_be_read_leads_nowhere(client, fleet, monkeypatch):
+    from airflow.api_fastapi.app import _AuthManagerState
+
+    for dag_id, status in (("join_member_cluster", 404), ("another", 403), ("~", 403)):
+        asked = {"dag_id": dag_id, "run_id": "none"}
+        assert client["vera"].get("/fleet/of-run", params=asked).status_code == status
+    monkeypatch.setattr(_AuthManagerState, "instance", _NoRuns(_AuthManagerState.instance))
+    assert [client["vera"].get(f"/fleet/{path}").status_code for path in LEADING] == [403, 403]
+
+
+@pytest.mark.parametrize("state", ["running", "deferred", "awaiting_input", "success", "failed", "skipped", None])
+def test_a_task_has_its_links_whatever_state_it_is_in(client, fleet, state):
+    fleet.task("join_member_cluster", "link", "take_turn", state)
+    links = client["vera"].get("/api/v2/dags/join_member_cluster/dagRuns/link/taskInstances/take_turn/links")
+    assert links.status_code == 200, links.text
+    assert links.json()["extra_links"] == {
+        "Fleet page": "fleet/of-run?dag_id=join_member_cluster&run_id=link",
+        "KubeSphere console": "fleet/console-of-run?dag_id=join_member_cluster&run_id=link",
+    }

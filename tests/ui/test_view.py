@@ -222,3 +222,49 @@ def test_the_page_knows_every_state_of_a_record_by_its_place_and_its_colour():
     assert [
         state for state in records.STATES if not re.search(rf"^\.{state}\b|, \.{state}\b", style, re.MULTILINE)
     ] == []
+
+
+def test_states_have_the_order_of_the_page_and_the_colours_of_the_page_on_the_card():
+    static = Path(view.__file__).parent / "static"
+    (ordered,) = re.findall(r"^const STATES = (\[.*\]);$", (static / "fleet.js").read_text(), re.MULTILINE)
+    assert tuple(json.loads(ordered)) == view.WORST_FIRST
+    (told,) = re.findall(r"^const PALETTES = \{([^}]*)\};$", (static / "card.js").read_text(), re.MULTILINE)
+    palettes = dict(re.findall(r'(\w+): "(\w+)"', told))
+    assert set(palettes) == set(records.STATES)
+    style = (static / "fleet.css").read_text()
+    for state, palette in palettes.items():
+        (line,) = re.findall(rf"^(?=.*\.{state}\b.*--solid: ).*$", style, re.MULTILINE)
+        assert f"--solid: var(--chakra-colors-{palette}-solid)" in line
+
+
+def test_the_card_counts_what_people_ask_for_first_also_where_there_is_none():
+    hosts = [fleets.host("europe", "ks_host", [fleets.declared("m1", 1)])]
+    found = view.summary(stored(fleets.decided(hosts)))
+    assert found["counts"] == {"failed": 0, "drifted": 0, "joining": 0, "healthy": 1}
+    assert found["worst"] is None
+
+
+def test_the_card_tells_why_the_worst_member_is_not_well_the_one_that_has_been_so_longest():
+    record = fleets.mixed()
+    for each in record["hosts"]:
+        each["findings"] = []
+    (row,) = [row for row in record["hosts"][0]["members"] if row["state"] == "failed"]
+    another = {**row, "cluster": "m9", "since": "2026-11-26T11:00:00Z", "sentence": "x" * 300}
+    record["hosts"][1]["members"].append(another)
+    found = view.summary(stored(record))["worst"]
+    assert (found["host"], found["cluster"], found["state"]) == ("asia", "m9", "failed")
+    assert found["sentence"] == "x" * 199 + "…"
+
+
+def test_where_there_is_nothing_to_show_the_card_says_why():
+    found = view.summary(stored(None))
+    assert "has ended without a record" in found["nothing"]
+    assert (found["observed_at"], found["worst"]) == (None, None)
+
+
+def test_a_console_may_have_a_port_or_an_address_of_ip_version_6():
+    for console in ("https://console.example.com:30880", "http://[fd00::1]:30880"):
+        record = fleets.mixed()
+        record["hosts"][0]["console"] = console
+        found = view.place(record, {"host_conn_id": "ks_host", "cluster": "m1"})
+        assert found.console_page == f"{console}/clusters/m1/overview"

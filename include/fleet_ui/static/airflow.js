@@ -10,7 +10,7 @@ const around = (() => {
 })();
 
 /** Where Airflow is, with a slash at the end; it may have a path. */
-export const root = new URL("..", window.location.href).href;
+export const root = new URL("..", import.meta.url).href;
 
 const COLOURS = ["bg", "bg-subtle", "bg-muted", "bg-emphasized", "bg-panel", "fg", "fg-muted", "border",
   "border-emphasized", "bg-error", "bg-warning", "bg-info"]
@@ -85,7 +85,17 @@ export function runPage(dagId, runId, taskId) {
 export const reportPage = (dagId, runId) => `${runPage(dagId, runId)}/plugin/report`;
 
 /** Return the fleet page with one member opened. */
-export const memberPage = (host, cluster) => `${root}plugin/fleet/fleet/page?${new URLSearchParams({ host, cluster })}`;
+export const memberPage = (host, cluster) => `${root}${fleetPath({ host, cluster })}`;
+
+/**
+ * Return the path of the fleet page from where Airflow is, asked to show what `query` has.
+ *
+ * Behind its own page of a plugin Airflow takes the whole path of what it is to show, with the one that it is under itself.
+ */
+export function fleetPath(query) {
+  const asked = new URLSearchParams(query).toString();
+  return `plugin/fleet${asked ? `${new URL(root).pathname}fleet/page?${asked}` : ""}`;
+}
 
 /** Return Airflow's page of a DAG. */
 export const dagPage = (dagId) => `${root}dags/${encodeURIComponent(dagId)}`;
@@ -175,11 +185,16 @@ function times(text) {
   });
 }
 
+/** Return a length of time by its largest unit alone. */
+export function largest(seconds) {
+  const [unit, size] = UNITS.find(([, each]) => seconds >= each) ?? ["s", 1];
+  return `${Math.max(0, Math.floor(seconds / size))} ${unit}`;
+}
+
 /** Return an element that says how long ago something was by its largest unit, and when on hovering. */
 export function ago(text, now, words = "ago") {
   const seconds = (now - Date.parse(text)) / 1000;
-  const [unit, size] = UNITS.find(([, each]) => seconds >= each) ?? ["s", 1];
-  const said = seconds < 5 && words ? "just now" : `${Math.max(0, Math.floor(seconds / size))} ${unit} ${words}`.trim();
+  const said = seconds < 5 && words ? "just now" : `${largest(seconds)} ${words}`.trim();
   return make("time", { dateTime: text, title: clock(text, "medium") }, said);
 }
 

@@ -28,7 +28,7 @@ const shown = {
   data: null,
   text: asked.get("q") ?? "",
   host: asked.get("host") ?? "",
-  states: new Set(),
+  states: new Set(asked.getAll("state").filter((state) => STATES.includes(state))),
   order: "state",
   open: new Map(), // by host and cluster: what is known of an opened row, null until it is
 };
@@ -150,8 +150,8 @@ function drawNotices() {
 
 function drawStates() {
   const { counts } = shown.data;
-  const present = STATES.filter((state) => counts[state]);
-  by("bar").replaceChildren(...present.map((state) => {
+  const present = STATES.filter((state) => counts[state] || shown.states.has(state));
+  by("bar").replaceChildren(...present.filter((state) => counts[state]).map((state) => {
     const part = make("span", { class: `part ${state}`, title: `${counts[state]} ${state}` });
     part.style.flexGrow = counts[state];
     return part;
@@ -159,7 +159,7 @@ function drawStates() {
   by("states").replaceChildren(...present.map((state) => make(
     "button",
     { type: "button", id: `only-${state}`, class: `state ${state}`, "aria-pressed": String(shown.states.has(state)), onclick: () => toggle(state) },
-    make("span", { class: "count" }, String(counts[state])),
+    make("span", { class: "count" }, String(counts[state] ?? 0)),
     state,
   )));
 }
@@ -326,10 +326,10 @@ function actions(host, row, member) {
   return make(
     "div",
     { class: "buttons" },
-    working ? "" : button("join", row.state === "healthy" ? "Join again" : "Join", () => join(row.cluster, conf), row.state === "healthy" ? "" : "primary"),
-    button("join", "Plan", () => plan(row.cluster, conf)),
+    working ? "" : button("join", row.state === "healthy" ? "Join again" : "Join", () => join(row, conf), row.state === "healthy" ? "" : "primary"),
+    button("join", "Plan", () => plan(row, conf)),
     row.declared ? button("reconcile", "Reconcile", () => reconcile(members)) : "",
-    gone ? "" : button("leave", "Take out", () => leave(row.cluster, conf), "harmful"),
+    gone ? "" : button("leave", "Take out", () => leave(row, conf), "harmful"),
     address,
   );
 }
@@ -342,9 +342,13 @@ function begun(run) {
   refresh();
 }
 
-function join(cluster, conf) {
+/** Return how a member is, for the note of a run. */
+const reason = (row) => `It was ${row.state}${row.sentence ? `: ${row.sentence}` : "."}`;
+
+function join(row, conf) {
+  const { cluster } = row;
   start(by("form"), {
-    dagId: shown.data.dags.join, title: `Join ${cluster}`, verb: "Join", conf, fixed: ["cluster"], subject: cluster, done: begun,
+    dagId: shown.data.dags.join, title: `Join ${cluster}`, verb: "Join", conf, fixed: ["cluster"], subject: cluster, why: reason(row), done: begun,
     text: "One run joins the member to its host and proves it. What is there already is left alone.",
   });
 }
@@ -357,19 +361,21 @@ function joinNew() {
   });
 }
 
-function plan(cluster, conf) {
+function plan(row, conf) {
+  const { cluster } = row;
   start(by("form"), {
     dagId: shown.data.dags.join, title: `Plan the join of ${cluster}`, verb: "Plan", conf: { ...conf, plan_only: true },
-    fixed: ["cluster", "plan_only"], subject: `plan_${cluster}`, done: begun,
+    fixed: ["cluster", "plan_only"], subject: `plan_${cluster}`, why: reason(row), done: begun,
     text: "The run shows every object and field that a join would create or change, and ends. Nothing is written.",
   });
 }
 
-function leave(cluster, { host_conn_id, member_conn_id }) {
+function leave(row, { host_conn_id, member_conn_id }) {
+  const { cluster } = row;
   const conf = Object.fromEntries(Object.entries({ cluster, host_conn_id, member_conn_id }).filter(([, value]) => value));
   start(by("form"), {
     dagId: shown.data.dags.leave, title: `Take ${cluster} out of its host`, verb: "Take out", conf, fixed: ["cluster"],
-    subject: `leave_${cluster}`, harmful: true, done: begun,
+    subject: `leave_${cluster}`, why: reason(row), harmful: true, done: begun,
     text: "One run takes the member out and brings it back to what it was before the join. Its users are logged out. " +
       "A member that stays in the inventory is joined again by the next reconcile.",
   });

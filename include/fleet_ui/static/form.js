@@ -5,14 +5,15 @@
 import { ask, link, make, root, runPage } from "./airflow.js";
 
 const ORIGIN = "fleet";
+const LONGEST_NOTE = 1000; // what Airflow keeps
 
 /**
  * Ask for what a run takes, and start it.
  *
  * `dagId` is the DAG, `title` and `text` say what happens, `conf` fills the form in, `fixed` are keys that are not to be
- * changed, `subject` becomes part of the run's id, `done` is called with the run when it has begun.
+ * changed, `subject` becomes part of the run's id, `why` of its note, `done` is called with the run when it has begun.
  */
-export async function start(dialog, { dagId, title, text, verb, conf, fixed = [], subject, harmful, done }) {
+export async function start(dialog, { dagId, title, text, verb, conf, fixed = [], subject, why, harmful, done }) {
   const body = make("div", { class: "fields" }, make("p", { class: "muted" }, "Loading the form …"));
   const problem = make("p", { class: "problem", role: "alert", hidden: true });
   const submit = make("button", { class: harmful ? "primary harmful" : "primary", type: "submit", disabled: true }, verb);
@@ -56,13 +57,20 @@ export async function start(dialog, { dagId, title, text, verb, conf, fixed = []
       const stamp = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
       const id = [ORIGIN, name, stamp].filter(Boolean).join("__").replace(/[^A-Za-z0-9_.~:+-]/g, "_");
       const path = `${root}api/v2/dags/${encodeURIComponent(dagId)}/dagRuns`;
-      const run = await ask(path, { logical_date: null, dag_run_id: id, conf: given });
+      const run = await ask(path, { logical_date: null, dag_run_id: id, conf: given, note: note(given) });
       begun(run);
       done?.(run);
     } catch (error) {
       submit.disabled = false;
       tell(error);
     }
+  }
+
+  /** Say what the run is for, in a sentence that names the member, and why. */
+  function note(given) {
+    const what = given.cluster && !title.includes(given.cluster) ? `${title}: ${given.cluster}` : title;
+    const where = given.host_conn_id ? ` (host connection ${given.host_conn_id})` : "";
+    return [`${what}${where}. Started on the fleet page.`, why].filter(Boolean).join(" ").slice(0, LONGEST_NOTE);
   }
 
   function begun(run) {

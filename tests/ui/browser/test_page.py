@@ -134,12 +134,45 @@ def test_join_opens_a_form_that_is_filled_in_and_starts_the_run(visit, address, 
     (run,) = [run for run in _runs(client) if run["dag_run_id"].startswith("fleet__berlin-14__")]
     assert run["conf"]["description"] == "Line 4"
     assert run["triggering_user_name"] == "otto"
+    assert run["note"] == "Join berlin-14 (host connection ks_host). Started on the fleet page. It was healthy."
     form.get_by_role("button", name="Close").click()
     frame.locator("tr.row", has_text="berlin-14").locator(".badge.joining").wait_for()
 
 
 def _runs(client):
     return client["otto"].get("/api/v2/dags/join_member_cluster/dagRuns").json()["dag_runs"]
+
+
+def test_a_task_leads_to_its_member_and_says_what_to_do_when_it_fails(visit, address, tokens, fleet, picture):
+    seen = visit(address, tokens["vera"])
+    seen.page.goto(f"{address}/dags/join_member_cluster/tasks/wait_agent_ready")
+    seen.page.get_by_role("button", name="Documentation").click()
+    seen.page.get_by_text("When this task fails").wait_for()
+    picture(seen.page, "task-documentation")
+    seen.page.goto(f"{address}/dags/join_member_cluster/runs/join_berlin/tasks/wait_agent_ready/details")
+    seen.page.get_by_role("link", name="KubeSphere console").wait_for()
+    picture(seen.page, "task-links")
+    seen.page.get_by_role("link", name="Fleet page").click()
+    frame = seen.frame()
+    frame.locator(".detail h3").first.wait_for()
+    assert names(frame) == ["berlin-00"]
+    assert seen.page.url == f"{address}/plugin/fleet/fleet/page?host=europe&cluster=berlin-00"
+
+
+def test_the_graph_of_a_join_is_five_nodes_of_which_groups_open(visit, address, tokens, fleet, picture):
+    for theme in ("light", "dark"):
+        seen = visit(address, tokens["vera"], theme=theme)
+        seen.page.goto(f"{address}/dags/join_member_cluster/runs/join_berlin")
+        seen.page.get_by_role("button", name="Show Graph").click()
+        graph = seen.page.locator(".react-flow")
+        graph.get_by_text("end_turn").wait_for()
+        found = graph.locator(".react-flow__node").all_inner_texts()
+        titles = ("Check and plan", "Configure both clusters", "Connect", "verify_join", "end_turn")
+        assert [[title for title in titles if title in text] for text in found] == [[title] for title in titles]
+        picture(seen.page, f"graph-join-{theme}")
+        graph.get_by_text("+ 7 Tasks").click()
+        graph.get_by_text("prepare_kubeconfig").wait_for()
+        picture(seen.page, f"graph-join-open-{theme}")
 
 
 def test_the_page_follows_airflows_theme_at_once(visit, address, tokens, fleet):
