@@ -18,6 +18,7 @@ Every 10 minutes (`AIRFLOW__FLEET__RECONCILE_SCHEDULE`), and within seconds afte
 - **decide** compares with the last record, leaves a new one (XCom `record`), and picks what to start. The log has one line for each member that is not well: why, what waits for what, and what to do.
 - **start_runs** starts a run for each repair. A run has an id made from the member, what has drifted and the number of the try: the same repair never runs twice.
 - **report** tells the sum, and deletes records older than the last 100 (`AIRFLOW__FLEET__RECORDS_KEPT`).
+- **tell_people** sends one message about what has come up or is over, by an Airflow notifier; skipped unless one is set (`AIRFLOW__FLEET__NOTIFIER`, see docs/fleet.md). It runs after a failure, too, and tells of it. *Fails:* the notifier's settings, or what it sends to. The record and the repairs stand, the next reconcile tells all of it again.
 
 #### What it is careful about
 
@@ -41,6 +42,7 @@ from include.fleet.reconciling import (
     params,
     schedule,
 )
+from include.fleet.telling import TellPeopleOperator
 
 with DAG(
     dag_id="reconcile_fleet",
@@ -67,4 +69,7 @@ with DAG(
         task_id="report", observed_by="observe_fleet", decided_by="decide", trigger_rule="none_failed"
     )
 
-    chain(observe_fleet, decide, start_runs, report)
+    tell_people = TellPeopleOperator(task_id="tell_people", decided_by="decide")
+
+    # Beside the report and not after it: a reconcile that fails has failed, whether people could be told or not.
+    chain(observe_fleet, decide, start_runs, [report, tell_people])
