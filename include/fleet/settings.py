@@ -72,6 +72,9 @@ class Settings:
     notifier_options: str = field(default="", repr=False)
     """Its arguments, as a JSON object. Those that it takes as templates may have {{ news.subject }}, {{ news.text }},
     {{ news.markdown }} and {{ news.html }}. Credentials belong into the Airflow connection that it takes."""
+    metrics_token_file: str = ""
+    """The absolute path of a file with the token that opens /fleet/metrics, of at least 32 characters. A file, since
+    Airflow shows values of this section to whoever may see its configuration. "" opens it to signed-in users alone."""
 
     @classmethod
     def read(cls, lookup: Callable[[str], str | None]) -> Settings:
