@@ -38,14 +38,14 @@ class Heading(enum.Enum):
     """What kind of news it is, in the order in which they are told: what it is called, and the subject's words."""
 
     FAILING = ("Reconciling fails", "reconciling fails")
-    HOST = ("Wrong with a host", "wrong with a host")
+    HOST = ("Host trouble", "host trouble")
     FAILED = ("Repair failed", "failed")
     UNREACHABLE = ("Not reached", "not reached")
     DRIFTED = ("Not as declared", "drifted")
     EXPIRES = ("Credential ends soon", "with a credential that ends soon")
     UNDECLARED = ("Not in the inventory", "not in the inventory")
     WORKING = ("Reconciling works again", "reconciling works again")
-    OVER = ("No longer wrong with a host", "no longer wrong with a host")
+    OVER = ("Host trouble is over", "host trouble is over")
     WELL = ("Well again", "well again")
 
 
@@ -321,8 +321,10 @@ def _subject(groups: Sequence[_Group]) -> str:
     if len(groups) == 1 and groups[0].number == 1 and not groups[0].is_of_reconciling:
         (_, (item,), _), words = groups[0].hosts[0], groups[0].heading.value[1]
         return f"KubeSphere fleet: {'/'.join(filter(None, (item.host, item.cluster)))} {words}"
-    told = [group.heading.value[1] for group in groups if group.is_of_reconciling]
-    told += [f"{group.number} {group.heading.value[1]}" for group in groups if not group.is_of_reconciling]
+    told = []
+    for group in groups:
+        counted = not group.is_of_reconciling and group.heading not in (Heading.HOST, Heading.OVER)
+        told.append(f"{group.number} {group.heading.value[1]}" if counted else group.heading.value[1])
     return f"KubeSphere fleet: {', '.join(told)}"
 
 

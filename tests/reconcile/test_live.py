@@ -7,12 +7,14 @@ import time
 import jsonschema
 import pytest
 import yaml
+from prometheus_client import parser
 
 from include.demo.airflow import LocalAirflow
 from include.fleet import records
 from include.simulator.simulation import Simulation
 from tests.joins import evidence, questions
 from tests.joins.test_live import rows
+from tests.reconcile import mail
 
 DAG = "reconcile_fleet"
 JOIN = "join_member_cluster"
@@ -72,11 +74,22 @@ def declare(path, *members, **host):
 
 
 @pytest.fixture(scope="module")
-def airflow(simulation, declared, tmp_path_factory):
+def mails():
+    with mail.serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def airflow(simulation, declared, mails, tmp_path_factory):
     environment = {f"AIRFLOW__FLEET__{name}": str(value) for name, value in SETTINGS.items()}
     environment["AIRFLOW__FLEET__INVENTORY"] = str(declared)
+    environment["AIRFLOW__FLEET__NOTIFIER"] = "airflow.providers.smtp.notifications.smtp.SmtpNotifier"
+    environment["AIRFLOW__FLEET__NOTIFIER_OPTIONS"] = json.dumps(
+        {"to": "ops@example.com", "subject": "{{ news.subject }}", "html_content": "{{ news.html }}"}
+    )
     home = tmp_path_factory.mktemp("airflow")
-    with LocalAirflow(home, port=0, connections=simulation.connections, environment=environment) as running:
+    connections = {**simulation.connections, "smtp_default": mails.connection}
+    with LocalAirflow(home, port=0, connections=connections, environment=environment) as running:
         for dag_id in (DAG, JOIN, LEAVE, ROTATION):
             running.await_dag(dag_id)
         yield running
@@ -118,6 +131,27 @@ def test_what_is_missing_is_joined_and_then_nothing_is_left_to_do(airflow, simul
     attempts = {row["cluster"]: [each["state"] for each in row["attempts"]] for row in record["hosts"][0]["members"]}
     assert attempts == {"m1": [], "m2": ["success"], "p1": []}
     assert written(simulation) == before
+
+
+def test_people_were_told_of_what_was_missing_and_that_it_is_there(mails):
+    assert [sent["subject"] for sent in mails.mails] == [
+        "KubeSphere fleet: europe/m2 drifted",
+        "KubeSphere fleet: europe/m2 well again",
+    ]
+    assert "has been started for it." in mail.html(mails.mails[0])
+
+
+def test_the_metrics_have_counted_it(airflow):
+    found = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in parser.text_string_to_metric_families(airflow.client.get("/fleet/metrics").text)
+        for sample in family.samples
+    }
+    assert found["kubesphere_fleet_members", "europe", "healthy"] == 3
+    assert found["kubesphere_fleet_repairs_total", JOIN, "success"] == 1
+    assert found["kubesphere_fleet_join_phase_duration_seconds_count", "verify_join"] == 1
+    assert 0 < found["kubesphere_fleet_join_phase_duration_seconds_sum", "verify_join"] < 60
+    assert found["kubesphere_fleet_credential_remaining_days", "europe", "m1"] > 0
 
 
 def written(simulation):

@@ -290,6 +290,13 @@ def test_the_subject_is_one_line_and_names_a_single_member(people):
     )
 
 
+def test_the_subject_names_trouble_of_hosts_first_and_a_single_host(people):
+    people.after(host(member("m1"), findings=[TOWER_DOWN]))
+    assert news.compose(people.items, links={}).subject == "KubeSphere fleet: europe host trouble"
+    people.after(host(member("m1"), findings=[]), host(member("m2", UNREACHABLE), name="asia", findings=[TOWER_DOWN]))
+    assert news.compose(people.items, links={}).subject == "KubeSphere fleet: host trouble, host trouble is over"
+
+
 def test_whatever_a_cluster_is_described_as_is_text():
     item = news.Item(Heading.DRIFTED, f"Its description is\r\nBcc: x {HOSTILE}", "europe", "m1")
     message = news.compose([item], links=LINKS)
