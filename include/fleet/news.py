@@ -1,9 +1,9 @@
 """What people are told of the fleet after a reconcile: what its record says that they have not been told, and how.
 
 Pure: a record and what has been told in, items and what has been told by then out; a message for a notifier out of the
-items. What has been told is a small JSON document, which holds only who is not well:
+items. What has been told is a small JSON document, which holds the time of the newest record and who is not well:
 
-    {"recorded_at": TIME, "failing": [tasks], "findings": {HOST: [keys]}, "members": {HOST: {CLUSTER: [what was told]}}}
+    {"newest": TIME, "failing": [tasks], "findings": {HOST: [keys]}, "members": {HOST: {CLUSTER: [what was told]}}}
 
 A member is told of when it is not well, and again when something else has drifted besides or its repair has failed;
 then when it is well. A state that only passes through, and a member for which something about its host accounts, is
@@ -106,7 +106,7 @@ def gather(
 
 def is_older(record: Mapping[str, Any], told: Mapping[str, Any] | None) -> bool:
     """Tell whether people have been told of a newer record than this one."""
-    return bool(told) and str(record["recorded_at"]) < str((told or {}).get("recorded_at", ""))
+    return bool(told) and str(record["recorded_at"]) < str((told or {}).get("newest", ""))
 
 
 class _Reading:
@@ -138,7 +138,7 @@ class _Reading:
             "members": {host: rows for host, rows in members.items() if rows},
             "findings": {host: keys for host, keys in findings.items() if keys},
         }
-        return Gathered(items, {**kept, "recorded_at": self._record["recorded_at"]})
+        return Gathered(items, {**kept, "newest": self._record["recorded_at"]})
 
     def _of_host(self, host: Mapping[str, Any], findings: dict[str, list[str]]) -> list[Item]:
         name, before = host["name"], self._findings.get(host["name"], ())

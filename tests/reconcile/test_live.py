@@ -278,8 +278,10 @@ def kept(airflow):
     return "".join([rows(airflow.database_url), *logs])
 
 
-def test_no_secret_is_kept(airflow, simulation):
-    text = kept(airflow)
+def test_no_secret_is_kept_or_sent(airflow, simulation, mails):
+    assert mails.mails
+    sent = [sent["subject"] + mail.html(sent) for sent in mails.mails]
+    text = "".join([kept(airflow), *sent, airflow.client.get("/fleet/metrics").text])
     secrets = [secret for cluster in simulation.clusters.values() for secret in cluster.secrets()]
     assert len(secrets) > 10
     assert not [secret[:6] for secret in secrets if secret in text or json.dumps(secret)[1:-1] in text]
