@@ -30,6 +30,8 @@ _HELD = datetime.timedelta(hours=1)
 _EXPIRES = "credential-expires"
 _UNDECLARED = "undeclared"
 _FAILED = "failed"
+_ROTATING = "rotating"
+"""What a host is found to be, by the hand of a person, until its jwtSecret is rotated: no news."""
 _PASSING = frozenset({"joining", "leaving", "left"})
 """States in which a member is on its way from one to another."""
 
@@ -142,7 +144,7 @@ class _Reading:
 
     def _of_host(self, host: Mapping[str, Any], findings: dict[str, list[str]]) -> list[Item]:
         name, before = host["name"], self._findings.get(host["name"], ())
-        present = {_key(found): found for found in host["findings"]}
+        present = {_key(found): found for found in host["findings"] if found["kind"] != _ROTATING}
         # Of a host that has not answered, or not for all of its members, nothing is known to be over.
         over = [] if host["error"] or self._record["partial"] else [key for key in before if key not in present]
         findings[name] = [*present, *(key for key in before if key not in present and key not in over)]

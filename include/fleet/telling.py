@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import importlib
 import json
+import re
 import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -69,7 +70,9 @@ class TellPeopleOperator(BaseOperator):
         """Return the tasks of this run that have failed, None if that says nothing of the fleet as a whole."""
         ti, asked = context["ti"], context["params"]
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
-        failed = sorted(task_id for task_id, state in states.items() if state == "failed" and task_id != self.task_id)
+        # Airflow tells of each instance of a mapped task as TASK_NUMBER.
+        found = {re.sub(r"_\d+$", "", name) for name, state in states.items() if state == "failed"}
+        failed = sorted(found - {self.task_id})
         # Whoever asks for a part of it may have named what there is not, and sees the run fail.
         return None if failed and (asked["hosts"] or asked["members"]) else failed
 

@@ -132,6 +132,12 @@ def test_what_is_wrong_with_a_host_stands_for_the_members_that_it_accounts_for(p
     assert people.items[0].said == "tower-down."
 
 
+def test_a_rotation_is_no_news_and_neither_is_what_it_does_to_the_members(people):
+    rotating = {"kind": "rotating", "sentence": "Run r is rotating.", "next": "Wait for it.", "holds": "host"}
+    assert people.after(host(member("m1", drift("jwt-secret")), findings=[rotating])) == []
+    assert people.after(host(member("m1", drift("jwt-secret")))) == [(Heading.DRIFTED, "m1")]
+
+
 def test_failures_with_the_same_cause_are_told_one_by_one_until_they_are_one_finding(people):
     ill = host(*(member(f"m{number}", drift(f"k{number}")) for number in range(6)), max_joins=2)
     people.after(ill)
