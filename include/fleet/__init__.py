@@ -39,6 +39,7 @@ In layers, each of which may import only what is below it; a linter checks it (p
     checks_*               the checks themselves, by subject
     checking               what a row of the table is made of
     observed               what they judge: everything that was read, or why it could not be
+    messages               how people are told of a fleet
     adoption, deciding, identity, manifests, news, snapshots
                            the inventory of what there is; what a reconcile starts, and why others wait; who is who; the
                            Cluster object; what people are told of a fleet; what stood on a cluster, kept and compared

@@ -18,7 +18,7 @@ from airflow.sdk import BaseNotifier, BaseOperator
 from airflow.sdk.configuration import conf as airflow_conf
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.fleet import errors, news, records, triggers
+from include.fleet import errors, messages, news, records, triggers
 from include.fleet.reconciling import FLEET
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class TellPeopleOperator(BaseOperator):
         return None if failed and (asked["hosts"] or asked["members"]) else failed
 
     def _tell(self, notifier: BaseNotifier, context: Context, items: Any) -> str:
-        message = news.compose(items, links=_links(context["ti"]))
+        message = messages.compose(items, links=_links(context["ti"]))
         self.log.info("Telling people:\n%s", message.text)
         try:
             notifier(cast("Context", {**context, "news": message}))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from include.fleet import news
+from include.fleet import messages, news
 from include.fleet.news import Heading
 from tests.reconcile.test_deciding import Reconciles, drift, host, member
 
@@ -147,7 +147,7 @@ def test_failures_with_the_same_cause_are_told_one_by_one_until_they_are_one_fin
         told.append(people.after(ill))
     assert told[0] == [(Heading.FAILED, "m0"), (Heading.FAILED, "m1")]
     assert [kind for each in told[1:] for kind, _ in each] == [Heading.HOST]
-    assert "failed of the same cause, dns" in news.compose(people.items or [_host_item(people)], links={}).text
+    assert "failed of the same cause, dns" in messages.compose(people.items or [_host_item(people)], links={}).text
 
 
 def _host_item(people):
@@ -258,7 +258,7 @@ def fleet(number, *drifts, hosts=2):
 
 def test_a_message_about_a_thousand_members_can_be_read(people):
     people.after(*fleet(500, drift("labels", repair="person")))
-    message = news.compose(people.items, links=LINKS)
+    message = messages.compose(people.items, links=LINKS)
     assert message.subject == "KubeSphere fleet: 1000 drifted"
     assert message.text.splitlines() == [
         "Not as declared: 1000",
@@ -275,7 +275,7 @@ def test_a_message_about_a_thousand_members_can_be_read(people):
 
 def test_a_message_about_fifty_hosts_can_be_read(people):
     people.after(*fleet(20, drift("labels", repair="person"), hosts=50))
-    message = news.compose(people.items, links=LINKS)
+    message = messages.compose(people.items, links=LINKS)
     assert len(message.text.splitlines()) < 60
     assert "and 880 more on 44 other hosts" in message.text
     assert len(message.html) < 12_000
@@ -289,23 +289,23 @@ def test_a_reason_of_any_length_is_cut_and_the_next_step_stays():
 
 def test_the_subject_is_one_line_and_names_a_single_member(people):
     people.after(host(member("m1", UNREACHABLE)))
-    assert news.compose(people.items, links={}).subject == "KubeSphere fleet: europe/m1 not reached"
+    assert messages.compose(people.items, links={}).subject == "KubeSphere fleet: europe/m1 not reached"
     people.after(host(member("m1", UNREACHABLE), member("m2", drift()), member("m3", EXPIRES)), failing=["report"])
-    assert news.compose(people.items, links={}).subject == (
+    assert messages.compose(people.items, links={}).subject == (
         "KubeSphere fleet: reconciling fails, 1 drifted, 1 with a credential that ends soon"
     )
 
 
 def test_the_subject_names_trouble_of_hosts_first_and_a_single_host(people):
     people.after(host(member("m1"), findings=[TOWER_DOWN]))
-    assert news.compose(people.items, links={}).subject == "KubeSphere fleet: europe host trouble"
+    assert messages.compose(people.items, links={}).subject == "KubeSphere fleet: europe host trouble"
     people.after(host(member("m1"), findings=[]), host(member("m2", UNREACHABLE), name="asia", findings=[TOWER_DOWN]))
-    assert news.compose(people.items, links={}).subject == "KubeSphere fleet: host trouble, host trouble is over"
+    assert messages.compose(people.items, links={}).subject == "KubeSphere fleet: host trouble, host trouble is over"
 
 
 def test_whatever_a_cluster_is_described_as_is_text():
     item = news.Item(Heading.DRIFTED, f"Its description is\r\nBcc: x {HOSTILE}", "europe", "m1")
-    message = news.compose([item], links=LINKS)
+    message = messages.compose([item], links=LINKS)
     assert "\r" not in message.text + message.subject
     assert set(re.findall(r"<[^>]*>", message.html)) == {
         '<h3 style="margin:1em 0 0.3em">',
