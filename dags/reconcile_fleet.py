@@ -20,6 +20,7 @@ The last error of a task's log says what was tried and what to do. A reconcile t
 - **decide** compares with the last record, leaves a new one (XCom `record`), and picks what to start. The log has one line for each member that is not well: why, what waits for what, and what to do. *Fails:* Airflow does not keep the record, most often because of its database or its XCom backend. Nothing was started.
 - **start_runs** starts a run for each repair. A run has an id made from the member, what has drifted and the number of the try: the same repair never runs twice. Its note says why. *Fails:* Airflow does not have the DAG of a repair, or its API does not answer. The next reconcile starts what was not started.
 - **report** tells the sum, and deletes records older than the last 100 (`AIRFLOW__FLEET__RECORDS_KEPT`). *Fails:* Airflow's API does not answer. The record and the repairs stand.
+- **tell_people** sends one message about what has come up or is over, by an Airflow notifier; skipped unless one is set (`AIRFLOW__FLEET__NOTIFIER`, see docs/fleet.md). It runs after a failure, too, and tells of it. *Fails:* the notifier's settings, or what it sends to. The record and the repairs stand, the next reconcile tells all of it again.
 
 #### What it is careful about
 
@@ -44,6 +45,7 @@ from include.fleet.reconciling import (
     params,
     schedule,
 )
+from include.fleet.telling import TellPeopleOperator
 
 with DAG(
     dag_id="reconcile_fleet",
@@ -70,5 +72,8 @@ with DAG(
         task_id="report", observed_by="observe_fleet", decided_by="decide", trigger_rule="none_failed"
     )
 
-    chain(observe_fleet, decide, start_runs, report)
+    tell_people = TellPeopleOperator(task_id="tell_people", decided_by="decide")
+
+    # Beside the report and not after it: a reconcile that fails has failed, whether people could be told or not.
+    chain(observe_fleet, decide, start_runs, [report, tell_people])
     explain_tasks(dag)

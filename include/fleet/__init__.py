@@ -3,9 +3,10 @@
 In layers, each of which may import only what is below it; a linter checks it (pyproject.toml):
 
     __main__               the inventory, from a terminal
-    executors, operators, reconciling
+    executors, operators, telling
                            the Airflow side: where tasks run; which step runs, how long a run may take, what is retried;
-                           the tasks that reconcile a fleet
+                           the task that tells people of the fleet
+    reconciling            the tasks that reconcile a fleet
     deadlines, triggers    what happens in the triggerer: what is said of a late run; the waiting part of a step, and
                            what wakes a reconcile
     join, leave, rotation  the steps as plain functions, named like the tasks
@@ -38,9 +39,10 @@ In layers, each of which may import only what is below it; a linter checks it (p
     checks_*               the checks themselves, by subject
     checking               what a row of the table is made of
     observed               what they judge: everything that was read, or why it could not be
-    adoption, deciding, identity, manifests, snapshots
+    messages               how people are told of a fleet
+    adoption, deciding, identity, manifests, news, snapshots
                            the inventory of what there is; what a reconcile starts, and why others wait; who is who; the
-                           Cluster object; what stood on a cluster, kept and compared
+                           Cluster object; what people are told of a fleet; what stood on a cluster, kept and compared
     causes                 the table of what can be most likely wrong, and what is said of it
     causes_*               the causes themselves with their matchers, by rank
     matching               what a row of the table is made of, and how evidence is looked through

@@ -18,6 +18,8 @@ from include.fleet import records
 
 JOIN_DAG = "join_member_cluster"
 LEAVE_DAG = "leave_member_cluster"
+RUN_PREFIX = "reconcile--"
+"""With this begin the ids of all runs that are started here."""
 
 _CANARY_ABOVE = 3
 """Members of one host with the same kinds of drift: of more than these, one goes first."""
@@ -567,7 +569,7 @@ def _run_id(host: str, row: Row, number: int, *, verb: str) -> str:
     since = re.sub(r"\D", "", (row["cause_since"] or row["since"]))[:14]
     cause = row["cause"] or "removed"
     return re.sub(
-        r"[^A-Za-z0-9_.~:+-]", "_", f"reconcile--{verb}--{host}--{row['cluster']}--{cause}--{since}--{number}"
+        r"[^A-Za-z0-9_.~:+-]", "_", f"{RUN_PREFIX}{verb}--{host}--{row['cluster']}--{cause}--{since}--{number}"
     )
 
 

@@ -4,6 +4,7 @@
     ├── PermanentError              trying again changes nothing
     │   ├── ConfError               the conf of the run is wrong; lists every problem
     │   ├── InventoryError          the inventory is wrong; lists every problem (in `inventory`)
+    │   ├── SettingError            Airflow's configuration is wrong in section [fleet]; lists every problem
     │   ├── UnreadableError         a file that is needed is not there, or may not be read
     │   ├── PreflightError          a check before the first write found an error; lists all of them
     │   ├── RefusedError            the run would harm a cluster; lists every reason
@@ -16,6 +17,7 @@
     │   ├── InstallerFailedError    ks-installer gave up
     │   ├── NotReachedError         a member that Airflow does not reach was to be asked
     │   ├── HandoffError            a person could not join the member
+    │   ├── NotToldError            a notifier has failed
     │   ├── NotReadyError           the host cluster cannot get the member cluster ready
     │   ├── VerificationError       joined or left by its own word, but a proof failed
     │   ├── RollbackError           what a run has written could not be undone
@@ -76,6 +78,14 @@ class ConfError(PermanentError):
         super().__init__(_listed("The conf of this run cannot be used, nothing was written", self.problems))
 
 
+class SettingError(PermanentError):
+    """Settings of this project are wrong; holds every problem, each beginning with the setting's name."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(_listed("Section [fleet] of Airflow's configuration cannot be used", self.problems))
+
+
 class UnreadableError(PermanentError):
     """A file that is needed is not there, may not be read, or is no text."""
 
@@ -125,6 +135,10 @@ class NotReachedError(PermanentError):
 
 class HandoffError(PermanentError):
     """A person to whom a member was handed over could not join it, or Airflow could not hand it over."""
+
+
+class NotToldError(PermanentError):
+    """People could not be told what has become of the fleet: the notifier has failed."""
 
 
 class NotReadyError(PermanentError):

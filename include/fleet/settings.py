@@ -6,7 +6,7 @@ Pure. The Airflow side fills it from section [fleet] of Airflow's configuration.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 
@@ -66,11 +66,20 @@ class Settings:
     inventory: str = "include/fleet.yaml"
     """The fleet's inventory: a file, relative to the project's folder, or a URL that Airflow's ObjectStoragePath reads,
     such as s3://CONNECTION@BUCKET/fleet.yaml."""
+    notifier: str = ""
+    """By what people are told of the fleet: the dotted path of any subclass of Airflow's BaseNotifier, such as
+    airflow.providers.smtp.notifications.smtp.SmtpNotifier. "" tells nobody."""
+    notifier_options: str = field(default="", repr=False)
+    """Its arguments, as a JSON object. Those that it takes as templates may have {{ news.subject }}, {{ news.text }},
+    {{ news.markdown }} and {{ news.html }}. Credentials belong into the Airflow connection that it takes."""
+    metrics_token_file: str = ""
+    """The absolute path of a file with the token that opens /fleet/metrics, of at least 32 characters. A file, since
+    Airflow shows values of this section to whoever may see its configuration. "" opens it to signed-in users alone."""
 
     @classmethod
     def read(cls, lookup: Callable[[str], str | None]) -> Settings:
         """Return the settings with the values that *lookup* knows by name; raises ValueError on no number."""
-        given = {field.name: lookup(field.name) for field in fields(cls)}
+        given = {each.name: lookup(each.name) for each in fields(cls)}
         default = cls()
         texts = {name: text for name, text in given.items() if text is not None}
         read: dict[str, Any] = {name: type(getattr(default, name))(text) for name, text in texts.items()}

@@ -1,8 +1,11 @@
 """The fleet in Airflow's UI: what the plugin in `plugins/` serves.
 
 - `view.py` makes what the page shows out of a record and of runs. Pure.
-- `stored.py` reads both from Airflow's own database.
+- `report.py` makes the report of a run. Pure.
+- `metrics.py` makes what Prometheus reads. Pure.
+- `stored.py` reads what these are made of from Airflow's own database.
 - `links.py` has the buttons on the pages of tasks.
+- `scraping.py` gives the metrics, and says who may have them.
 - `app.py` says who may see what, and has the routes.
 - `static/` is the page, and with `card.js` the card on Airflow's home: files as they are; there is no build step.
 

@@ -3,6 +3,7 @@
 Every route takes a user that is signed in, by the session of Airflow's UI or by a token: Airflow mounts a plugin's app
 as it is and checks nothing. What is read takes the rights that Airflow's own REST API asks for the same: XComs of
 `reconcile_fleet` for the record, runs of a DAG for its runs, task instances for phases. There is no route that writes.
+Metrics alone can be had with another token, too: `scraping` says which.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
-from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires_access_dag
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from airflow.models.dag import DagModel
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse
 
-from include.fleet_ui import report, stored, view
+from include.fleet_ui import report, scraping, stored, view
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {
@@ -46,15 +47,17 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-router = APIRouter()
-_READS_RECORD = Depends(requires_access_dag("GET", DagAccessEntity.XCOM, param_dag_id=view.RECONCILE_DAG))
+router = APIRouter(dependencies=[Depends(get_user)])
+_READS_RECORD = Depends(scraping.reads_record)
 
 
 def create() -> FastAPI:
     """Return the app, to be mounted by Airflow's API server."""
     # Without the pages that describe it, which would be open to anybody.
-    app = FastAPI(title="Fleet", dependencies=[Depends(get_user)], openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Fleet", openapi_url=None, docs_url=None, redoc_url=None)
     app.middleware("http")(_with_headers)
+    # First, since the other router takes whatever else there is for the name of a file.
+    app.include_router(scraping.router)
     app.include_router(router)
     return app
 

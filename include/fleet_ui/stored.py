@@ -17,15 +17,15 @@ from airflow.models.dagrun import DagRun, DagRunNote
 from airflow.models.hitl import HITLDetail
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import and_, case, func, or_, select
 
-from include.fleet import records
-from include.fleet_ui import report, view
+from include.fleet import deciding, records
+from include.fleet_ui import metrics, report, view
 
 if TYPE_CHECKING:
     import datetime
 
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
 _HISTORY = 10
@@ -156,6 +156,33 @@ def _answers(session: Session, run: view.Run) -> list[report.Answer]:
         report.Answer(task_id, str((by or {}).get("name") or ""), [str(each) for each in chosen or ()])
         for task_id, by, chosen in session.execute(statement)
     ]
+
+
+def durations(session: Session) -> list[metrics.Durations]:
+    """Return how long each task of the joins that have succeeded took."""
+    within = [func.sum(case((TaskInstance.duration <= bound, 1), else_=0)) for bound in metrics.BUCKETS]
+    found = session.execute(
+        select(TaskInstance.task_id, func.count(), func.sum(TaskInstance.duration), *within)
+        .join(DagRun, and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id))
+        .where(DagRun.dag_id == deciding.JOIN_DAG, DagRun.state == "success", _unset(_ONLY_CHECKS), _unset(_ONLY_PLANS))
+        .where(TaskInstance.state == "success", TaskInstance.duration.is_not(None))
+        .group_by(TaskInstance.task_id)
+    )
+    return [metrics.Durations(row[0], [int(each) for each in row[3:]], row[1], float(row[2])) for row in found]
+
+
+def repairs(session: Session) -> list[metrics.Repairs]:
+    """Return how many runs reconciles have started, by DAG and state."""
+    found = session.execute(
+        select(DagRun.dag_id, DagRun.state, func.count())
+        .where(DagRun.dag_id.in_(view.WORKING_DAGS), DagRun.run_id.startswith(deciding.RUN_PREFIX, autoescape=True))
+        .group_by(DagRun.dag_id, DagRun.state)
+    )
+    return [metrics.Repairs(row[0], str(row[1]), row[2]) for row in found]
+
+
+def _unset(flag: ColumnElement[str]) -> ColumnElement[bool]:
+    return or_(flag.is_(None), flag.not_in(_TRUE))
 
 
 _HOST = DagRun.conf["host_conn_id"].as_string()

@@ -332,6 +332,10 @@ def _why_stale(stored: Stored) -> str:
     if last is not None and last.running:
         return ""
     if last is not None and last.state == "failed":
+        if isinstance(stored.document, dict) and stored.document.get("run_id") == last.run_id:
+            return (
+                f"The last reconcile, run {last.run_id}, has left this record and failed after that; its log says why."
+            )
         return f"The last reconcile, run {last.run_id}, has failed. What you see is older; its log says why."
     if reconciling.due and stored.now - reconciling.due > _GRACE:
         due = records.moment(reconciling.due)

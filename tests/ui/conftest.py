@@ -120,7 +120,7 @@ class Memory:
             self.task(dag_id, run_id, task_id, task_state, started=started, ended=ended)
         return made
 
-    def task(self, dag_id, run_id, task_id, state, *, started=None, ended=None):
+    def task(self, dag_id, run_id, task_id, state, *, started=None, ended=None, duration=None):
         """A task of a run."""
         from airflow.models.taskinstance import TaskInstance
         from airflow.utils.session import create_session
@@ -129,7 +129,9 @@ class Memory:
         fields = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "state": state, "pool": "default_pool"}
         with create_session() as session:
             session.execute(
-                insert(TaskInstance).values(**fields, start_date=started, end_date=ended, executor_config={})
+                insert(TaskInstance).values(
+                    **fields, start_date=started, end_date=ended, duration=duration, executor_config={}
+                )
             )
 
     def xcom(self, dag_id, run_id, task_id, value, *, key="return_value", at=None):

@@ -35,8 +35,22 @@ def test_every_route_and_every_file_is_walked_here(airflow_database, static):
     from include.fleet_ui import app
 
     walked = {f"/{path.partition('?')[0]}" for path in (*READING, *LEADING)} - {f"/{name}" for name in FILES}
-    assert {route.path for route in app.create().routes} == {*walked, "/{name}"}
+    assert {route.path for route in app.create().routes} == {*walked, "/metrics", "/{name}"}
     assert {path.name for path in static.iterdir()} == {"fleet.html", "report.html", *FILES} - {"page", "run"}
+
+
+def test_every_route_but_that_of_the_metrics_takes_a_user_that_is_signed_in(airflow_database):
+    """Whatever routes there are: one that is added is not forgotten."""
+    from airflow.api_fastapi.core_api.security import get_user
+
+    from include.fleet_ui import app
+
+    open_to_others = {
+        route.path
+        for route in app.create().routes
+        if get_user not in {dependency.call for dependency in route.dependant.dependencies}
+    }
+    assert open_to_others == {"/metrics"}, "which has a test of its own, test_metrics.py"
 
 
 @pytest.mark.parametrize("path", [*READING, *LEADING])

@@ -168,6 +168,11 @@ def test_a_record_that_is_not_understood_is_said_to_be_one(document):
             id="failed",
         ),
         pytest.param(
+            view.Reconciling(known=True, due=NOW, last=view.Run("reconcile_fleet", "reconcile-1", "failed")),
+            "run reconcile-1, has left this record and failed after that; its log",
+            id="failed-after-its-record",
+        ),
+        pytest.param(
             view.Reconciling(known=True, due=NOW - 9 * MINUTES, last=view.Run("reconcile_fleet", "r", "running")),
             "",
             id="looking",

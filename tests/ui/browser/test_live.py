@@ -183,6 +183,7 @@ def test_thirty_members_are_seen_one_is_found_joined_followed_and_reported(airfl
     frame.locator(".detail").get_by_role("button", name="Join", exact=True).click()
     form = frame.locator("dialog")
     assert form.locator("#field-member_server").input_value() == simulation.clusters["sofia"].pod_server
+    form.get_by_text("Shown in the KubeSphere console", exact=True).click()
     form.locator("#field-description").fill("Stores of line 9")
     picture.everywhere(seen.page, "form")
     form.get_by_role("button", name="Join", exact=True).click()
