@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-envtest test-ui chaos faults bench lint lock env clean
+.PHONY: help setup demo test test-envtest test-ui chromium chaos faults bench lint lock env clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -32,10 +32,12 @@ test-envtest: $(STAMP) ## Run the tests that need a real etcd and kube-apiserver
 	@$(BIN)/python -m tests.envtest.binaries
 	$(BIN)/python -m pytest --real --numprocesses=2 --dist=loadfile --no-loadscope-reorder tests/contract tests/envtest tests/simulator/test_recordings.py
 
-# Debian's package; playwright's own browsers come from a place of their own, which not every machine reaches.
-test-ui: $(STAMP) ## Look at the pages in chromium, on a live Airflow (PICTURES=DIR keeps what was seen)
-	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
+test-ui: $(STAMP) chromium ## Look at the pages in chromium, on a live Airflow (PICTURES=DIR keeps what was seen)
 	$(BIN)/python -m pytest --browser $(if $(PICTURES),--pictures="$(PICTURES)") tests/ui/browser
+
+# Debian's package; playwright's own browsers come from a place of their own, which not every machine reaches.
+chromium:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
 
 chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/reliability.md, takes 25 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos
@@ -44,7 +46,7 @@ chaos: $(STAMP) ## Let everything go wrong during joins, in turn; writes docs/re
 faults: $(STAMP) ## Join where what people report goes wrong; writes docs/reliability.md, takes 15 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.faults
 
-bench: $(STAMP) ## Compare joins by DAG with a runbook's; writes docs/performance.md, takes 15 minutes
+bench: $(STAMP) chromium ## Compare joins by DAG with a runbook's; writes docs/performance.md, takes 15 minutes
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m bench
 
 lint: $(STAMP) ## Check style, types and layers

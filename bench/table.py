@@ -39,12 +39,7 @@ def text(found: Sequence[lines.Line], *, day: datetime.date) -> str:
                 if "reconcile" in line
                 for part in ("## What a look at a fleet costs", look(line))
             ),
-            *(
-                part
-                for line in found
-                if "page" in line
-                for part in ("## What the fleet page's data costs", shown(line))
-            ),
+            *(part for line in found if "page" in line for part in ("## What the fleet page costs", shown(line))),
         ]
     )
 
@@ -165,15 +160,17 @@ def look(line: lines.Line) -> str:
 
 
 def shown(line: lines.Line) -> str:
-    """Tell what the fleet page's data costs."""
+    """Tell what the fleet page costs."""
     rows = [
-        (fleet, f"{cost['seconds'] * 1000:.0f}", cost["bytes_sent"], cost["bytes"])
+        (fleet, f"{cost['seconds'] * 1000:.0f}", cost["bytes_sent"], cost["bytes"], f"{cost['appears']:.1f}")
         for fleet, cost in line["page"].items()
     ]
+    head = ["fleet", "data, milliseconds", "bytes sent", "bytes unpacked", "seconds until all rows are there"]
     return (
-        f"{markdown.table(['fleet', 'milliseconds', 'bytes sent', 'bytes unpacked'], rows)}\n\n"
-        f"{line['members_ratio']:g} times as many members take {line['ratio_to_few']:g} times as long; at most "
-        f"{page.RATIO_BAR} times: {'held' if line['holds'] else 'NOT held'}."
+        f"{markdown.table(head, rows)}\n\n"
+        f"The data of {line['members_ratio']:g} times as many members take {line['ratio_to_few']:g} times as long "
+        f"(bar: {page.RATIO_BAR}), and all of them are on the page within {line['appears']:g} s "
+        f"(bar: {page.APPEARS_BAR:g}): {'held' if line['holds'] else 'NOT held'}."
     )
 
 

@@ -114,12 +114,13 @@ def test_a_page_without_a_place_for_the_tables_is_refused(tmp_path):
     assert (tmp_path / "page.md").read_text() == "Nothing.\n"
 
 
-def test_the_document_tells_what_the_fleet_pages_data_costs():
-    few = {"seconds": 0.0123, "bytes": 15000, "bytes_sent": 2000}
+def test_the_document_tells_what_the_fleet_page_costs():
+    few = {"seconds": 0.0123, "bytes": 15000, "bytes_sent": 2000, "appears": 0.34}
     line = {"page": {"30 members": few, "1000 members": {**few, "seconds": 0.21}}, "members_ratio": 33.3}
-    told = table.shown({**line, "ratio_to_few": 17.1, "holds": False})
-    assert "| 30 members | 12 | 2000 | 15000 |" in told
-    assert "33.3 times as many members take 17.1 times as long; at most 15 times: NOT held." in told
+    told = table.shown({**line, "ratio_to_few": 17.1, "appears": 1.25, "holds": False})
+    assert "| 30 members | 12 | 2000 | 15000 | 0.3 |" in told
+    assert "The data of 33.3 times as many members take 17.1 times as long (bar: 15)" in told
+    assert "all of them are on the page within 1.25 s (bar: 3): NOT held." in told
 
 
 def test_the_page_tells_what_a_look_at_a_fleet_costs():

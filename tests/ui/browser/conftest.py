@@ -48,6 +48,11 @@ class Visit:
         self.page.goto(f"{self.address}/plugin/fleet" + (f"/fleet/page?{query}" if query else ""))
         return self.frame()
 
+    def navigate(self):
+        """To the fleet page by Airflow's own navigation."""
+        self.page.get_by_test_id("nav-sidebar").get_by_role("link", name="Fleet").click()
+        return self.frame()
+
     def frame(self):
         frame = self.page.frame_locator("iframe[title=Fleet]")
         frame.locator("#age:not(:text('Loading'))").wait_for()

@@ -136,7 +136,7 @@ def seen(visit, airflow):
     page.locator("input[name=username]").fill(airflow.username)
     page.locator("input[name=password]").fill(airflow.password)
     page.locator("button[type=submit]").click()
-    page.get_by_text("Fleet", exact=True).wait_for()
+    page.get_by_test_id("nav-sidebar").get_by_role("link", name="Fleet").wait_for()
     return made
 
 
@@ -161,9 +161,10 @@ def test_thirty_members_are_seen_one_is_found_joined_followed_and_reported(airfl
     reconcile(airflow)
 
     seen.page.goto(airflow.url)
+    card = seen.page.locator("#fleet-card")
+    assert card.locator("[data-state=healthy]").inner_text().split("\n")[0] == "25"
     picture.everywhere(seen.page, "home")
-    seen.page.get_by_text("Fleet", exact=True).click()
-    frame = seen.frame()
+    frame = seen.navigate()
     frame.locator("#only-failed").wait_for()
     assert counted(frame) == COUNTS
     assert frame.locator("#shown").inner_text() == "31 members"

@@ -1,7 +1,6 @@
 """The fleet page in a browser: what is seen, found, opened and pressed. Nothing runs behind it but the API server."""
 
 import datetime
-import time
 
 import pytest
 
@@ -54,8 +53,7 @@ def names(frame):
 def test_the_navigation_leads_to_all_members_the_worst_first(visit, address, tokens, fleet):
     seen = visit(address, tokens["otto"])
     seen.page.goto(address)
-    seen.page.get_by_text("Fleet", exact=True).click()
-    frame = seen.frame()
+    frame = seen.navigate()
     assert frame.locator("#shown").inner_text() == "32 members"
     assert frame.locator(".host h2").all_inner_texts() == ["europe", "asia"]
     assert names(frame)[0] == "berlin-00"
@@ -232,17 +230,13 @@ def test_the_page_keeps_nobody_out(looked, fleet, picture):
     assert found + seen.barriers() == []
 
 
-def test_a_thousand_members_appear_within_3_seconds(visit, address, tokens, remember):
-    """On its own as in Airflow's frame, which takes its own time before; the best of three, as others work here too."""
+def test_a_thousand_members_are_all_shown_and_found(visit, address, tokens, remember):
+    """How long that takes is in make bench."""
     remember.record(fleets.mixed(1000))
-    seen = visit(address, tokens["vera"])
-    took = []
-    for _ in range(3):
-        began = time.monotonic()
-        seen.page.goto(f"{address}/fleet/page")
-        seen.page.locator(".row").nth(1001).wait_for(state="attached")
-        took.append(time.monotonic() - began)
-    assert min(took) < 3, took
+    frame = visit(address, tokens["vera"]).fleet()
+    assert frame.locator(".row").count() == 1002
+    frame.locator("#search").fill("madrid-0975")
+    assert names(frame) == ["madrid-0975"]
 
 
 def test_every_state_has_a_colour(static):
