@@ -319,6 +319,7 @@ def markdown(made: Mapping[str, Any]) -> str:
 def _about(made: Mapping[str, Any]) -> str:
     lines = [f"- run: {_plain(made['run_id'])} of {made['dag_id']}, {made['state']}"]
     lines += [f"- started by: {_plain(made['by'])}"] if made["by"] else []
+    lines += [f"- note: {_plain(made['note'])}"] if made["note"] else []
     lines += [f"- connection type: {made['connection']}"] if made["connection"] else []
     lines += [f"- began: {made['started']}"] if made["started"] else []
     lines += [f"- ended: {made['ended']}"] if made["ended"] else []

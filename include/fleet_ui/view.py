@@ -65,7 +65,9 @@ class Run:
     def history(self) -> dict[str, Any]:
         """What an opened row tells of it."""
         times = {"started": _moment(self.started), "ended": None if self.running else _moment(self.at)}
-        return {**self.told, **times, "by": self.by, "changes": self.changes}
+        # Airflow names whoever has started the reconcile.
+        by = "reconcile" if self.run_id.startswith(deciding.RUN_PREFIX) else self.by
+        return {**self.told, **times, "by": by, "changes": self.changes}
 
 
 @dataclass(frozen=True)

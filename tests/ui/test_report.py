@@ -233,7 +233,7 @@ def test_as_markdown_it_has_all_that_the_page_has():
     text = report.report(told(note="by hand"))["markdown"]
     assert text.startswith("## Join of berlin-00, host europe\n\nberlin-00 is joined to its host")
     for part in (
-        "- started by: otto",
+        "- started by: otto\n- note: by hand\n",
         "### What to do next\n\n- clocks: Set it.",
         "- configure\\_member: clusterconfigurations/ks-installer in",
         "role none -\\> member",

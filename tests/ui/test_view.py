@@ -273,3 +273,10 @@ def test_a_console_may_have_a_port_or_an_address_of_ip_version_6():
         record["hosts"][0]["console"] = console
         found = view.place(record, {"host_conn_id": "ks_host", "cluster": "m1"})
         assert found.console_page == f"{console}/clusters/m1/overview"
+
+
+def test_a_run_that_a_reconcile_has_started_is_by_the_reconcile():
+    """Airflow names whoever has started that."""
+    assert join("success", by="otto").history["by"] == "otto"
+    run = view.Run(deciding.JOIN_DAG, "reconcile--join--europe--m1--1", "success", by="otto")
+    assert run.history["by"] == "reconcile"

@@ -400,7 +400,7 @@ function drift({ drift: found }) {
 function conditions({ conditions: found }) {
   const body = found.map((each) => make("tr", {},
     make("th", { scope: "row" }, each.type),
-    make("td", { class: each.status === "True" ? "tight" : "tight soon" }, each.status),
+    make("td", { class: each.status === (each.type.includes("Expires") ? "False" : "True") ? "tight" : "tight soon" }, each.status),
     make("td", {}, each.reason),
     make("td", { class: "muted tight" }, each.since ? ago(each.since, now()) : "")));
   return make("table", { class: "plain" }, head("Type", "Status", "Reason", "Since"), make("tbody", {}, ...body));
@@ -413,7 +413,7 @@ function history(runs, member) {
   const body = runs.map((run) => make("tr", {},
     make("td", {}, link(runPage(run.dag_id, run.run_id), { class: `run ${run.state}` }, make("span", { class: "dot", "aria-hidden": "true" }), run.run_id)),
     make("td", { class: "tight" }, run.changes ? run.state : `${run.state}, only looked`),
-    make("td", { class: "muted tight" }, run.by || (run.run_id.startsWith("reconcile--") ? "reconcile" : "")),
+    make("td", { class: "muted tight" }, run.by),
     make("td", { class: "muted tight" }, run.at ? ago(run.at, now()) : "")));
   const rest = older.map((each) => make("tr", {},
     make("td", {}, each.run_id), make("td", { class: "tight" }, each.state), make("td", { class: "muted tight" }, "reconcile"), make("td", { class: "muted tight" }, ago(each.started, now()))));

@@ -59,7 +59,7 @@ function about() {
   if (told.connection) add(told.connection);
   if (told.started) add(told.ended ? "took " : "for ", length((until - Date.parse(told.started)) / 1000));
   if (told.started) add("began ", make("time", { dateTime: told.started, title: told.started }, clock(told.started)));
-  add("started by ", told.by || (told.run_id.startsWith("reconcile--") ? "reconcile" : "Airflow"));
+  add("started by ", told.by || "Airflow");
   for (const each of told.answers.filter((answer) => answer.by)) add(`${each.task_id}: ${each.by} chose ${each.chosen.join(", ")}`);
   return parts;
 }
@@ -102,7 +102,7 @@ function outcome() {
   const kinds = { running: "info", failed: "error", warning: "warning", success: "success" };
   const steps = told.next.map((each) => make("li", {}, ...prose(each)));
   const next = steps.length ? make("div", { class: "steps" }, make("h2", {}, "What to do next"), make("ul", {}, ...steps)) : "";
-  return make("div", {}, notice(`${kinds[kind]} outcome`, prose(sentence)), told.note ? make("p", { class: "muted" }, `Note: ${told.note}`) : "", next);
+  return make("div", {}, notice(`${kinds[kind]} outcome`, prose(sentence)), next);
 }
 
 function failure(each) {

@@ -245,3 +245,10 @@ def test_every_state_has_a_colour(static):
     for state in records.STATES:
         assert f".{state}" in style
         assert f'"{state}"' in script
+
+
+def test_an_opened_row_is_no_wider_than_a_narrow_window(visit, address, tokens, fleet):
+    seen = visit(address, tokens["vera"], size="narrow")
+    frame = seen.fleet("host=europe&cluster=berlin-00")
+    frame.locator(".timeline").wait_for()
+    assert frame.locator("html").evaluate("each => each.scrollWidth - each.clientWidth") == 0
