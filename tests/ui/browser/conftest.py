@@ -146,8 +146,10 @@ class Pictures:
         was = page.viewport_size
         for size, (width, height) in SIZES.items():
             page.set_viewport_size({"width": width, "height": height})
-            for theme, other in (("dark", "light"), ("light", "dark")):
-                page.evaluate(f"() => document.documentElement.classList.replace('{other}', '{theme}')")
+            for theme in ("dark", "light"):
+                for each in ("dark", "light"):
+                    has = "true" if each == theme else "false"
+                    page.evaluate(f"() => document.documentElement.classList.toggle('{each}', {has})")
                 self(page, f"{name}-{size}-{theme}")
         page.set_viewport_size(was)
 
