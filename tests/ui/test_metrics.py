@@ -171,7 +171,8 @@ def test_the_age_of_the_data_can_be_told(remember, scrape):
 
 
 def test_the_end_of_each_credential_is_there_as_a_time_and_in_days(remember, scrape):
-    end = (NOW + datetime.timedelta(days=3, hours=12)).replace(microsecond=0)
+    # Of this moment: the days are counted from when they are asked for.
+    end = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3, hours=12)).replace(microsecond=0)
     member = fleets.declared("m1", 1) | {"credential_expires": records.moment(end)}
     unknown = fleets.declared("m2", 2) | {"credential_expires": None}
     remember.record(fleets.decided([fleets.host("europe", "ks_host", [member, unknown])]))
