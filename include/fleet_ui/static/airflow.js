@@ -138,6 +138,11 @@ export function consoleLink(address, path, text) {
   return /^https?:/.test(address) ? link(`${address}${path}`, { class: "console", title: "In the KubeSphere console" }, text) : text;
 }
 
+/** Return a link to a member's page in the KubeSphere console, "" where no console is known. */
+export function memberConsole(address, cluster) {
+  return address ? consoleLink(address, `/clusters/${encodeURIComponent(cluster)}/overview`, "Open in KubeSphere") : "";
+}
+
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
 /** Return a length of time as people say it, by its largest unit, or its two largest below ten. */

@@ -1,6 +1,6 @@
 // The fleet page: what the last reconcile recorded, and what runs have begun since.
 
-import { ago, ask, clock, consoleLink, dagPage, followTheme, head, length, link, make, notice, prose, reportPage, runPage } from "./airflow.js";
+import { ago, ask, clock, consoleLink, dagPage, followTheme, head, length, link, make, memberConsole, notice, prose, reportPage, runPage } from "./airflow.js";
 import { start } from "./form.js";
 import { timeline } from "./timeline.js";
 
@@ -322,7 +322,6 @@ function actions(host, row, member) {
   const members = { hosts: [host.name], members: [row.cluster] };
   const working = row.state === "joining" || row.state === "leaving";
   const gone = working || row.state === "left";
-  const address = host.console ? consoleLink(host.console, `/clusters/${encodeURIComponent(row.cluster)}/overview`, "Open in KubeSphere") : "";
   return make(
     "div",
     { class: "buttons" },
@@ -330,7 +329,7 @@ function actions(host, row, member) {
     button("join", "Plan", () => plan(row, conf)),
     row.declared ? button("reconcile", "Reconcile", () => reconcile(members)) : "",
     gone ? "" : button("leave", "Take out", () => leave(row, conf), "harmful"),
-    address,
+    memberConsole(host.console, row.cluster),
   );
 }
 

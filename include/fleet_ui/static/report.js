@@ -1,6 +1,6 @@
 // The report of one run, as a tab of Airflow's page of it: what was changed, checked and found, and what to do next.
 
-import { ago, ask, clock, consoleLink, followTheme, head, length, link, make, memberPage, notice, prose, runPage } from "./airflow.js";
+import { ago, ask, clock, followTheme, head, length, link, make, memberConsole, memberPage, notice, prose, runPage } from "./airflow.js";
 import { timeline } from "./timeline.js";
 
 const EVERY = 5_000;
@@ -68,7 +68,7 @@ function buttons() {
   const copy = make("button", { type: "button", id: "copy", class: "primary", onclick: () => copyMarkdown(copy) }, "Copy as Markdown");
   const { host, cluster } = told;
   return [
-    host.console && cluster ? consoleLink(host.console, `/clusters/${encodeURIComponent(cluster)}/overview`, "Open in KubeSphere") : "",
+    cluster ? memberConsole(host.console, cluster) : "",
     cluster ? link(memberPage(host.name, cluster), { class: "button" }, "Fleet page") : "",
     copy,
   ].filter(Boolean);
