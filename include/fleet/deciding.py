@@ -127,7 +127,7 @@ def note(action: Mapping[str, Any], *, by: str) -> str:
     does = "Takes {cluster} out of" if action["dag_id"] == LEAVE_DAG else "Joins {cluster} to"
     first = " It goes first; others that are alike wait for it." if action["canary"] else ""
     why = " ".join(action["reasons"])
-    told = why if len(why) <= _LONGEST_REASON else f"{why[: _LONGEST_REASON - 1].rstrip()}…"
+    told = records.cut(why, _LONGEST_REASON)
     return f"{does.format(**action)} host {action['host']}. Why: {told}{first} Started by reconcile {by}."
 
 
@@ -491,7 +491,7 @@ def why(told: Iterable[tuple[Mapping[str, str], str]]) -> Mapping[str, str]:
         lines = error.splitlines()[:-1] if diagnosis else error.splitlines()
         said = " ".join(line.strip().removeprefix("- ") for line in lines)
         if said:
-            return {"sentence": said if len(said) <= _LONGEST_WHY else f"{said[: _LONGEST_WHY - 1].rstrip()}…"}
+            return {"sentence": records.cut(said, _LONGEST_WHY)}
     return {}
 
 

@@ -147,9 +147,14 @@ def moment(time: datetime.datetime) -> str:
     return time.astimezone(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def usable(record: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return a record that can be gone on from, None for none or one of another version."""
-    return record if record and record.get("version") == VERSION else None
+def usable(document: Any) -> Mapping[str, Any] | None:
+    """Return a record that can be gone on from, None for none, for what is no record, or for one of another version."""
+    return document if isinstance(document, Mapping) and document.get("version") == VERSION else None
+
+
+def cut(text: str, longest: int) -> str:
+    """Return a text of at most so many characters; what is left out is told by an ellipsis."""
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
 def unfinished(record: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -52,7 +52,7 @@ class Repairs:
 
 def text(document: Any, *, durations: Iterable[Durations], repairs: Iterable[Repairs], now: datetime.datetime) -> bytes:
     """Return all metrics in Prometheus' text format; *document* is the newest record as it was found, None for none."""
-    record = records.usable(document if isinstance(document, dict) else None)
+    record = records.usable(document)
     registry = CollectorRegistry()
     registry.register(_Collected([*_of_record(record, now=now), _of_joins(durations), *_of_repairs(repairs)]))
     return generate_latest(registry)

@@ -255,7 +255,7 @@ def _proofs(told: Told) -> list[dict[str, str]]:
 
 def _recorded(told: Told) -> Mapping[str, Any] | None:
     found = told.xcoms.get(view.RECORDING_TASK, {}).get(records.KEY)
-    return records.usable(found if isinstance(found, Mapping) else None)
+    return records.usable(found)
 
 
 def _record(told: Told) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ Rights are not checked here: `app` asks the auth manager first.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.dag import DagModel
@@ -116,7 +116,7 @@ def told(session: Session, dag_id: str, run_id: str, *, now: datetime.datetime) 
         return None
     run = _run(row[:-2])
     conf = row[-2] if isinstance(row[-2], dict) else {}
-    host = _host(document(session), conn_id=run.host)
+    place = view.place(document(session), conf)
     return report.Told(
         now=now,
         run=run,
@@ -125,15 +125,9 @@ def told(session: Session, dag_id: str, run_id: str, *, now: datetime.datetime) 
         phases=phases(session, run),
         xcoms=_xcoms(session, run),
         answers=_answers(session, run),
-        host=str(host.get("name", "")),
-        console=host.get("console"),
+        host=place.host if place else "",
+        console=(place.console if place else "") or None,
     )
-
-
-def _host(document: Any, *, conn_id: str) -> Mapping[str, Any]:
-    """Return what a record has on the host of a connection, {} if it has nothing."""
-    record = records.usable(document if isinstance(document, dict) else None)
-    return next((host for host in record["hosts"] if host["conn_id"] == conn_id), {}) if record else {}
 
 
 def _xcoms(session: Session, run: view.Run) -> dict[str, dict[str, Any]]:

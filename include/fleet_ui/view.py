@@ -96,7 +96,7 @@ class Stored:
 
 def overview(stored: Stored, *, may: Mapping[str, bool]) -> dict[str, Any]:
     """Return everything that the page shows before a row is opened; *may* says by verb what the user may start."""
-    record = records.usable(stored.document if isinstance(stored.document, dict) else None)
+    record = records.usable(stored.document)
     newest = _by_member(stored.runs)
     hosts = [_host(host, newest, since=_time(record["observed_at"])) for host in record["hosts"]] if record else []
     _add_newcomers(hosts, newest)
@@ -126,13 +126,14 @@ def summary(stored: Stored) -> dict[str, Any]:
     """
     shown = overview(stored, may={})
     counts = {state: shown["counts"].get(state, 0) for state in WORST_FIRST}
+    worst = _worst(shown["hosts"])
     return {
         "now": shown["now"],
         "observed_at": shown["record"]["observed_at"] if shown["record"] else None,
         "nothing": shown["nothing"],
         "stale": shown["stale"],
         "counts": {state: count for state, count in counts.items() if count or state in ALWAYS_COUNTED},
-        "worst": _worst(shown["hosts"]),
+        "worst": {**worst, "sentence": records.cut(worst["sentence"], _LONGEST_REASON)} if worst else None,
     }
 
 
@@ -146,7 +147,7 @@ def _worst(hosts: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
     """Return what to look at first: what is wrong with a whole host, else the worst member, longest in its state."""
     for host in hosts:
         for found in host["findings"]:
-            return {"host": host["name"], "cluster": "", "state": "failed", "sentence": _cut(found["sentence"])}
+            return {"host": host["name"], "cluster": "", "state": "failed", "sentence": found["sentence"]}
     rows = [
         (WORST_FIRST.index(row["state"]), row["since"] or "", host["name"], row)
         for host in hosts
@@ -156,11 +157,7 @@ def _worst(hosts: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
     if not rows:
         return None
     _, _, name, row = min(rows, key=lambda each: each[:3])
-    return {"host": name, "cluster": row["cluster"], "state": row["state"], "sentence": _cut(row["sentence"])}
-
-
-def _cut(sentence: str) -> str:
-    return sentence if len(sentence) <= _LONGEST_REASON else f"{sentence[: _LONGEST_REASON - 1].rstrip()}…"
+    return {"host": name, "cluster": row["cluster"], "state": row["state"], "sentence": row["sentence"]}
 
 
 @dataclass(frozen=True)
@@ -197,7 +194,7 @@ def place(document: Any, conf: Mapping[str, Any]) -> Place | None:
 
     Of the conf only names are taken. An address comes from the record alone.
     """
-    record = records.usable(document if isinstance(document, dict) else None)
+    record = records.usable(document)
     key, asked = ("conn_id", conf.get("host_conn_id")) if conf.get("host_conn_id") else ("name", conf.get("host"))
     if not isinstance(asked, str) or not asked:
         return None
@@ -347,7 +344,7 @@ def _why_stale(stored: Stored) -> str:
 
 def member(document: Any, *, host: str, cluster: str) -> dict[str, Any] | None:
     """Return what the record has on one member, by its host's name; None if it has nothing."""
-    record = records.usable(document if isinstance(document, dict) else None)
+    record = records.usable(document)
     found = next((each for each in record["hosts"] if each["name"] == host), None) if record else None
     row = next((each for each in found["members"] if each["cluster"] == cluster), None) if found else None
     if not record or not found or not row:
