@@ -13,6 +13,7 @@ from include.simulator.manifests import SYSTEM_NAMESPACE
 
 FIRST_PORT: Final = 6000
 LAST_PORT: Final = 7000
+_PORTS: Final = range(FIRST_PORT, LAST_PORT + 1)
 _DISTANCE: Final = 10000
 
 
@@ -24,16 +25,26 @@ def service_name(cluster: str) -> str:
 class Draws:
     """The ports that are drawn for the members of one host: chance decides, after the ones that a scenario names.
 
-    Two members can get the same: the controllers' test for that compares the wrong ports.
+    Two members can get the same: the controllers' test for that compares the wrong ports. Only those that are joined
+    at the start have got ports of their own, or they would not be what a scenario calls them.
     """
 
     def __init__(self, first: Sequence[int] = ()) -> None:
         self._first = list(first)
+        self._free = list(_PORTS)
 
     def draw(self) -> dict[str, int]:
         """Return the two ports that tower is to listen on for a member, as fields of `spec.connection`."""
-        drawn = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT + 1)
-        port = self._first.pop(0) if self._first else drawn
+        return self._fields(_PORTS)
+
+    def draw_apart(self) -> dict[str, int]:
+        """Return what `draw` does for a member that is joined at the start: no other's, unless a scenario names it."""
+        drawn = self._fields(self._free or _PORTS)
+        self._free = [port for port in self._free if port != drawn["kubernetesAPIServerPort"]]
+        return drawn
+
+    def _fields(self, ports: Sequence[int]) -> dict[str, int]:
+        port = self._first.pop(0) if self._first else secrets.choice(ports)
         return {"kubernetesAPIServerPort": port, "kubesphereAPIServerPort": port + _DISTANCE}
 
 

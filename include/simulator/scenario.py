@@ -91,7 +91,7 @@ class Host:
     """The host cluster.
 
     `tower_ports` are what chance draws for the first members by proxy, of which those that are joined at the start come
-    first: the port on which tower stands for a member's API server.
+    first: the port on which tower stands for a member's API server. Where none is named, those have ports of their own.
     `elsewhere` is who answers at addresses that are taken for tower's, `clusters` are Clusters that were made by hand,
     `workspaces` are federated ones with the names of the Clusters where they are placed. `webhook` is
     None for what its version of KubeSphere has.

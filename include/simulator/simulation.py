@@ -208,7 +208,7 @@ class Simulation:
                 name=member.joined,
                 token=cluster.account_token(namespace=FEDERATION_NAMESPACE, name=federation_account(member.joined)),
                 server=self._scenario.host.proxy_address or proxy_states.tower_address(host),
-                ports=self._draws.draw(),
+                ports=self._draws.draw_apart(),
             )
         elif member.joined is not None:
             kubeconfig = cluster.kubeconfig("admin", server=cluster.pod_server)

@@ -2,11 +2,14 @@
 
 import base64
 import json
+import secrets
+import types
 
 import kubernetes
 import pytest
 import yaml
 
+from include.simulator import allocation
 from include.simulator.actors.agent import format_duration
 
 SYSTEM = "kubesphere-system"
@@ -499,3 +502,14 @@ def test_what_tower_and_agents_hold_counts_as_secret(pair, join):
 )
 def test_delays_are_printed_as_go_does(seconds, text):
     assert format_duration(seconds) == text
+
+
+def test_members_that_are_joined_at_the_start_have_ports_of_their_own(simulate, monkeypatch):
+    """Unlike those that join later, they are what the scenario calls them: joined."""
+    chance = types.SimpleNamespace(choice=lambda ports: ports[0], token_hex=secrets.token_hex)
+    monkeypatch.setattr(allocation, "secrets", chance)
+    joined = [{"name": name, "joined": name, "connection": "proxy"} for name in ("m1", "m2", "m3")]
+    host, *members = simulate(host={"role": "host", "load_balancer": INGRESS}, members=joined).clusters.values()
+    connections = [host.object("clusters", member.name)["spec"]["connection"] for member in members]
+    assert [found["kubernetesAPIServerPort"] for found in connections] == [6000, 6001, 6002]
+    assert [found["kubesphereAPIServerPort"] for found in connections] == [16000, 16001, 16002]
