@@ -162,10 +162,13 @@ class Cluster:
         if self._node is not None:
             await self._node.start_controllers()
 
-    async def stop(self) -> None:
-        """Stop the actors, end the watches and close the port."""
+    async def stop_actors(self) -> None:
+        """Stop what acts by itself."""
         if self._node is not None:
             await self._node.stop()
+
+    async def stop(self) -> None:
+        """End the watches and close the port, when nothing acts any more, here or in another cluster."""
         self._api.disturbances.interrupt()
         self.store.end_watches()
         for client in self._clients:

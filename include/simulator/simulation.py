@@ -120,6 +120,7 @@ class Simulation:
         await asyncio.gather(*(cluster.start_controllers() for cluster in self.clusters.values()))
 
     async def _stop(self) -> None:
+        await asyncio.gather(*(cluster.stop_actors() for cluster in self.clusters.values()))
         await asyncio.gather(*(cluster.stop() for cluster in self.clusters.values()))
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:

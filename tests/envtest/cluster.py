@@ -164,10 +164,13 @@ class RealCluster:
         """Start KubeSphere's controllers."""
         await self._node.start_controllers()
 
-    async def stop(self):
-        """Stop all, and forget it."""
+    async def stop_actors(self):
+        """Stop what acts by itself."""
         if self._node is not None:
             await self._node.stop()
+
+    async def stop(self):
+        """Stop all, and forget it."""
         for client in self._clients:
             await client.close()
         await asyncio.to_thread(self.plane.stop)
