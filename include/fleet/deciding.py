@@ -233,8 +233,7 @@ class _Host:
             sentence += " Nothing is done: prune is false on this host."
         tries = _tries(row)
         if tries and tries[-1]["state"] == "failed":
-            why, advice = _failure(tries[-1])
-            return "failed", f"{sentence} {why}", advice
+            return "failed", *_failure(tries[-1], sentence)
         return "undeclared", sentence, _ADOPT
 
     def _judged(self, row: Row) -> tuple[str, str, str]:
@@ -253,8 +252,7 @@ class _Host:
             return "paused", f"Paused in the inventory. {sentence}", first.get("next", "")
         last = row["attempts"][-1] if row["attempts"] else None
         if last and last["state"] == "failed" and last["cause"] == row["cause"]:
-            why, advice = _failure(last)
-            return "failed", f"{sentence} {why}", advice
+            return "failed", *_failure(last, sentence)
         state = "unreachable" if "unreachable" in kinds else "drifted"
         return state, sentence, next((drift["next"] for drift in row["drift"] if drift.get("next")), "")
 
@@ -499,11 +497,12 @@ _LONGEST_WHY = 400
 """Characters of what a task says itself; its report has the whole."""
 
 
-def _failure(attempt: Mapping[str, Any]) -> tuple[str, str]:
-    """Return that a run has failed and why, as far as it has been diagnosed, and what to do."""
+def _failure(attempt: Mapping[str, Any], sentence: str) -> tuple[str, str]:
+    """Return why a run has failed, as far as it has been diagnosed, before what it was for; and what to do."""
     diagnosis = attempt.get("diagnosis") or {}
-    why = diagnosis.get("sentence") or "Its log says why."
-    return f"Run {attempt['run_id']} has failed: {why}", diagnosis.get("next", "")
+    verb = "leave" if attempt["dag_id"] == LEAVE_DAG else "join"
+    why = diagnosis.get("sentence") or f"The {verb} has failed, its log says why."
+    return f"{why} {sentence} See run {attempt['run_id']}.", diagnosis.get("next", "")
 
 
 def _suffers(row: Row, symptom: str) -> bool:

@@ -158,9 +158,16 @@ def test_a_failed_run_is_tried_again_later_and_later_and_says_why_it_failed(reco
     assert waits == [10, 20, 40, 80]
     row = reconcile.row("m1")
     assert row["state"] == "failed"
-    assert "Tower is deaf." in row["sentence"]
+    assert row["sentence"] == f"Tower is deaf. role has drifted. See run {row['attempts'][-1]['run_id']}."
     assert row["next"] == "Wake it."
     assert "it is tried again after" in row["waits"]
+
+
+def test_a_failed_run_that_says_nothing_is_told_with_what_it_was_for(reconcile):
+    reconcile(host(member("m1", drift())))
+    reconcile.ended("failed")
+    reconcile(host(member("m1", drift())), after=MINUTE)
+    assert reconcile.row("m1")["sentence"].startswith("The join has failed, its log says why. role has drifted. See run ")
 
 
 def test_another_drift_of_a_member_does_not_wait_for_the_first_one(reconcile):
@@ -392,8 +399,7 @@ def test_a_leave_that_fails_says_so_and_is_tried_again_later_and_later(reconcile
     assert [(later - sooner) / MINUTE for sooner, later in itertools.pairwise(starts)] == [10, 20, 40, 80]
     row = reconcile.row("m2")
     assert row["state"] == "failed"
-    assert "not in the inventory any more" in row["sentence"]
-    assert "Its installer fails." in row["sentence"]
+    assert row["sentence"].startswith("Its installer fails. It is not in the inventory any more. See run reconcile--leave--")
     assert row["next"] == "Look."
     assert "it is tried again after" in row["waits"]
 

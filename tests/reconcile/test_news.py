@@ -67,7 +67,7 @@ def test_a_repair_that_fails_is_told_with_its_reason_and_once_however_often_it_i
     people.after(ill)
     people.reconcile.ended("failed", **DEPENDS)
     assert people.after(ill) == [(Heading.FAILED, "m1")]
-    assert "has failed: No such name." in people.items[0].said
+    assert people.items[0].said.startswith("No such name. role has drifted. See run reconcile--join--europe--m1--")
     assert people.items[0].said.endswith("Mend the DNS.")
     for _ in range(8):
         people.reconcile.ended("failed", **DEPENDS)
