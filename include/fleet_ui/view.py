@@ -137,7 +137,7 @@ def summary(stored: Stored) -> dict[str, Any]:
     }
 
 
-_LONGEST_REASON = 200
+_LONGEST_REASON = 300
 """Characters of a sentence on the card; the page has the whole."""
 _TROUBLED = ("failed", "unreachable", "drifted")
 """States of a member of which the card tells why it is in them."""

@@ -156,15 +156,15 @@ export function length(seconds) {
   return whole < 10 && rest ? `${whole} ${unit} ${rest} ${smaller}` : `${whole} ${unit}`;
 }
 
-/** Return a time as Airflow's own pages show it here: in the zone that its user has picked, else in the browser's. */
-export function clock(text, precision = "short") {
-  const shape = { dateStyle: "medium", timeStyle: precision };
+/** Return a time as Airflow's own pages write it, in the zone that its user has picked, else in the browser's. */
+export function clock(text) {
+  // Of all languages, Swedish writes times like that.
   try {
     const kept = window.localStorage.getItem("timezone");
     const timeZone = kept?.startsWith('"') ? JSON.parse(kept) : kept;
-    return new Date(text).toLocaleString(undefined, { ...shape, timeZone: timeZone || undefined });
+    return new Date(text).toLocaleString("sv", { timeZone: timeZone || undefined });
   } catch {
-    return new Date(text).toLocaleString(undefined, shape);
+    return new Date(text).toLocaleString("sv");
   }
 }
 
@@ -200,7 +200,7 @@ export function largest(seconds) {
 export function ago(text, now, words = "ago") {
   const seconds = (now - Date.parse(text)) / 1000;
   const said = seconds < 5 && words ? "just now" : `${largest(seconds)} ${words}`.trim();
-  return make("time", { dateTime: text, title: clock(text, "medium") }, said);
+  return make("time", { dateTime: text, title: clock(text) }, said);
 }
 
 /** Return a box with a text that stands out, `kind` is info, success, warning or error; and what can be done about it. */

@@ -400,7 +400,7 @@ function conditions({ conditions: found }) {
   const body = found.map((each) => make("tr", {},
     make("th", { scope: "row" }, each.type),
     make("td", { class: each.status === (each.type.includes("Expires") ? "False" : "True") ? "tight" : "tight soon" }, each.status),
-    make("td", {}, each.reason),
+    make("td", {}, each.reason === each.type ? "" : each.reason),
     make("td", { class: "muted tight" }, each.since ? ago(each.since, now()) : "")));
   return make("table", { class: "plain" }, head("Type", "Status", "Reason", "Since"), make("tbody", {}, ...body));
 }

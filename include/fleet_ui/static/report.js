@@ -106,10 +106,12 @@ function outcome() {
 }
 
 function failure(each) {
-  const log = link(runPage(told.dag_id, told.run_id, each.task_id), {}, "Its log");
+  const log = (label) => link(runPage(told.dag_id, told.run_id, each.task_id), {}, label);
+  // All that it says is the outcome already.
+  if (!each.cause && !each.evidence && !each.next && !each.error) return make("p", {}, log(`The log of ${each.task_id}`));
   const tries = each.tries > 1 ? `, ${each.tries} tries` : "";
   return make("section", { class: "failure" },
-    make("h2", {}, `${each.task_id} ${each.state === "failed" ? "has failed" : "did not succeed yet"}${tries} `, log),
+    make("h2", {}, `${each.task_id} ${each.state === "failed" ? "has failed" : "did not succeed yet"}${tries} `, log("Its log")),
     each.cause ? make("p", {}, each.sentence, make("span", { class: "muted" }, ` (${each.cause})`)) : "",
     each.evidence ? make("p", { class: "muted" }, "Seen: ", ...prose(each.evidence)) : "",
     each.next ? make("p", { class: "next" }, ...prose(each.next)) : "",

@@ -1,6 +1,7 @@
 """The fleet page in a browser: what is seen, found, opened and pressed. Nothing runs behind it but the API server."""
 
 import datetime
+import zoneinfo
 
 import pytest
 
@@ -104,6 +105,29 @@ def test_an_opened_row_has_the_reason_the_phases_and_links_into_the_runs(visit, 
     detail.get_by_role("link", name="wait_agent_ready").click()
     seen.page.wait_for_url("**/dags/join_member_cluster/runs/join_berlin/tasks/wait_agent_ready**")
     assert seen.page.locator("iframe").count() == 0, "the run is Airflow's page, not one in the frame"
+
+
+def test_a_long_reason_is_cut_after_three_lines_until_its_row_is_opened(visit, address, tokens, fleet):
+    seen = visit(address, tokens["vera"])
+    seen.page.set_viewport_size({"width": 390, "height": 844})
+    frame = seen.fleet()
+    row = frame.locator("tr.row", has_text="berlin-00")
+    said = row.locator(".of-why p").first
+    lines = "p => Math.round(p.clientHeight / parseFloat(getComputedStyle(p).lineHeight))"
+    assert said.evaluate(lines) == 3
+    row.locator(".opener").click()
+    assert said.evaluate(lines) > 3
+    assert said.evaluate("p => p.scrollHeight <= p.clientHeight")
+
+
+def test_times_are_written_as_airflow_writes_them_in_the_zone_that_was_picked_there(visit, address, tokens, fleet):
+    seen = visit(address, tokens["vera"])
+    seen.page.add_init_script("localStorage.setItem('timezone', 'Asia/Shanghai')")
+    frame = seen.fleet()
+    time = frame.locator("#age time").first
+    moment = datetime.datetime.fromisoformat(time.get_attribute("datetime"))
+    there = moment.astimezone(zoneinfo.ZoneInfo("Asia/Shanghai"))
+    assert time.get_attribute("title") == f"{there:%Y-%m-%d %H:%M:%S}"
 
 
 def test_a_viewer_is_offered_nothing_to_start(visit, address, tokens, fleet):
