@@ -167,7 +167,7 @@ def test_a_failed_run_that_says_nothing_is_told_with_what_it_was_for(reconcile):
     reconcile(host(member("m1", drift())))
     reconcile.ended("failed")
     reconcile(host(member("m1", drift())), after=MINUTE)
-    assert reconcile.row("m1")["sentence"].startswith("The join has failed, its log says why. role has drifted. See run ")
+    assert reconcile.row("m1")["sentence"].startswith("The join has failed, its log says why. role has drifted. See ")
 
 
 def test_another_drift_of_a_member_does_not_wait_for_the_first_one(reconcile):
@@ -399,7 +399,7 @@ def test_a_leave_that_fails_says_so_and_is_tried_again_later_and_later(reconcile
     assert [(later - sooner) / MINUTE for sooner, later in itertools.pairwise(starts)] == [10, 20, 40, 80]
     row = reconcile.row("m2")
     assert row["state"] == "failed"
-    assert row["sentence"].startswith("Its installer fails. It is not in the inventory any more. See run reconcile--leave--")
+    assert row["sentence"].startswith("Its installer fails. It is not in the inventory any more. See run reconcile--")
     assert row["next"] == "Look."
     assert "it is tried again after" in row["waits"]
 
