@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from include.fleet import records
+
 _LONGEST = 300
 """Characters of a reason, and of a next step; the fleet page has all of both."""
 _HELD = datetime.timedelta(hours=1)
@@ -64,9 +66,7 @@ class Item:
 
 
 def _cut(words: str) -> str:
-    """Return words in one line, those left out that make it too long."""
-    line = " ".join(words.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 2].rpartition(' ')[0]} …"
+    return records.cut(" ".join(words.split()), _LONGEST)
 
 
 @dataclass(frozen=True)

@@ -153,8 +153,11 @@ def usable(document: Any) -> Mapping[str, Any] | None:
 
 
 def cut(text: str, longest: int) -> str:
-    """Return a text of at most so many characters; what is left out is told by an ellipsis."""
-    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+    """Return a text of at most so many characters; that words are left out is told by an ellipsis."""
+    if len(text) <= longest:
+        return text
+    begun = text[: longest - 1]
+    return f"{begun.rpartition(' ')[0] or begun}…"
 
 
 def unfinished(record: Mapping[str, Any] | None) -> list[tuple[str, str]]:

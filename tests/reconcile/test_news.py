@@ -284,7 +284,7 @@ def test_a_message_about_fifty_hosts_can_be_read(people):
 def test_a_reason_of_any_length_is_cut_and_the_next_step_stays():
     item = news.Item(Heading.FAILED, "word " * 1000, "europe", "m1", next="Mend it.")
     assert len(item.said) < 320
-    assert item.said.endswith("word word … Mend it.")
+    assert item.said.endswith("word word… Mend it.")
 
 
 def test_the_subject_is_one_line_and_names_a_single_member(people):
