@@ -1,5 +1,6 @@
 """The executor that has the Kubernetes clients loaded before it forks."""
 
+import os
 import subprocess
 import sys
 
@@ -28,3 +29,38 @@ def test_workers_are_forked_with_the_kubernetes_clients_and_nothing_of_ours(airf
         "forking with ['kubernetes.client', 'kubernetes_asyncio.client']",
         "ours ['include.fleet.executors']",
     ]
+
+
+COMPILING = """
+import os, pathlib, sys
+from include.fleet import executors
+
+def in_a_fork(module):
+    pid = os.fork()
+    if not pid:
+        __import__(module)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+executor = executors.PreloadingExecutor(parallelism=1)
+executor.start()
+kept = pathlib.Path(sys.pycache_prefix)
+in_a_fork("ours")
+written = [path for path in kept.rglob("ours.*.pyc")]
+times = [path.stat().st_mtime_ns for path in written]
+in_a_fork("ours")
+again = [path.stat().st_mtime_ns for path in written]
+executor.end()
+sys.stdout.write(f"{len(written)} {again == times} {'there' if kept.exists() else 'gone'}\\n")
+"""
+
+
+def test_what_a_task_has_compiled_is_kept_for_the_next_ones_and_not_beside_the_files(airflow_database, tmp_path):
+    (tmp_path / "ours.py").write_text("VALUE = 1\n")
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILING], capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "1 True gone"
+    assert [path.name for path in tmp_path.iterdir()] == ["ours.py"]
