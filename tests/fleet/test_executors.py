@@ -57,7 +57,8 @@ sys.stdout.write(f"{len(written)} {again == times} {'there' if kept.exists() els
 
 def test_what_a_task_has_compiled_is_kept_for_the_next_ones_and_not_beside_the_files(airflow_database, tmp_path):
     (tmp_path / "ours.py").write_text("VALUE = 1\n")
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-c", COMPILING], capture_output=True, text=True, check=False, timeout=60, env=environment
     )

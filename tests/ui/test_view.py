@@ -47,7 +47,8 @@ def test_a_row_says_how_the_member_is_and_why_and_what_to_do():
     found = row(shown(fleets.mixed()), "berlin-00")
     assert found["state"] == "failed"
     assert found["since"] == "2026-11-26T12:00:00Z"
-    assert found["sentence"].startswith("Its clusterRole is none, not member. Run reconcile--join--europe--berlin-00")
+    assert found["sentence"].startswith("The agent does not reach tower at http://139.198.120.120:8080: connection ref")
+    assert "Its clusterRole is none, not member. See run reconcile--join--europe--berlin-00" in found["sentence"]
     assert found["names"]["dag_id"] == "join_member_cluster"
     assert found["names"]["run_id"] in found["sentence"]
     assert found["next"] == "Open port 8080 of the host's load balancer to the member."
@@ -254,11 +255,11 @@ def test_the_card_tells_why_the_worst_member_is_not_well_the_one_that_has_been_s
     for each in record["hosts"]:
         each["findings"] = []
     (row,) = [row for row in record["hosts"][0]["members"] if row["state"] == "failed"]
-    another = {**row, "cluster": "m9", "since": "2026-11-26T11:00:00Z", "sentence": "x" * 300}
+    another = {**row, "cluster": "m9", "since": "2026-11-26T11:00:00Z", "sentence": "x" * 400}
     record["hosts"][1]["members"].append(another)
     found = view.summary(stored(record))["worst"]
     assert (found["host"], found["cluster"], found["state"]) == ("asia", "m9", "failed")
-    assert found["sentence"] == "x" * 199 + "…"
+    assert found["sentence"] == "x" * 299 + "…"
 
 
 def test_where_there_is_nothing_to_show_the_card_says_why():
