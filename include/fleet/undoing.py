@@ -89,16 +89,20 @@ class Work:
             self.leave(f"The labels of kubefed on {ref} of the {cluster.role} stay: {error.lacking}.")
 
     async def wait_until_gone(
-        self, cluster: clusters.Cluster, ref: kinds.Ref, *, hint: str, seconds: float = GONE
+        self, cluster: clusters.Cluster, ref: kinds.Ref, *, hint: str, seconds: float = GONE, uid: str = ""
     ) -> None:
-        """Wait until an object that is being deleted is gone; raises what `waits.until` raises."""
+        """Wait until an object that is being deleted is gone; raises what `waits.until` raises.
+
+        With *uid* one that has been made anew is not waited for.
+        """
         if self.dry:
             return
         seconds = min(seconds, self.patience)
         bells = [waits.changes(cluster, ref)] if ref.kind is kinds.CLUSTER else []
 
         async def look() -> waits.Pending | None:
-            if await readable(cluster, ref) is None:
+            found = await readable(cluster, ref)
+            if found is None or (uid and found["metadata"]["uid"] != uid):
                 return None
             return waits.Pending("it is being deleted", None if bells else self.limits.poll)
 
@@ -313,7 +317,8 @@ async def _delete_namespace(work: Work, member: clusters.Cluster, ref: kinds.Ref
             return False
         if not await work.delete(member, ref, present):
             return False
-    await work.wait_until_gone(member, ref, hint="Its conditions tell what holds it.")
+    # A host that still has this member makes it anew within seconds.
+    await work.wait_until_gone(member, ref, hint="Its conditions tell what holds it.", uid=present["metadata"]["uid"])
     return True
 
 

@@ -1,14 +1,17 @@
 """Members that leave: both clusters are compared with what they were before the join, past the product."""
 
 import concurrent.futures
+import contextlib
 import copy
 import json
 import signal
+import threading
 
 import pytest
 
 from include.fleet import errors, triggers
 from include.simulator.disturbances import Act, Disturbance
+from include.simulator.status import ApiError
 from tests.chaos import cases, steps
 from tests.joins import evidence, rolling
 from tests.leaves import leaving
@@ -226,6 +229,33 @@ def test_with_a_lost_host_the_member_alone_is_cleaned(stage_of, kubesphere):
     assert "m1" in leaving.names(host, "clusters")
     again = leaving.leave(stage, host_lost=True, run_id="again")
     assert again["result"] == LEFT_ALREADY
+
+
+@pytest.fixture
+def made_anew():
+    """Have a namespace of a cluster made anew in the moment in which it is gone."""
+    over = threading.Event()
+
+    def keep(cluster, name):
+        while not over.wait(0.002):
+            with contextlib.suppress(ApiError):
+                if name not in leaving.names(cluster, "namespaces"):
+                    cluster.put("namespaces", {"metadata": {"name": name}})
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        yield lambda cluster, name: pool.submit(keep, cluster, name)
+        over.set()
+
+
+def test_a_namespace_that_a_host_makes_anew_is_not_waited_for(stage_of, made_anew):
+    """One that was given up as lost and lives does that at its controller's next look at the member."""
+    stage = stage_of(member=JOINED)
+    member = stage.simulation.clusters["m1"]
+    former = member.object("namespaces", FEDERATION)["metadata"]["uid"]
+    made_anew(member, FEDERATION)
+    report = leaving.leave(stage, host_lost=True, host_conn_id=None)
+    assert report["result"] == "left by this run"
+    assert member.object("namespaces", FEDERATION)["metadata"]["uid"] != former
 
 
 def test_a_member_that_does_not_answer_is_an_error_that_names_force(stage_of, monkeypatch):
