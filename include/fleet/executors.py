@@ -35,4 +35,6 @@ class PreloadingExecutor(LocalExecutor):
         """Wait for the workers to end."""
         super().end()
         if self._compiled is not None:
+            # Python would make the folder anew, for everybody to read.
+            sys.pycache_prefix, sys.dont_write_bytecode = None, bool(sys.flags.dont_write_bytecode)
             shutil.rmtree(self._compiled, ignore_errors=True)

@@ -51,7 +51,8 @@ times = [path.stat().st_mtime_ns for path in written]
 in_a_fork("ours")
 again = [path.stat().st_mtime_ns for path in written]
 executor.end()
-sys.stdout.write(f"{len(written)} {again == times} {'there' if kept.exists() else 'gone'}\\n")
+after = ("there" if kept.exists() else "gone", sys.pycache_prefix, sys.dont_write_bytecode)
+sys.stdout.write(f"{len(written)} {again == times} {after}\\n")
 """
 
 
@@ -63,5 +64,5 @@ def test_what_a_task_has_compiled_is_kept_for_the_next_ones_and_not_beside_the_f
         [sys.executable, "-c", COMPILING], capture_output=True, text=True, check=False, timeout=60, env=environment
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "1 True gone"
+    assert done.stdout.splitlines()[-1] == "1 True ('gone', None, True)"
     assert [path.name for path in tmp_path.iterdir()] == ["ours.py"]
